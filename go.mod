@@ -1,0 +1,3 @@
+module github.com/auditail/auditail
+
+go 1.26

@@ -1,0 +1,113 @@
+// Package inputs is the contract between what reads a source and what makes
+// its lines durable.
+//
+// An input keeps one promise: every byte of its source is handed over exactly
+// once, in order within a generation, or reported as a [Gap]. It can keep it
+// because the position it resumes from is committed in the same write as the
+// records made from the lines: what Append has not acknowledged was not read.
+package inputs
+
+import (
+	"context"
+	"time"
+)
+
+// Line is one physical line. Data and all strings are owned by the input;
+// Data is valid until Append returns and must not be changed.
+type Line struct {
+	Source     string    // name of the input in the configuration
+	Path       string    // what was read, for people: a file, a unit, a connection
+	Generation string    // assigned at first sight of a file's content, committed, never recomputed
+	Offset     int64     // of the first byte, within the generation
+	Size       int64     // bytes the line takes in the source, terminator included
+	Data       []byte    // without its terminator (LF or CR LF)
+	Seen       time.Time // when it was read
+	Cut        *Cut      // set when Data is only the head of a line longer than max_line
+}
+
+// Cut describes a line that was longer than max_line. Line.Data is its head.
+type Cut struct {
+	Length int64    // bytes of the whole line, without its terminator
+	SHA256 [32]byte // of the whole line, without its terminator
+}
+
+// Position says where an input goes on. The token is opaque outside its input.
+// The newest committed token of a generation wins; a nil token forgets the
+// generation, because its source is gone and was read to its end.
+type Position struct {
+	Generation string
+	Token      []byte
+}
+
+// Units of a Range.
+const (
+	UnitBytes = "bytes"
+	UnitLines = "lines"
+)
+
+// Range is what a chunk read of one generation: half-open, in Unit. The ranges
+// of successive chunks of a generation join without holes; a hole is a Gap.
+type Range struct {
+	Generation string
+	Unit       string // UnitBytes, or UnitLines for pushed inputs
+	From, To   int64
+	Lines      int64
+}
+
+// Gap is what can not be read any more, or was skipped by configuration. It
+// becomes a signed agent.gap record.
+type Gap struct {
+	Generation string
+	Path       string
+	From, To   int64 // half-open, bytes of the generation
+	Cause      string
+}
+
+// Causes of a Gap.
+const (
+	CauseTruncated = "truncated"  // the file shrank below the position
+	CauseRemoved   = "removed"    // the file went away before its end was read
+	CauseReplaced  = "replaced"   // other content under the same identity
+	CauseStartEnd  = "start_end"  // start = "end": existing content skipped on request
+	CauseReadError = "read_error" // the source's own storage could not return the bytes
+)
+
+// Chunk is what one commit makes durable.
+type Chunk struct {
+	Lines     []Line
+	Ranges    []Range
+	Gaps      []Gap
+	Positions []Position
+}
+
+// Appender makes chunks durable. It is safe for concurrent use; two chunks of
+// one generation must be appended one after the other.
+type Appender interface {
+	// Append returns nil when the lines' records and the positions are durable
+	// together. It blocks when the buffer is full. Any error but ctx's is
+	// fatal: stop, restart, recover.
+	Append(ctx context.Context, c Chunk) error
+}
+
+// Input reads one kind of source.
+type Input interface {
+	// Run reads until ctx ends and then returns nil, or returns what stopped
+	// it for good. resume holds the newest committed position of each of its
+	// generations, in no particular order.
+	Run(ctx context.Context, resume []Position, to Appender) error
+}
+
+// Scanner is implemented by inputs whose sources have an end: `run --once`
+// reads them to the size seen at the call, an unterminated last line included.
+type Scanner interface {
+	Scan(ctx context.Context, resume []Position, to Appender) error
+}
+
+// Lag tells how far an input is behind, for status and metrics.
+type Lag struct {
+	Sources int   // sources followed now
+	Bytes   int64 // read from none of them yet
+}
+
+// Lagger is implemented by inputs that know their lag. Safe for concurrent use with Run.
+type Lagger interface{ Lag() Lag }

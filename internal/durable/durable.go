@@ -1,0 +1,169 @@
+// Package durable is the only way from auditail to the disk for state that
+// must survive a crash: a file-system seam with one real implementation, [OS],
+// and a fault-injecting twin in durable/faulty that forgets what was not synced.
+//
+// The rule it serves: bytes are durable after File.Sync, a name after SyncDir
+// of its directory. Nothing is acknowledged before both.
+package durable
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// File is an open file. Methods behave as those of *os.File.
+type File interface {
+	io.Reader
+	io.ReaderAt
+	io.Writer
+	io.WriterAt
+	io.Closer
+	Sync() error
+	Truncate(size int64) error
+	Stat() (fs.FileInfo, error)
+}
+
+// FS is what auditail needs of a file system. Errors satisfy errors.Is with
+// fs.ErrNotExist and fs.ErrExist as those of package os do.
+type FS interface {
+	OpenFile(name string, flag int, perm fs.FileMode) (File, error)
+	MkdirAll(name string, perm fs.FileMode) error
+	Rename(from, to string) error
+	// Link makes to another name of from; it fails with fs.ErrExist when to is taken.
+	Link(from, to string) error
+	Remove(name string) error
+	ReadDir(name string) ([]fs.DirEntry, error)
+	Stat(name string) (fs.FileInfo, error)
+	// SyncDir makes the directory's entries durable.
+	SyncDir(name string) error
+}
+
+// OS is the real file system.
+type OS struct{}
+
+var _ FS = OS{}
+
+// OpenFile implements FS.
+func (OS) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
+	f, err := os.OpenFile(name, flag, perm) //nolint:gosec // names come from configuration
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// MkdirAll implements FS. New directories are made durable up to the first that existed.
+func (o OS) MkdirAll(name string, perm fs.FileMode) error {
+	if info, err := os.Stat(name); err == nil && info.IsDir() {
+		return nil
+	}
+	if parent := filepath.Dir(name); parent != name {
+		if err := o.MkdirAll(parent, perm); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(name, perm); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return o.SyncDir(filepath.Dir(name))
+}
+
+// Rename implements FS.
+func (OS) Rename(from, to string) error { return os.Rename(from, to) }
+
+// Link implements FS.
+func (OS) Link(from, to string) error { return os.Link(from, to) }
+
+// Remove implements FS.
+func (OS) Remove(name string) error { return os.Remove(name) }
+
+// ReadDir implements FS.
+func (OS) ReadDir(name string) ([]fs.DirEntry, error) { return os.ReadDir(name) }
+
+// Stat implements FS.
+func (OS) Stat(name string) (fs.FileInfo, error) { return os.Stat(name) }
+
+// SyncDir implements FS.
+func (OS) SyncDir(name string) error {
+	d, err := os.Open(name) //nolint:gosec // names come from configuration
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// TempSuffix ends the name of a file that is being written. What carries it
+// after a crash was never acknowledged and may be removed.
+const TempSuffix = ".tmp"
+
+// ReadFile returns the whole of a file, refusing one larger than limit bytes.
+func ReadFile(fsys FS, name string, limit int64) ([]byte, error) {
+	f, err := fsys.OpenFile(name, os.O_RDONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err = errors.Join(err, f.Close()); err != nil {
+		return nil, err
+	}
+	if int64(len(data)) > limit {
+		return nil, fmt.Errorf("read %s: larger than %d bytes", name, limit)
+	}
+	return data, nil
+}
+
+// WriteFile replaces name by data: after it returns nil the new content is
+// durable under the name; after an error or a crash the name holds the old
+// content or the new one, never a mixture.
+func WriteFile(fsys FS, name string, data []byte, perm fs.FileMode) error {
+	temp := name + TempSuffix
+	if err := writeSynced(fsys, temp, data, perm); err != nil {
+		return err
+	}
+	if err := fsys.Rename(temp, name); err != nil {
+		return fmt.Errorf("rename to %s: %w", name, err)
+	}
+	if err := fsys.SyncDir(filepath.Dir(name)); err != nil {
+		return fmt.Errorf("sync directory of %s: %w", name, err)
+	}
+	return nil
+}
+
+// CreateFile is WriteFile for a name that must not exist: it fails with
+// fs.ErrExist when it does, and two callers at once have one winner.
+func CreateFile(fsys FS, name string, data []byte, perm fs.FileMode) error {
+	temp := name + TempSuffix
+	if err := writeSynced(fsys, temp, data, perm); err != nil {
+		return err
+	}
+	linkErr := fsys.Link(temp, name)
+	if err := fsys.Remove(temp); err != nil {
+		return errors.Join(linkErr, fmt.Errorf("remove %s: %w", temp, err))
+	}
+	if linkErr != nil {
+		return fmt.Errorf("create %s: %w", name, linkErr)
+	}
+	if err := fsys.SyncDir(filepath.Dir(name)); err != nil {
+		return fmt.Errorf("sync directory of %s: %w", name, err)
+	}
+	return nil
+}
+
+func writeSynced(fsys FS, name string, data []byte, perm fs.FileMode) error {
+	f, err := fsys.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, perm)
+	if err != nil {
+		return fmt.Errorf("create %s: %w", name, err)
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return nil
+}

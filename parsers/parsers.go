@@ -1,0 +1,147 @@
+// Package parsers is the contract between raw lines and audit records.
+//
+// A parser keeps two promises. Every line gets exactly one [Verdict], so that
+// lines can be counted without remainder. And it works from an allow-list: it
+// names the source fields it keeps, drops the rest, and never invents a value
+// that the line does not carry.
+package parsers
+
+import (
+	"time"
+
+	"github.com/auditail/auditail/audit"
+)
+
+// Line is one physical line as a parser sees it. Data is valid until Parse
+// returns and must not be changed.
+type Line struct {
+	Source     string // name of the input
+	Path       string // for people
+	Generation string
+	Offset     int64
+	Size       int64 // bytes in the source, terminator included
+	Data       []byte
+	Seen       time.Time
+	Cut        bool // Data is only the head of a longer line
+}
+
+// Ref names a physical line.
+type Ref struct {
+	Generation string
+	Path       string
+	Offset     int64
+	Size       int64
+}
+
+// Ref returns the name of the line.
+func (l *Line) Ref() Ref {
+	return Ref{Generation: l.Generation, Path: l.Path, Offset: l.Offset, Size: l.Size}
+}
+
+// Content is what was entered or what came back, before the capture policy
+// decides what of it is kept. It never reaches the disk as it is.
+type Content struct {
+	Text      []byte // decoded text of all message parts, joined by LF
+	Parts     int    // number of parts; 0: the line carried no content
+	Truncated bool   // the source itself shows only a part of the text
+}
+
+// Draft is a record in the making. The parser fills what the line says; the
+// agent adds the envelope (id, host, service, retention, agent), the model's
+// exact version and what the capture policy keeps of the content.
+//
+// A parser sets at least event, outcome, actor.* (see [Draft.SetActor]) and
+// time with time_basis where the line has a time; action follows from event.
+type Draft struct {
+	Record audit.Record
+	Input  Content
+	Output Content
+	Held   []Ref // earlier lines, held until now, that this record was made from; oldest first
+	Sub    int   // which record of the same first line: 0, 1, …
+}
+
+// Reset empties the draft and keeps its memory.
+func (d *Draft) Reset() {
+	d.Record.Reset()
+	d.Input = Content{Text: d.Input.Text[:0]}
+	d.Output = Content{Text: d.Output.Text[:0]}
+	d.Held = d.Held[:0]
+	d.Sub = 0
+}
+
+// Next grows dst by one empty draft, reusing memory of earlier ones.
+func Next(dst []Draft) ([]Draft, *Draft) {
+	if len(dst) < cap(dst) {
+		dst = dst[:len(dst)+1]
+	} else {
+		dst = append(dst, Draft{})
+	}
+	d := &dst[len(dst)-1]
+	d.Reset()
+	return dst, d
+}
+
+// Verdict says what became of a line.
+type Verdict uint8
+
+// The verdicts.
+const (
+	Unparsed Verdict = iota // nothing known fits; it becomes part of an agent.unparsed record
+	Recorded                // it went into a record that is complete
+	Ignored                 // a named rule knows it as noise
+	Held                    // it waits for the rest of a joined record
+)
+
+// Outcome is a verdict with its reason.
+type Outcome struct {
+	Verdict Verdict
+	Rule    string // of Ignored: the rule's name; of Unparsed: why, for people
+	// ReleasedIgnored counts lines held earlier that turned out to make no
+	// record. (Those that did stand in Draft.Held.)
+	ReleasedIgnored int
+}
+
+// Parser turns lines into records. One parser serves one input; it is called
+// from one goroutine at a time.
+type Parser interface {
+	// Parse appends the records that the line completes. It must not retain
+	// line.Data. An error is a defect of the parser or its configuration, not
+	// of the line, and stops the agent.
+	Parse(dst []Draft, line Line) ([]Draft, Outcome, error)
+}
+
+// Stateful is implemented by parsers that join lines. The snapshot is
+// committed with the positions of the lines it was made from.
+type Stateful interface {
+	// Flush appends what has waited longer than the parser's window at now; the
+	// zero time flushes everything. released counts held lines that made no record.
+	Flush(now time.Time, dst []Draft) (out []Draft, released int)
+	// Held returns the number of lines held now.
+	Held() int
+	// Snapshot returns the state; nil when nothing is held or remembered. The
+	// caller owns the bytes.
+	Snapshot() []byte
+	// Restore replaces the state by a snapshot of the same parser version.
+	Restore(snapshot []byte) error
+}
+
+// Traced is implemented by parsers that can name, for each record field they
+// fill, the source field it comes from (for `auditail try`).
+type Traced interface {
+	Trace() map[audit.Field]string
+}
+
+// Config is what every parser is told about its input.
+type Config struct {
+	Name     string         // of the input
+	Provider string         // model.provider for records that carry none; may be empty
+	Location *time.Location // for lines without a zone; nil: the host's zone
+}
+
+// Zone returns the zone to assume for times that carry none.
+func (c *Config) Zone() *time.Location {
+	if c.Location != nil {
+		return c.Location
+	}
+	return time.Local
+}
