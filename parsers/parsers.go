@@ -44,7 +44,14 @@ type Content struct {
 	Text      []byte // decoded text of all message parts, joined by LF
 	Parts     int    // number of parts; 0: the line carried no content
 	Truncated bool   // the source itself shows only a part of the text
+
+	// Applied is what the capture policy made of the content (see
+	// Config.Capture), for a parser that held it across lines; Text is empty then.
+	Applied []byte
 }
+
+// Reset empties the content and keeps its memory.
+func (c *Content) Reset() { *c = Content{Text: c.Text[:0], Applied: c.Applied[:0]} }
 
 // Draft is a record in the making. The parser fills what the line says; the
 // agent adds the envelope (id, host, service, retention, agent), the model's
@@ -63,8 +70,8 @@ type Draft struct {
 // Reset empties the draft and keeps its memory.
 func (d *Draft) Reset() {
 	d.Record.Reset()
-	d.Input = Content{Text: d.Input.Text[:0]}
-	d.Output = Content{Text: d.Output.Text[:0]}
+	d.Input.Reset()
+	d.Output.Reset()
 	d.Held = d.Held[:0]
 	d.Sub = 0
 }
@@ -136,7 +143,23 @@ type Config struct {
 	Name     string         // of the input
 	Provider string         // model.provider for records that carry none; may be empty
 	Location *time.Location // for lines without a zone; nil: the host's zone
+
+	// Capture applies the capture policy to content and appends the result to
+	// dst, an encoding of its own that only the agent reads. A parser that
+	// joins lines calls it before it holds content, because what is held is
+	// written to the agent's disk with the snapshot, and nothing may get there
+	// that the policy does not keep. It is never nil in the agent.
+	Capture func(dst []byte, c *Content, direction Direction) []byte
 }
+
+// Direction tells what was entered from what came back.
+type Direction uint8
+
+// The directions.
+const (
+	Entered Direction = iota
+	Returned
+)
 
 // Zone returns the zone to assume for times that carry none.
 func (c *Config) Zone() *time.Location {
