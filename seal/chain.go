@@ -1,0 +1,125 @@
+package seal
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Chain checks the manifests of one epoch one after the other, as verifier,
+// receiver and the agent's own start do. It holds what the next manifest is
+// measured by. It is not safe for concurrent use.
+type Chain struct {
+	Origin   Origin
+	identity ed25519.PublicKey
+
+	next     uint64
+	previous Digest
+	ratchet  ed25519.PublicKey
+	records  uint64
+	sealed   time.Time
+	nextBy   time.Time
+	held     map[Stream]uint64
+	tree     Tree
+	last     *Manifest
+}
+
+// NewChain returns the empty chain of an epoch that the identity key opened.
+func NewChain(origin Origin, identity ed25519.PublicKey) *Chain {
+	return &Chain{Origin: origin, identity: identity, previous: IdentityDigest(origin.Log, identity), held: make(map[Stream]uint64)}
+}
+
+// NewChainAt returns a chain that goes on behind an anchor, for an archive
+// that starts in the middle: the anchor manifest's own claims are trusted.
+func NewChainAt(origin Origin, identity ed25519.PublicKey, anchor *Manifest, file []byte) *Chain {
+	c := NewChain(origin, identity)
+	c.next = anchor.Batch
+	c.advance(anchor, file)
+	return c
+}
+
+// IdentityFile is the content of identity.vkey.
+func IdentityFile(log Log, key ed25519.PublicKey) []byte { return []byte(VKey(log.String(), key) + "\n") }
+
+// IdentityDigest is the digest of IdentityFile, which an open manifest chains to.
+func IdentityDigest(log Log, key ed25519.PublicKey) Digest { return DigestOf(IdentityFile(log, key)) }
+
+// Next returns the number of the batch that the chain expects.
+func (c *Chain) Next() uint64 { return c.next }
+
+// Last returns the newest manifest, nil of an empty chain.
+func (c *Chain) Last() *Manifest { return c.last }
+
+// Tree returns a copy of the log's tree of manifests.
+func (c *Chain) Tree() Tree { return c.tree.Clone() }
+
+// Clone returns a copy that shares no state.
+func (c *Chain) Clone() *Chain {
+	d := *c
+	d.tree = c.tree.Clone()
+	d.held = make(map[Stream]uint64, len(c.held))
+	for stream, n := range c.held {
+		d.held[stream] = n
+	}
+	return &d
+}
+
+// Errors of Chain.Add that callers tell apart, beside ErrSignature and ErrRatchet.
+var (
+	ErrOrder   = errors.New("out of order")
+	ErrChain   = errors.New("does not chain to the previous manifest")
+	ErrRecords = errors.New("record count does not continue")
+	ErrLines   = errors.New("line counts do not balance")
+	ErrTime    = errors.New("time runs backwards")
+)
+
+// Add checks the next manifest file and takes it into the chain. All problems
+// are returned, joined; the manifest is nil only when its text does not parse
+// or belongs to another origin, and then the chain stays as it was. Otherwise
+// the chain goes on behind the manifest also when there were problems, so that
+// one wrong manifest is not reported again and again.
+//
+// A time that runs backwards (ErrTime) is the only problem that a host's clock
+// alone can cause; all others mean that bytes were changed.
+func (c *Chain) Add(file []byte) (*Manifest, error) {
+	m, err := VerifyManifest(file, c.identity, c.ratchet)
+	if m == nil {
+		return nil, err
+	}
+	if m.Origin != c.Origin {
+		return nil, fmt.Errorf("manifest of origin %s in the log %s", m.Origin, c.Origin)
+	}
+	problems := []error{err}
+	if m.Batch != c.next {
+		problems = append(problems, fmt.Errorf("%w: found batch %d, expected %d", ErrOrder, m.Batch, c.next))
+	}
+	if m.Previous != c.previous {
+		problems = append(problems, fmt.Errorf("%w: it names %s, the file has %s", ErrChain, m.Previous, c.previous))
+	}
+	if m.RecordsFrom != c.records {
+		problems = append(problems, fmt.Errorf("%w: %d before, but it starts at %d", ErrRecords, c.records, m.RecordsFrom))
+	}
+	if held := c.held[m.Stream]; m.Kind == Data && held+m.Lines.Read != m.Lines.Recorded+m.Lines.Unparsed+m.Lines.Ignored+m.Lines.Held {
+		problems = append(problems, fmt.Errorf("%w: held before %d + read %d ≠ recorded %d + unparsed %d + ignored %d + held %d", ErrLines,
+			held, m.Lines.Read, m.Lines.Recorded, m.Lines.Unparsed, m.Lines.Ignored, m.Lines.Held))
+	}
+	if m.Sealed.Before(c.sealed) {
+		problems = append(problems, fmt.Errorf("%w: sealed %s, the one before %s", ErrTime, formatTime(m.Sealed), formatTime(c.sealed)))
+	}
+	c.advance(m, file)
+	return m, errors.Join(problems...)
+}
+
+func (c *Chain) advance(m *Manifest, file []byte) {
+	c.next = m.Batch + 1
+	c.previous = DigestOf(file)
+	c.ratchet = m.Ratchet
+	c.records = m.RecordsTo
+	c.sealed, c.nextBy = m.Sealed, m.NextBy
+	if m.Kind == Data {
+		c.held[m.Stream] = m.Lines.Held
+	}
+	c.tree.Add(LeafHash(file))
+	c.last = m
+}

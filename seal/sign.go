@@ -1,0 +1,175 @@
+package seal
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+
+	"golang.org/x/mod/sumdb/note"
+)
+
+// noteEd25519 is the algorithm byte of Ed25519 in note keys and key hashes.
+const noteEd25519 = 1
+
+// keyHash is the key id of a note signature: the first four bytes of the
+// SHA-256 of name, LF, algorithm byte and public key.
+func keyHash(name string, key ed25519.PublicKey) uint32 {
+	h := sha256.New()
+	h.Write([]byte(name + "\n"))
+	h.Write([]byte{noteEd25519})
+	h.Write(key)
+	return binary.BigEndian.Uint32(h.Sum(nil))
+}
+
+// VKey returns the C2SP verifier key of an Ed25519 key under a name.
+func VKey(name string, key ed25519.PublicKey) string {
+	raw := append([]byte{noteEd25519}, key...)
+	return fmt.Sprintf("%s+%08x+%s", name, keyHash(name, key), base64.StdEncoding.EncodeToString(raw))
+}
+
+// ParseVKey returns name and key of a C2SP verifier key.
+func ParseVKey(vkey string) (string, ed25519.PublicKey, error) {
+	verifier, err := note.NewVerifier(vkey) // checks the form and the key hash
+	if err != nil {
+		return "", nil, fmt.Errorf("key %q is not a C2SP verifier key (name+hash+base64): %w", vkey, err)
+	}
+	raw, err := base64.StdEncoding.DecodeString(vkey[strings.LastIndexByte(vkey[:len(verifier.Name())+10], '+')+1:])
+	if err != nil || len(raw) != 1+ed25519.PublicKeySize || raw[0] != noteEd25519 {
+		return "", nil, fmt.Errorf("key %q is not an Ed25519 key", vkey)
+	}
+	return verifier.Name(), ed25519.PublicKey(raw[1:]), nil
+}
+
+// signer signs notes with any Ed25519 crypto.Signer: a key in memory, a KMS, a TPM.
+type signer struct {
+	name string
+	hash uint32
+	key  crypto.Signer
+}
+
+// NewSigner returns the note signer of an Ed25519 key under a name.
+func NewSigner(name string, key crypto.Signer) (note.Signer, error) {
+	public, ok := key.Public().(ed25519.PublicKey)
+	if !ok {
+		return nil, fmt.Errorf("signer %s: the key is not an Ed25519 key", name)
+	}
+	return &signer{name: name, hash: keyHash(name, public), key: key}, nil
+}
+
+func (s *signer) Name() string    { return s.name }
+func (s *signer) KeyHash() uint32 { return s.hash }
+
+func (s *signer) Sign(message []byte) ([]byte, error) {
+	return s.key.Sign(nil, message, crypto.Hash(0))
+}
+
+func newVerifier(name string, key ed25519.PublicKey) (note.Verifier, error) {
+	return note.NewVerifier(VKey(name, key))
+}
+
+// SignManifest returns the manifest file: the text as a note signed by the
+// identity key and, unless the manifest opens an epoch, by the ratchet key that
+// the previous manifest named. Ed25519 is deterministic, so the same arguments
+// always give the same bytes.
+func SignManifest(m *Manifest, identity crypto.Signer, ratchet ed25519.PrivateKey) ([]byte, error) {
+	text, err := m.Text()
+	if err != nil {
+		return nil, err
+	}
+	id, err := NewSigner(m.Origin.String(), identity)
+	if err != nil {
+		return nil, err
+	}
+	signers := []note.Signer{id}
+	if m.Kind != Open {
+		once, err := NewSigner(m.Origin.RatchetName(), ratchet)
+		if err != nil {
+			return nil, err
+		}
+		signers = append(signers, once)
+	}
+	file, err := note.Sign(&note.Note{Text: string(text)}, signers...)
+	if err != nil {
+		return nil, fmt.Errorf("sign manifest %d of %s: %w", m.Batch, m.Origin, err)
+	}
+	return file, nil
+}
+
+// Errors of VerifyManifest that callers tell apart. ErrRatchet comes with a
+// manifest whose identity signature is good.
+var (
+	ErrSignature = errors.New("identity signature does not verify")
+	ErrRatchet   = errors.New("ratchet signature does not verify")
+)
+
+// SplitNote returns the text of a signed note, its signatures unverified.
+func SplitNote(file []byte) (text []byte, err error) {
+	if len(file) > MaxManifestFile {
+		return nil, fmt.Errorf("signed note has more than %d bytes", MaxManifestFile)
+	}
+	at := bytes.LastIndex(file, []byte("\n\n"))
+	if at < 0 {
+		return nil, errors.New("signed note has no signatures")
+	}
+	return file[:at+1], nil
+}
+
+// VerifyManifest parses a manifest file and verifies its signatures, and that
+// it has no others. ratchet is the key that the previous manifest named; it is
+// not used for kind open. The manifest is returned whenever its text parses,
+// also beside an error.
+func VerifyManifest(file []byte, identity, ratchet ed25519.PublicKey) (*Manifest, error) {
+	text, err := SplitNote(file)
+	if err != nil {
+		return nil, err
+	}
+	m, err := ParseText(text)
+	if err != nil {
+		return nil, err
+	}
+	want := 1
+	idVerifier, err := newVerifier(m.Origin.String(), identity)
+	if err != nil {
+		return m, fmt.Errorf("identity key: %w", err)
+	}
+	verifiers := []note.Verifier{idVerifier}
+	if m.Kind != Open {
+		want = 2
+		once, err := newVerifier(m.Origin.RatchetName(), ratchet)
+		if err != nil {
+			return m, fmt.Errorf("ratchet key: %w", err)
+		}
+		verifiers = append(verifiers, once)
+	}
+	n, err := note.Open(file, note.VerifierList(verifiers...))
+	if err != nil {
+		return m, fmt.Errorf("%w: %w", ErrSignature, err)
+	}
+	if n.Text != string(text) {
+		return m, fmt.Errorf("%w: the note's text is ambiguous", ErrSignature)
+	}
+	return m, checkSigners(n, m, want)
+}
+
+func checkSigners(n *note.Note, m *Manifest, want int) error {
+	var identity, ratchet bool
+	for _, s := range n.Sigs {
+		identity = identity || s.Name == m.Origin.String()
+		ratchet = ratchet || s.Name == m.Origin.RatchetName()
+	}
+	switch {
+	case !identity:
+		return ErrSignature
+	case want == 2 && !ratchet:
+		return ErrRatchet
+	case len(n.Sigs) != want || len(n.UnverifiedSigs) != 0:
+		return fmt.Errorf("manifest has %d signatures, want %d", len(n.Sigs)+len(n.UnverifiedSigs), want)
+	}
+	return nil
+}
