@@ -40,7 +40,9 @@ func NewChainAt(origin Origin, identity ed25519.PublicKey, anchor *Manifest, fil
 }
 
 // IdentityFile is the content of identity.vkey.
-func IdentityFile(log Log, key ed25519.PublicKey) []byte { return []byte(VKey(log.String(), key) + "\n") }
+func IdentityFile(log Log, key ed25519.PublicKey) []byte {
+	return []byte(VKey(log.String(), key) + "\n")
+}
 
 // IdentityDigest is the digest of IdentityFile, which an open manifest chains to.
 func IdentityDigest(log Log, key ed25519.PublicKey) Digest { return DigestOf(IdentityFile(log, key)) }
