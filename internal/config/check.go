@@ -1,0 +1,237 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// checker checks what the keys mean. Each check names the path of the key it
+// looked at, and the tree turns the path into a place.
+type checker struct {
+	root   *node
+	config *Config
+	err    error // the first thing wrong
+}
+
+// check returns the first thing wrong with a decoded configuration, and
+// collects its warnings.
+func (k *checker) check() error {
+	k.agent()
+	inputs := k.inputs()
+	k.catalog(inputs)
+	k.buffer()
+	k.outputs()
+	return k.err
+}
+
+// path is the path of a key: strings and array indexes, as node.at takes them.
+type path []any
+
+func (p path) key(name string) path { return append(slices.Clone(p), name) }
+
+// wrong notes what is wrong with a key, or, for a missing one, with its table.
+func (k *checker) wrong(at path, format string, args ...any) {
+	if k.err == nil {
+		k.err = k.root.at(at...).value.errorf(format, args...)
+	}
+}
+
+func (k *checker) warn(at path, format string, args ...any) {
+	where := k.root.at(at...).key.place()
+	k.config.Warnings = append(k.config.Warnings, where+": "+fmt.Sprintf(format, args...))
+}
+
+func (k *checker) name(at path, what, name string) {
+	if !validName(name) {
+		k.wrong(at, "%s %q %s", what, name, nameRule)
+	}
+}
+
+func (k *checker) absolute(at path, what, name string) {
+	if err := absolute(k.root.at(at...), what, name); err != nil && k.err == nil {
+		k.err = err
+	}
+}
+
+// unique notes a name that an earlier element has, and remembers it.
+func (k *checker) unique(seen map[string]path, at path, what, name string) {
+	if first, twice := seen[name]; twice {
+		k.wrong(at, "%s %q is there already: %s", what, name, k.root.at(first...).value.place())
+	}
+	seen[name] = at
+}
+
+func (k *checker) agent() {
+	agent := &k.config.Agent
+	k.name(path{"agent", "id"}, "agent.id", agent.ID)
+	for segment := range strings.SplitSeq(agent.Organization, "/") {
+		if !validName(segment) {
+			k.wrong(path{"agent", "organization"}, "agent.organization %q: each part between slashes %s", agent.Organization, nameRule)
+		}
+	}
+	k.absolute(path{"agent", "data_dir"}, "agent.data_dir", agent.DataDir)
+}
+
+// inputs returns the names of all inputs.
+func (k *checker) inputs() []string {
+	seen := map[string]path{}
+	var names []string
+	for i := range k.config.Inputs.File {
+		input, at := &k.config.Inputs.File[i], path{"inputs", "file", i}
+		k.fileInput(input, at)
+		k.unique(seen, at.key("name"), "an input named", input.Name)
+		names = append(names, input.Name)
+	}
+	if len(names) == 0 {
+		k.config.Warnings = append(k.config.Warnings, "no input is configured: the agent has nothing to read")
+	}
+	return names
+}
+
+func (k *checker) fileInput(input *FileInput, at path) {
+	k.name(at.key("name"), "inputs.file.name", input.Name)
+	if slices.Contains([]string{"agent", "catalogue", "rules"}, input.Name) {
+		k.wrong(at.key("name"), "inputs.file.name %q is the source of records that the agent makes itself; choose another", input.Name)
+	}
+	k.name(at.key("service"), "inputs.file.service", input.Service)
+	if input.Service == "auditail" {
+		k.wrong(at.key("service"), `service "auditail" is for the agent's own records; choose another`)
+	}
+	for i, glob := range input.Paths {
+		k.glob(append(at.key("paths"), i), "inputs.file.paths", glob)
+	}
+	for i, glob := range input.Exclude {
+		k.glob(append(at.key("exclude"), i), "inputs.file.exclude", glob)
+	}
+	if input.Timezone != "" {
+		zone, err := time.LoadLocation(input.Timezone)
+		if err != nil || input.Timezone == "Local" {
+			k.wrong(at.key("timezone"), `unknown time zone %q; write a name of the IANA database such as "Europe/Berlin" or "UTC"`, input.Timezone)
+		}
+		input.Location = zone
+	}
+	if _, defined := k.config.Retention[input.Retention]; !defined {
+		k.wrong(at.key("retention"), "retention class %q is not defined; add it to [retention] with its term, such as %s = \"184d\"", input.Retention, quote(input.Retention))
+	}
+	if input.MaxLine < KiB || input.MaxLine > 64*MiB {
+		k.wrong(at.key("max_line"), "inputs.file.max_line must be between 1KiB and 64MiB")
+	}
+}
+
+func (k *checker) glob(at path, what, glob string) {
+	k.absolute(at, "each value of "+what, glob)
+	if _, err := filepath.Match(glob, ""); err != nil {
+		k.wrong(at, `%s: %q is not a pattern; a "[" must be closed, or written "\\["`, what, glob)
+	}
+}
+
+func (k *checker) catalog(inputs []string) {
+	type model struct{ input, name string }
+	seen := map[model]path{}
+	for i := range k.config.Catalog {
+		entry, at := &k.config.Catalog[i], path{"catalog", i}
+		if entry.Input != "" && !slices.Contains(inputs, entry.Input) && k.err == nil {
+			k.err = unknown(k.root.at(at.key("input")...).value, "input", entry.Input, " in catalog", inputs)
+		}
+		if entry.ID == "" && entry.Version == "" && entry.Revision == "" && entry.Digest == "" {
+			k.wrong(at, "catalog entry %q names no version; give at least one of id, version, revision, digest", entry.Name)
+		}
+		if entry.Digest != "" && !digestPattern.MatchString(entry.Digest) {
+			k.wrong(at.key("digest"), "catalog.digest must be sha256:, manifest-sha256: or claimed-sha256: and 64 hexadecimal digits")
+		}
+		identity := model{entry.Input, entry.Name}
+		if first, twice := seen[identity]; twice {
+			k.wrong(at.key("name"), "model %q stands in the catalog already for this input: %s", entry.Name, k.root.at(first...).value.place())
+		}
+		seen[identity] = at.key("name")
+		if entry.Weights != "" {
+			k.absolute(at.key("weights"), "catalog.weights", entry.Weights)
+			k.warn(at.key("weights"), "catalog.weights has no effect in this version: weights are not hashed")
+		}
+		if entry.Probe != "" {
+			k.warn(at.key("probe"), "catalog.probe has no effect in this version: servers are not asked")
+		}
+	}
+}
+
+func (k *checker) buffer() {
+	b := &k.config.Buffer
+	at := path{"buffer"}
+	if b.BatchSize < 4*KiB || b.BatchSize > GiB {
+		k.wrong(at.key("batch_size"), "buffer.batch_size must be between 4KiB and 1GiB")
+	}
+	if b.MaxDisk < MiB || b.MaxDisk/2 < b.BatchSize {
+		k.wrong(at.key("max_disk"), "buffer.max_disk must be at least 1MiB and hold two batches of batch_size (%s)", b.BatchSize)
+	}
+	if b.BatchAge < 100*time.Millisecond || b.BatchAge > day {
+		k.wrong(at.key("batch_age"), "buffer.batch_age must be between 100ms and 1d")
+	}
+	if b.Heartbeat < time.Second || b.Heartbeat > day {
+		k.wrong(at.key("heartbeat"), "buffer.heartbeat must be between 1s and 1d")
+	}
+}
+
+func (k *checker) outputs() {
+	names, places := map[string]path{}, map[string]path{}
+	for i := range k.config.Outputs.Directory {
+		output, at := &k.config.Outputs.Directory[i], path{"outputs", "directory", i}
+		k.name(at.key("name"), "outputs.directory.name", output.Name)
+		k.unique(names, at.key("name"), "an output named", output.Name)
+		k.absolute(at.key("path"), "outputs.directory.path", output.Path)
+		k.unique(places, at.key("path"), "an output to", filepath.Clean(output.Path))
+		if output.Immutable {
+			k.warn(at.key("immutable"), "outputs.directory.immutable has no effect in this version: files are read-only, not immutable")
+		}
+	}
+	for i := range k.config.Outputs.HTTP {
+		output, at := &k.config.Outputs.HTTP[i], path{"outputs", "http", i}
+		k.name(at.key("name"), "outputs.http.name", output.Name)
+		k.unique(names, at.key("name"), "an output named", output.Name)
+		k.httpOutput(output, at)
+		k.unique(places, at.key("url"), "an output to", output.URL)
+	}
+}
+
+func (k *checker) httpOutput(output *HTTPOutput, at path) {
+	k.url(output, at.key("url"))
+	for _, file := range []struct{ key, name string }{
+		{"ca_file", output.CAFile}, {"cert_file", output.CertFile}, {"key_file", output.KeyFile},
+	} {
+		if file.name != "" {
+			k.absolute(at.key(file.key), "outputs.http."+file.key, file.name)
+		}
+	}
+	if (output.CertFile == "") != (output.KeyFile == "") {
+		k.wrong(at, "outputs.http needs both cert_file and key_file for a client certificate, or neither")
+	}
+	if output.Timeout < time.Second || output.Timeout > time.Hour {
+		k.wrong(at.key("timeout"), "outputs.http.timeout must be between 1s and 1h")
+	}
+}
+
+// url checks the base URL and takes the slash off its end.
+func (k *checker) url(output *HTTPOutput, at path) {
+	base, err := url.Parse(output.URL)
+	switch {
+	case err != nil || base.Host == "" || base.Scheme != "https" && base.Scheme != "http":
+		k.wrong(at, `outputs.http.url must be a URL such as "https://audit.example.com"`)
+		return
+	case base.User != nil:
+		k.wrong(at, "outputs.http.url must not hold a user or password; use token or a client certificate")
+	case base.RawQuery != "" || base.ForceQuery || base.Fragment != "":
+		k.wrong(at, "outputs.http.url must not have a query or fragment")
+	case base.Scheme == "http" && !loopback(base.Hostname()):
+		k.warn(at, "outputs.http.url is not encrypted: records and token can be read on the way")
+	}
+	output.URL = strings.TrimRight(output.URL, "/")
+}
+
+func loopback(host string) bool {
+	address := net.ParseIP(host)
+	return host == "localhost" || address != nil && address.IsLoopback()
+}

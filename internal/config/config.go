@@ -1,0 +1,287 @@
+// Package config reads the agent's configuration: one TOML file and an optional
+// conf.d beside it.
+//
+// It keeps one promise: a [Config] that Load returns can be used as it is.
+// Every default stands in it, every value was checked, every name it refers to
+// exists. Whatever is wrong with a file is one [FileError] with file, line, the
+// source under a caret and what would be right; nothing is guessed and nothing
+// is skipped. Text is taken literally: there is no ${VAR} substitution, and a
+// secret is named by where it lies, never written into the file.
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// Config is the effective configuration. The toml tags are the keys of the
+// file; a tag with ",required" must be set. It is not changed after Load and
+// may then be read from any goroutine.
+type Config struct {
+	Agent     Agent          `toml:"agent"`
+	Inputs    Inputs         `toml:"inputs"`
+	Catalog   []CatalogEntry `toml:"catalog"`
+	Capture   Capture        `toml:"capture"`
+	Retention Retention      `toml:"retention"`
+	Buffer    Buffer         `toml:"buffer"`
+	Outputs   Outputs        `toml:"outputs"`
+	Log       Log            `toml:"log"`
+
+	// Warnings are sentences about keys that were accepted and have no effect,
+	// or not the one hoped for, each with file and line.
+	Warnings []string `toml:"-"`
+}
+
+// Agent names the agent and where it keeps its state.
+type Agent struct {
+	ID           string `toml:"id"`           // default: the host name, lower case
+	Organization string `toml:"organization"` // first part of the log's origin; default "localhost"
+	Environment  string `toml:"environment" oneof:"prod staging dev test other"`
+	DataDir      string `toml:"data_dir"` // buffer, keys and the default archive
+}
+
+// Inputs are what the agent reads.
+type Inputs struct {
+	File []FileInput `toml:"file"`
+}
+
+// Where a file input starts in a file it has never seen.
+const (
+	StartBeginning = "beginning"
+	StartEnd       = "end"
+)
+
+// FileInput follows log files. Names are unique over all inputs.
+type FileInput struct {
+	Name      string   `toml:"name,required"`
+	Paths     []string `toml:"paths,required"` // absolute globs (path/filepath.Match)
+	Exclude   []string `toml:"exclude"`        // absolute globs
+	Parser    Parser   `toml:"parser,required"`
+	Service   string   `toml:"service"`   // default: the name
+	Provider  string   `toml:"provider"`  // model.provider of records that carry none
+	Timezone  string   `toml:"timezone"`  // for times that carry no zone; default: the host's
+	Retention string   `toml:"retention"` // a class of [retention]
+	Start     string   `toml:"start" oneof:"beginning end"`
+	MaxLine   Size     `toml:"max_line"` // beyond it head, length and SHA-256 are kept
+
+	Location *time.Location `toml:"-"` // of Timezone; nil: the host's zone
+}
+
+// Types of a Parser.
+const (
+	ParserVLLM     = "vllm"
+	ParserCombined = "combined"
+	ParserJSON     = "json"
+)
+
+// Parser says how lines become records: the name of a preset, or a table with a
+// field map.
+type Parser struct {
+	Type       string     `toml:"type,required" oneof:"vllm combined json"`
+	Fields     []FieldMap `toml:"fields"`      // in the order of the file
+	Set        []Constant `toml:"set"`         // in the order of the file
+	TimeLayout string     `toml:"time_layout"` // see FieldMap.Layout
+}
+
+// FieldMap fills a record field from a source field.
+type FieldMap struct {
+	// Field is the dotted path of an audit field that a parser may fill, or
+	// "input", "output" (the content) or "extra.<name>".
+	Field string `toml:"field"`
+	// From is the path of the source field. A segment of digits also indexes
+	// an array.
+	From []string `toml:"from"`
+	// Layout, of a time field: "rfc3339", "unix", "unix_ms", "unix_us",
+	// "unix_ns", a layout of Go's package time, or empty for the parser's own
+	// rule. A time field without one has the parser's TimeLayout here.
+	Layout string `toml:"layout"`
+}
+
+// Constant fills a record field with the same value in every record.
+type Constant struct {
+	Field string `toml:"field"`
+	Value any    `toml:"value"` // string, int64 or bool, as the field's kind wants it
+}
+
+// CatalogEntry declares which exact model stands behind a name in the logs.
+type CatalogEntry struct {
+	Input       string `toml:"input"` // empty: every input
+	Name        string `toml:"name,required"`
+	ID          string `toml:"id"`
+	Version     string `toml:"version"`
+	Revision    string `toml:"revision"`
+	Digest      string `toml:"digest"`
+	Adapter     string `toml:"adapter"`
+	Config      string `toml:"config"`
+	Weights     string `toml:"weights"` // without effect in this version
+	Probe       string `toml:"probe"`   // without effect in this version
+	Sensitivity string `toml:"sensitivity" oneof:"public internal confidential restricted"`
+	Owner       string `toml:"owner"`
+	Provider    string `toml:"provider"`
+}
+
+// Modes of content capture.
+const (
+	CaptureNone   = "none"
+	CaptureHashed = "hashed"
+	CaptureFull   = "full"
+)
+
+// Capture is what is kept of prompts and answers.
+type Capture struct {
+	Default string `toml:"default" oneof:"none hashed full"`
+	// HMACKey is the key of the keyed hashes. Its file is made on first start
+	// when it is absent; the default is capture.key under data_dir.
+	HMACKey  Secret `toml:"hmac_key"`
+	Unparsed string `toml:"unparsed" oneof:"hashed"` // of lines that no parser knows
+}
+
+// StandardClass is the retention class that always exists.
+const StandardClass = "standard"
+
+// Retention maps each retention class to its term. StandardClass is always there.
+type Retention map[string]time.Duration
+
+// Longest returns the longest term of all classes.
+func (r Retention) Longest() time.Duration {
+	var longest time.Duration
+	for _, term := range r {
+		longest = max(longest, term)
+	}
+	return longest
+}
+
+// Buffer bounds what waits on disk and says when a batch is sealed.
+type Buffer struct {
+	MaxDisk   Size          `toml:"max_disk"`   // all of data_dir, the default directory output included
+	BatchSize Size          `toml:"batch_size"` // compressed bytes that make a batch full
+	BatchAge  time.Duration `toml:"batch_age"`  // age that makes a batch due
+	Heartbeat time.Duration `toml:"heartbeat"`  // silence that makes a heartbeat due
+}
+
+// Outputs are where batches go. When none is configured, Directory holds one
+// under data_dir.
+type Outputs struct {
+	Directory []DirectoryOutput `toml:"directory"`
+	HTTP      []HTTPOutput      `toml:"http"`
+}
+
+// DirectoryOutput writes the archive into a directory. Names are unique over all outputs.
+type DirectoryOutput struct {
+	Name      string `toml:"name,required"`
+	Path      string `toml:"path,required"` // absolute
+	Immutable bool   `toml:"immutable"`     // without effect in this version
+}
+
+// HTTPOutput sends batches to a central server. Names are unique over all outputs.
+type HTTPOutput struct {
+	Name     string        `toml:"name,required"`
+	URL      string        `toml:"url,required"` // the base, without a slash at its end
+	Token    Secret        `toml:"token"`        // bearer token
+	CAFile   string        `toml:"ca_file"`      // default: the system's roots
+	CertFile string        `toml:"cert_file"`    // client certificate, with KeyFile
+	KeyFile  string        `toml:"key_file"`
+	Timeout  time.Duration `toml:"timeout"` // of one request
+}
+
+// Log is how the agent itself logs.
+type Log struct {
+	Level  string `toml:"level" oneof:"debug info warn error"`
+	Format string `toml:"format" oneof:"text json"`
+}
+
+// Units of Size.
+const (
+	KiB Size = 1 << 10
+	MiB Size = 1 << 20
+	GiB Size = 1 << 30
+	TiB Size = 1 << 40
+)
+
+// day and year are the long units of a term.
+const (
+	day  = 24 * time.Hour
+	year = 365 * day
+)
+
+// Default returns the configuration of an empty file: no input, and the archive
+// in a directory under data_dir.
+func Default() *Config {
+	c := preset()
+	c.complete()
+	return c
+}
+
+// preset returns the defaults that do not depend on other keys.
+func preset() *Config {
+	return &Config{
+		Agent: Agent{
+			ID:           hostName(),
+			Organization: "localhost",
+			Environment:  "other",
+			DataDir:      dataDir(),
+		},
+		Capture:   Capture{Default: CaptureHashed, Unparsed: CaptureHashed},
+		Retention: Retention{StandardClass: 184 * day},
+		Buffer: Buffer{
+			MaxDisk:   10 * GiB,
+			BatchSize: 8 * MiB,
+			BatchAge:  30 * time.Second,
+			Heartbeat: 60 * time.Second,
+		},
+		Log: Log{Level: "info", Format: "text"},
+	}
+}
+
+// complete fills the defaults that follow from other keys.
+func (c *Config) complete() {
+	for i := range c.Inputs.File {
+		input := &c.Inputs.File[i]
+		if input.Service == "" {
+			input.Service = input.Name
+		}
+	}
+	if c.Capture.HMACKey.IsZero() {
+		c.Capture.HMACKey = Secret{File: filepath.Join(c.Agent.DataDir, "capture.key")}
+	}
+	if len(c.Outputs.Directory)+len(c.Outputs.HTTP) == 0 {
+		c.Outputs.Directory = []DirectoryOutput{{Name: "local", Path: filepath.Join(c.Agent.DataDir, "archive")}}
+	}
+}
+
+func dataDir() string {
+	if runtime.GOOS == "windows" {
+		if base := os.Getenv("ProgramData"); base != "" {
+			return filepath.Join(base, "auditail")
+		}
+		return `C:\ProgramData\auditail`
+	}
+	return "/var/lib/auditail"
+}
+
+// hostName returns the host's name as an agent's name may be spelt.
+func hostName() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return "localhost"
+	}
+	return cleanName(name)
+}
+
+// cleanName spells a name with the characters a name may have.
+func cleanName(name string) string {
+	name = strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '.' || r == '_' || r == '-' {
+			return r
+		}
+		return '-'
+	}, strings.ToLower(name))
+	name = strings.TrimLeft(name, "._-")
+	if name == "" {
+		return "localhost"
+	}
+	return name[:min(len(name), maxName)]
+}

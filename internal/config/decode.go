@@ -1,0 +1,265 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+)
+
+// decode fills a struct from a table, led by the struct's tags, so that a key
+// exists exactly when a field for it does. what is the table's path for people.
+func decode(into reflect.Value, from *node, what string) error {
+	if from.kind != table {
+		return from.value.errorf("%s must be a table, not %s", what, from.kind)
+	}
+	keys := keysOf(into.Type())
+	for i, name := range from.names {
+		child := from.items[i]
+		path := keyPath(name)
+		if what != "" {
+			path = what + "." + path
+		}
+		index := slices.IndexFunc(keys, func(k key) bool { return k.name == name })
+		if index < 0 {
+			return unknownKey(child, name, what, path, keys)
+		}
+		if err := decodeValue(into.Field(keys[index].field), child, path); err != nil {
+			return err
+		}
+		if allowed := keys[index].oneof; allowed != nil {
+			if err := oneOf(child, path, into.Field(keys[index].field).String(), allowed); err != nil {
+				return err
+			}
+		}
+	}
+	for _, k := range keys {
+		if k.required && from.get(k.name) == nil {
+			return from.key.errorf("%s needs a %s", what, k.name)
+		}
+	}
+	return nil
+}
+
+// key is a field of a configuration struct.
+type key struct {
+	name     string
+	field    int
+	required bool
+	oneof    []string
+}
+
+func keysOf(t reflect.Type) []key {
+	var keys []key
+	for i := range t.NumField() {
+		field := t.Field(i)
+		name, options, _ := strings.Cut(field.Tag.Get("toml"), ",")
+		if name == "-" {
+			continue
+		}
+		k := key{name: name, field: i, required: options == "required"}
+		if allowed := field.Tag.Get("oneof"); allowed != "" && field.Type.Kind() == reflect.String {
+			k.oneof = strings.Fields(allowed)
+		}
+		keys = append(keys, k)
+	}
+	return keys
+}
+
+func decodeValue(into reflect.Value, from *node, what string) error {
+	switch target := into.Addr().Interface().(type) {
+	case *string:
+		return decodeString(target, from, what)
+	case *bool:
+		if from.kind != boolean {
+			return wrongKind(from, what, "true or false")
+		}
+		*target = from.text == "true"
+		return nil
+	case *Size:
+		return decodeText(target, from, what, `text such as "8MiB"`, parseSize)
+	case *time.Duration:
+		return decodeText(target, from, what, `text such as "30s" or "184d"`, parseDuration)
+	case *[]string:
+		return decodeStrings(target, from, what)
+	case *Retention:
+		return decodeRetention(*target, from, what)
+	case *Secret:
+		return decodeSecret(target, from, what)
+	case *[]FieldMap:
+		return decodeFields(target, from, what)
+	case *[]Constant:
+		return decodeConstants(target, from, what)
+	case *Parser:
+		return decodeParser(target, from, what)
+	}
+	if into.Kind() == reflect.Slice {
+		return decodeTables(into, from, what)
+	}
+	return decode(into, from, what)
+}
+
+// decodeTables appends the elements of an array of tables to a slice of structs.
+func decodeTables(into reflect.Value, from *node, what string) error {
+	if from.kind != tableArray && from.kind != array {
+		return from.key.errorf("%s can stand more than once; write it as [[%[1]s]]", what)
+	}
+	for _, item := range from.items {
+		element := reflect.New(into.Type().Elem()).Elem()
+		switch target := element.Addr().Interface().(type) {
+		case *FileInput:
+			target.Retention, target.Start, target.MaxLine = StandardClass, StartBeginning, 4*MiB
+		case *HTTPOutput:
+			target.Timeout = time.Minute
+		}
+		if err := decode(element, item, what); err != nil {
+			return err
+		}
+		into.Set(reflect.Append(into, element))
+	}
+	return nil
+}
+
+func decodeString(into *string, from *node, what string) error {
+	if from.kind != text {
+		return wrongKind(from, what, "text in quotes")
+	}
+	if from.text == "" {
+		return from.value.errorf("%s is empty; leave the key out or give it a value", what)
+	}
+	*into = from.text
+	return nil
+}
+
+func decodeStrings(into *[]string, from *node, what string) error {
+	switch {
+	case from.kind == text:
+		return from.value.errorf("%s must be an array; write [%q]", what, from.text)
+	case from.kind != array:
+		return wrongKind(from, what, "an array of text")
+	case len(from.items) == 0:
+		return from.value.errorf("%s is empty; leave the key out or give it a value", what)
+	}
+	for _, item := range from.items {
+		var s string
+		if err := decodeString(&s, item, "each value of "+what); err != nil {
+			return err
+		}
+		*into = append(*into, s)
+	}
+	return nil
+}
+
+// decodeText decodes a value that is written as text.
+func decodeText[T any](into *T, from *node, what, example string, read func(string) (T, error)) error {
+	if from.kind != text {
+		return wrongKind(from, what, example)
+	}
+	value, err := read(from.text)
+	if err != nil {
+		return from.value.errorf("%s: %s", what, err)
+	}
+	*into = value
+	return nil
+}
+
+func decodeRetention(into Retention, from *node, what string) error {
+	if from.kind != table {
+		return wrongKind(from, what, "a table of classes and terms")
+	}
+	for i, class := range from.names {
+		item, path := from.items[i], what+"."+quote(class)
+		if !validName(class) {
+			return item.key.errorf("retention class %q: %s", class, nameRule)
+		}
+		var term time.Duration
+		if err := decodeText(&term, item, path, `text such as "184d" or "6y"`, parseDuration); err != nil {
+			return err
+		}
+		if term < time.Hour || term > 100*year {
+			return item.value.errorf("%s must be between 1h and 100y", path)
+		}
+		into[class] = term
+	}
+	return nil
+}
+
+func decodeSecret(into *Secret, from *node, what string) error {
+	const right = `{ file = "/path" }, { env = "NAME" } or { credential = "name" }`
+	if from.kind != table {
+		return from.key.errorf("%s is a secret and must not stand in the file; write %s", what, right)
+	}
+	if err := decode(reflect.ValueOf(into).Elem(), from, what); err != nil {
+		return err
+	}
+	if len(from.names) != 1 {
+		return from.value.errorf("%s must be exactly one of %s", what, right)
+	}
+	switch at := from.items[0]; {
+	case into.File != "":
+		return absolute(at, what+".file", into.File)
+	case into.Env != "" && !envName.MatchString(into.Env):
+		return at.value.errorf("%s.env must be the name of an environment variable: letters, digits and _", what)
+	case into.Credential != "" && !credentialName.MatchString(into.Credential):
+		return at.value.errorf("%s.credential must be the name of a systemd credential: letters, digits, dot, _ and -", what)
+	}
+	return nil
+}
+
+func wrongKind(from *node, what, want string) error {
+	return from.value.errorf("%s must be %s, not %s", what, want, from.kind)
+}
+
+func oneOf(at *node, what, word string, allowed []string) error {
+	if slices.Contains(allowed, word) {
+		return nil
+	}
+	if hint := laterWord(what, word); hint != "" {
+		return at.value.errorf("%s %q is not in this version; %s", what, word, hint)
+	}
+	return unknown(at.value, "word", word, " for "+what, allowed)
+}
+
+func unknownKey(at *node, name, in, path string, keys []key) error {
+	if hint := laterKey(path); hint != "" {
+		return at.key.errorf("%s is not in this version; %s", path, hint)
+	}
+	known := make([]string, len(keys))
+	for i, k := range keys {
+		known[i] = k.name
+	}
+	where := ""
+	if in != "" {
+		where = " in " + in
+	}
+	return unknown(at.key, "key", name, where, known)
+}
+
+// laterKey tells what to use instead of a key that a later version will have.
+func laterKey(path string) string {
+	switch path {
+	case "outputs.s3", "outputs.otlp", "outputs.syslog":
+		return "use outputs.directory or outputs.http"
+	case "inputs.journald", "inputs.pipe", "inputs.http", "inputs.syslog", "inputs.otlp":
+		return "use inputs.file"
+	case "inputs.file.encoding", "inputs.file.multiline", "inputs.file.ignore_older", "inputs.file.close_after":
+		return "leave it out"
+	case "data", "rule", "rules", "test", "detect", "admin", "witness":
+		return "leave it out"
+	default:
+		return ""
+	}
+}
+
+// laterWord tells what to use instead of a word that a later version will know.
+func laterWord(path, word string) string {
+	switch fmt.Sprintf("%s=%s", path, word) {
+	case "capture.default=redacted", "capture.default=encrypted", "capture.unparsed=encrypted":
+		return `use "hashed"`
+	case "inputs.file.parser.type=regex", "inputs.file.parser.type=logfmt", "inputs.file.parser.type=csv":
+		return `use "json", "combined" or "vllm"`
+	default:
+		return ""
+	}
+}

@@ -1,0 +1,62 @@
+package config
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"reflect"
+	"time"
+)
+
+// JSON returns the effective configuration: the keys of the file, sorted,
+// without spaces. A secret is shown as where it lies, never as its value.
+func (c *Config) JSON() []byte {
+	data, err := json.Marshal(plain(reflect.ValueOf(*c)))
+	if err != nil {
+		panic("config: " + err.Error()) // maps, slices and scalars always encode
+	}
+	return data
+}
+
+// Digest returns "sha256:" and the hexadecimal SHA-256 of what JSON returns.
+func (c *Config) Digest() string {
+	sum := sha256.Sum256(c.JSON())
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// plain turns configuration into maps, slices and scalars under the keys of the
+// file, and leaves out what is not set.
+func plain(v reflect.Value) any {
+	switch value := v.Interface().(type) {
+	case time.Duration:
+		return value.String()
+	case Size:
+		return value.String()
+	}
+	switch v.Kind() {
+	case reflect.Struct:
+		object := map[string]any{}
+		for _, k := range keysOf(v.Type()) {
+			if field := v.Field(k.field); !field.IsZero() {
+				object[k.name] = plain(field)
+			}
+		}
+		return object
+	case reflect.Map:
+		object := map[string]any{}
+		for entries := v.MapRange(); entries.Next(); {
+			object[entries.Key().String()] = plain(entries.Value())
+		}
+		return object
+	case reflect.Slice:
+		list := make([]any, v.Len())
+		for i := range list {
+			list[i] = plain(v.Index(i))
+		}
+		return list
+	case reflect.Interface:
+		return plain(v.Elem())
+	default:
+		return v.Interface()
+	}
+}

@@ -1,0 +1,97 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+)
+
+// maxFile bounds a configuration file.
+const maxFile = 1 << 20
+
+// Load reads the file and the files *.toml of the folder conf.d beside it, in
+// the order of their names. Files that somebody else could have written are
+// refused.
+func Load(path string) (*Config, error) {
+	names := []string{path}
+	dir := filepath.Join(filepath.Dir(path), "conf.d")
+	more, err := dropIns(dir)
+	if err != nil {
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	names = append(names, more...)
+
+	var sources []*source
+	for _, name := range names {
+		data, err := readOwn(name, maxFile, checkConfigMode)
+		if err != nil {
+			return nil, fmt.Errorf("read configuration: %w", err)
+		}
+		sources = append(sources, &source{name: name, data: data})
+	}
+	return read(sources)
+}
+
+// dropIns returns the files of a conf.d that may not exist.
+func dropIns(dir string) ([]string, error) {
+	info, err := os.Stat(dir)
+	if os.IsNotExist(err) || err == nil && !info.IsDir() {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := checkConfigMode(dir, info); err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(dir) // sorted by name
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, entry := range entries {
+		// A hidden file is an editor's, or a package manager's half-written one.
+		if strings.HasSuffix(entry.Name(), ".toml") && !strings.HasPrefix(entry.Name(), ".") {
+			names = append(names, filepath.Join(dir, entry.Name()))
+		}
+	}
+	return names, nil
+}
+
+// Parse reads the text of one file. The name stands in errors only.
+func Parse(name string, data []byte) (*Config, error) {
+	if len(data) > maxFile {
+		return nil, fmt.Errorf("read configuration: %s: is larger than %s", name, Size(maxFile))
+	}
+	return read([]*source{{name: name, data: data}})
+}
+
+// read merges the files, decodes and checks them.
+func read(sources []*source) (*Config, error) {
+	var root *node
+	for _, src := range sources {
+		tree, err := parse(src)
+		if err != nil {
+			return nil, err
+		}
+		if root == nil {
+			root = tree
+			continue
+		}
+		if err := merge(root, tree); err != nil {
+			return nil, err
+		}
+	}
+	c := preset()
+	if err := decode(reflect.ValueOf(c).Elem(), root, ""); err != nil {
+		return nil, err
+	}
+	c.complete()
+	k := &checker{root: root, config: c}
+	if err := k.check(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}

@@ -1,0 +1,312 @@
+package config
+
+import (
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/auditail/auditail/audit"
+)
+
+// maxSegments bounds the path of a source field.
+const maxSegments = 32
+
+func decodeParser(into *Parser, from *node, what string) error {
+	if from.kind == text {
+		into.Type = from.text
+		if into.Type == ParserJSON {
+			return from.value.errorf(`parser "json" needs a field map; write a table [%s] with type = "json" and fields`, what)
+		}
+		known := []string{ParserVLLM, ParserCombined}
+		if slices.Contains(known, into.Type) {
+			return nil
+		}
+		if hint := laterWord(what+".type", into.Type); hint != "" {
+			return from.value.errorf("parser %q is not in this version; %s", into.Type, hint)
+		}
+		return unknown(from.value, "parser", into.Type, "", append(known, ParserJSON))
+	}
+	if from.kind != table {
+		return wrongKind(from, what, `the name of a parser such as "vllm", or a table with a type`)
+	}
+	if err := decode(reflect.ValueOf(into).Elem(), from, what); err != nil {
+		return err
+	}
+	if into.Type != ParserJSON {
+		for _, name := range []string{"fields", "set", "time_layout"} {
+			if n := from.get(name); n != nil {
+				return n.key.errorf("parser %q knows its fields; %s belongs to type \"json\"", into.Type, name)
+			}
+		}
+		return nil
+	}
+	if len(into.Fields) == 0 {
+		return from.key.errorf(`%s of type "json" needs a table fields, such as "actor.id" = "user"`, what)
+	}
+	return settleFields(into, from, what)
+}
+
+// settleFields checks what concerns the field map as a whole and hands the
+// parser's time layout down to the fields without one.
+func settleFields(into *Parser, from *node, what string) error {
+	if into.TimeLayout != "" {
+		if err := checkLayout(from.get("time_layout"), what+".time_layout", into.TimeLayout); err != nil {
+			return err
+		}
+	}
+	for i := range into.Fields {
+		field := &into.Fields[i]
+		if field.Layout == "" && isTime(field.Field) {
+			field.Layout = into.TimeLayout
+		}
+	}
+	for _, constant := range into.Set {
+		if mapped := from.at("fields", constant.Field); mapped != from.get("fields") {
+			return from.at("set", constant.Field).key.errorf("%s is filled twice; the other is %s", quote(constant.Field), mapped.key.place())
+		}
+	}
+	return nil
+}
+
+func isTime(path string) bool {
+	field, known := audit.Lookup(path)
+	return known && field.Def().Kind == audit.KindTime
+}
+
+// decodeFields reads "record field" = "source field".
+func decodeFields(into *[]FieldMap, from *node, what string) error {
+	if from.kind != table {
+		return wrongKind(from, what, `a table such as { "actor.id" = "user" }`)
+	}
+	for i, name := range from.names {
+		item, path := from.items[i], what+"."+quote(name)
+		if item.kind == table && item.get("from") == nil && !mappable(name) {
+			return item.key.errorf(`a record field with a dot must stand in quotes, such as "%s.%s"`, name, strings.Join(item.names[:min(1, len(item.names))], ""))
+		}
+		if err := checkField(item, name); err != nil {
+			return err
+		}
+		field := FieldMap{Field: name}
+		source := item
+		if item.kind == table {
+			for j, option := range item.names {
+				if option != "from" && option != "layout" {
+					return unknown(item.items[j].key, "key", option, " in "+path, []string{"from", "layout"})
+				}
+			}
+			if source = item.get("from"); source == nil {
+				return item.key.errorf(`%s needs a key from, such as { from = "ts", layout = "unix_ms" }`, path)
+			}
+			if layout := item.get("layout"); layout != nil {
+				if err := decodeLayout(&field, layout, path+".layout"); err != nil {
+					return err
+				}
+			}
+		}
+		var err error
+		if field.From, err = sourcePath(source, path); err != nil {
+			return err
+		}
+		*into = append(*into, field)
+	}
+	return nil
+}
+
+func decodeLayout(into *FieldMap, from *node, what string) error {
+	if err := decodeString(&into.Layout, from, what); err != nil {
+		return err
+	}
+	if !isTime(into.Field) {
+		return from.key.errorf("%s is not a time; leave layout out", quote(into.Field))
+	}
+	return checkLayout(from, what, into.Layout)
+}
+
+// sourcePath reads the path of a source field: "a.b.0", or ["a.with.dots", "b"].
+func sourcePath(from *node, what string) ([]string, error) {
+	var path []string
+	if from.kind == array {
+		if err := decodeStrings(&path, from, what); err != nil {
+			return nil, err
+		}
+	} else {
+		var dotted string
+		if err := decodeString(&dotted, from, what); err != nil {
+			return nil, err
+		}
+		path = strings.Split(dotted, ".")
+		if slices.Contains(path, "") {
+			return nil, from.value.errorf(`%s: the path %q has an empty part; write a key with dots in it as ["key.with.dots"]`, what, dotted)
+		}
+	}
+	if len(path) > maxSegments {
+		return nil, from.value.errorf("%s: the path has more than %d parts", what, maxSegments)
+	}
+	return path, nil
+}
+
+// decodeConstants reads "record field" = value.
+func decodeConstants(into *[]Constant, from *node, what string) error {
+	if from.kind != table {
+		return wrongKind(from, what, `a table such as { "api.server" = "nginx" }`)
+	}
+	for i, name := range from.names {
+		item, path := from.items[i], what+"."+quote(name)
+		if item.kind == table && !mappable(name) {
+			return item.key.errorf(`a record field with a dot must stand in quotes, such as "%s.%s"`, name, strings.Join(item.names[:min(1, len(item.names))], ""))
+		}
+		if err := checkField(item, name); err != nil {
+			return err
+		}
+		value, err := constant(item, name, path)
+		if err != nil {
+			return err
+		}
+		*into = append(*into, Constant{Field: name, Value: value})
+	}
+	return nil
+}
+
+// constant reads the value of a field as the field's kind wants it.
+func constant(from *node, name, what string) (any, error) {
+	if name == "input" || name == "output" {
+		return nil, from.key.errorf("%s is content; it comes from the line, it cannot be set", name)
+	}
+	field, known := audit.Lookup(name)
+	if !known { // extra.<name> takes what it is given
+		switch from.kind {
+		case integer:
+			return wholeNumber(from, what)
+		case boolean:
+			return from.text == "true", nil
+		default:
+			var s string
+			err := decodeString(&s, from, what)
+			return s, err
+		}
+	}
+	switch def := field.Def(); def.Kind {
+	case audit.KindInt:
+		if from.kind != integer {
+			return nil, wrongKind(from, what, "a whole number")
+		}
+		return wholeNumber(from, what)
+	case audit.KindBool:
+		if from.kind != boolean {
+			return nil, wrongKind(from, what, "true or false")
+		}
+		return from.text == "true", nil
+	case audit.KindText, audit.KindEnum:
+		var s string
+		if err := decodeString(&s, from, what); err != nil {
+			return nil, err
+		}
+		if !field.Allows(s) {
+			return nil, oneOf(from, what, s, def.Values)
+		}
+		if field == audit.Event {
+			return s, checkEvent(from, what, s)
+		}
+		return s, nil
+	default:
+		return nil, from.key.errorf("%s cannot be set; only fields that are text, a whole number or true/false can", quote(name))
+	}
+}
+
+// checkEvent refuses an event that no line can stand for.
+func checkEvent(from *node, what, event string) error {
+	if _, known := audit.EventAction(event); !known {
+		return from.value.errorf("%s: unknown event %q; a request to a model is \"model.inference\"", what, event)
+	}
+	if strings.HasPrefix(event, "agent.") || strings.HasPrefix(event, "alert.") {
+		return from.value.errorf("%s: %q is written by the agent itself", what, event)
+	}
+	return nil
+}
+
+func wholeNumber(from *node, what string) (int64, error) {
+	number, err := strconv.ParseInt(strings.ReplaceAll(from.text, "_", ""), 0, 64)
+	if err != nil {
+		return 0, from.value.errorf("%s: %s is not a whole number of 64 bits", what, from.text)
+	}
+	return number, nil
+}
+
+var extraField = regexp.MustCompile(`^extra\.[a-z0-9_]{1,63}$`)
+
+// checkField refuses a name that is not a record field, or one that is not for
+// a line to say.
+func checkField(at *node, name string) error {
+	if mappable(name) {
+		return nil
+	}
+	if strings.HasPrefix(name, "extra.") {
+		return at.key.errorf("%q: the name after \"extra.\" must have 1 to 63 of a-z 0-9 _", name)
+	}
+	field, known := audit.Lookup(name)
+	switch {
+	case !known:
+		return unknown(at.key, "record field", name, "", append(nearFields(name), "extra.<name>"))
+	case strings.HasPrefix(name, "input."), strings.HasPrefix(name, "output."):
+		group, _, _ := strings.Cut(name, ".")
+		return at.key.errorf("%q is made by the capture policy; map the content itself to %q", name, group)
+	case field == audit.Extra:
+		return at.key.errorf(`"extra" needs a name; write "extra.<name>"`)
+	default:
+		return at.key.errorf("%q is filled by the agent, not from the line", name)
+	}
+}
+
+// nearFields returns the mappable fields that a misspelt name may mean: those
+// of its group, or all when there is no such group.
+func nearFields(name string) []string {
+	group, _, nested := strings.Cut(name, ".")
+	var all, same []string
+	for _, field := range audit.Fields() {
+		path := field.String()
+		if !mappable(path) {
+			continue
+		}
+		all = append(all, path)
+		if nested && strings.HasPrefix(path, group+".") {
+			same = append(same, path)
+		}
+	}
+	all = append(all, "input", "output")
+	if _, found := nearest(name, all); !found && len(same) > 0 {
+		return same
+	}
+	return all
+}
+
+// mappable tells whether a field map may fill the field: the allow-list of what
+// a line can say. The rest is the envelope, or concluded by the agent.
+func mappable(name string) bool {
+	if name == "input" || name == "output" || extraField.MatchString(name) {
+		return true
+	}
+	field, known := audit.Lookup(name)
+	if !known {
+		return false
+	}
+	switch field {
+	case audit.Time, audit.Event, audit.Outcome, audit.Reason, audit.Tenant, audit.Workspace,
+		audit.ClientIP, audit.ClientUserAgent, audit.ClientApp, audit.ClientDevice,
+		audit.OutputFinish,
+		audit.ModelName, audit.ModelServed, audit.ModelProvider, audit.ModelID, audit.ModelVersion,
+		audit.ModelRevision, audit.ModelDigest, audit.ModelAdapter, audit.ModelConfig,
+		audit.PromptName, audit.PromptVersion, audit.ToolName, audit.ToolCallID,
+		audit.ChangeWhat, audit.ChangeFrom, audit.ChangeTo, audit.ChangeTicket:
+		return true
+	case audit.ActorVerified: // follows from actor.basis
+		return false
+	}
+	for _, group := range []string{"actor.", "ai_agent.", "session.", "api.", "params.", "usage.", "policy.", "approval."} {
+		if strings.HasPrefix(name, group) {
+			return true
+		}
+	}
+	return false
+}
