@@ -8,6 +8,7 @@ package outputs
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/auditail/auditail/seal"
 )
@@ -17,33 +18,59 @@ import (
 type Output interface {
 	// Ship returns nil when the batch is durable at the destination. Repeating
 	// a batch is harmless. It blocks as long as the destination is away, and
-	// returns early only when ctx ends or with an error that errors.Is
-	// ErrPermanent or ErrFork.
+	// returns early only when ctx ends (the error is ctx's) or with an
+	// [*ObjectError] that errors.Is ErrPermanent or ErrFork.
+	//
+	// Objects go out in the order of b.Objects, each after the one before is
+	// durable. A caller that has put a refused payload into quarantine ships
+	// the batch again with the payload left out of Objects.
 	Ship(ctx context.Context, b seal.Batch) (seal.Receipt, error)
 	Close() error
 }
 
 // Publisher is implemented by outputs that keep checkpoints. Publish is called
-// at least once per ship round, after the batches it covers.
+// at least once per ship round, after the batches it covers; it may run at the
+// same time as Ship and as itself. A stored checkpoint with the same text is
+// success; it fails as Ship does.
 type Publisher interface {
 	Publish(ctx context.Context, c seal.Checkpoint) error
 }
 
-// HeadReader is implemented by outputs that can say how much of a log they hold.
+// HeadReader is implemented by outputs that can say how much of a log they
+// hold. The answer is the destination's claim and proves nothing. The root is
+// zero when the destination holds the end of the log but can not tell its root,
+// because it was added after the log began. An unknown log has size 0. Faults
+// are returned, not retried.
 type HeadReader interface {
 	Head(ctx context.Context, origin string) (seal.Head, error)
 }
 
 // Prober is implemented by outputs that can tell, without shipping anything,
-// whether they would accept a batch; `auditail check` calls it.
+// whether they would accept a batch; `auditail check` calls it. It tries once
+// and returns one sentence that says what to change.
 type Prober interface {
 	Probe(ctx context.Context) error
 }
 
 var (
-	// ErrPermanent: the destination refuses this object for good. A payload is
-	// quarantined and its manifest still ships; a manifest stops the output.
+	// ErrPermanent: the object can not be delivered for good, because the
+	// destination refuses it or because its own bytes are not those that were
+	// sealed. A payload is quarantined and its manifest still ships; a manifest
+	// stops the output.
 	ErrPermanent = errors.New("refused for good")
 	// ErrFork: other bytes are stored under the same name. The output stops.
 	ErrFork = errors.New("other bytes are stored under this name")
 )
+
+// ObjectError names the file that could not be delivered.
+type ObjectError struct {
+	Kind seal.ObjectKind
+	Path string // in the archive
+	Err  error  // wraps ErrPermanent or ErrFork
+}
+
+// Error implements error.
+func (e *ObjectError) Error() string { return fmt.Sprintf("ship %s: %v", e.Path, e.Err) }
+
+// Unwrap returns Err.
+func (e *ObjectError) Unwrap() error { return e.Err }
