@@ -154,3 +154,10 @@ func (d *Draft) SetTimeBasis(zoned bool) {
 	d.Record.SetString(audit.TimeBasis, "source_tz_assumed")
 	d.Record.Flag(audit.TZAssumed)
 }
+
+// SetProvider fills model.provider of a model.* record whose line names none.
+func (d *Draft) SetProvider(provider string) {
+	if !d.Record.Has(audit.ModelProvider) && bytes.HasPrefix(d.Record.Text(audit.Event), []byte("model.")) {
+		d.Record.SetString(audit.ModelProvider, provider)
+	}
+}
