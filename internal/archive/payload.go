@@ -1,0 +1,228 @@
+package archive
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/auditail/auditail/seal"
+)
+
+const (
+	// maxWindow is the most memory a zstd frame may ask for: what RFC 8878,
+	// section 3.1.1.1.2 recommends that every decoder supports.
+	maxWindow = 8 << 20
+	// maxRecord is the longest record line that is taken into memory. The format
+	// allows 16 MiB (SCHEMA, rule 7).
+	maxRecord = 16 << 20
+	// readSize is how much is decompressed at a time.
+	readSize = 256 << 10
+)
+
+// What CheckPayload finds wrong, for errors.Is. One error may be several of them.
+var (
+	// ErrPayloadDigest: the file is not the one that was sealed.
+	ErrPayloadDigest = errors.New("the file's SHA-256 differs from the manifest")
+	// ErrPayloadEncoding: the file does not decompress to its end.
+	ErrPayloadEncoding = errors.New("the zstd data is damaged")
+	// ErrPayloadSize: it decompresses to more or fewer bytes than sealed.
+	ErrPayloadSize = errors.New("the uncompressed size differs from the manifest")
+	// ErrPayloadRecords: it holds more or fewer records than sealed.
+	ErrPayloadRecords = errors.New("the number of records differs from the manifest")
+	// ErrPayloadRoot: its records are not those that were sealed.
+	ErrPayloadRoot = errors.New("the root over the records differs from the manifest")
+	// ErrPayloadLine: it is not lines: one is empty, too long or without LF.
+	ErrPayloadLine = errors.New("the payload is not a sequence of record lines")
+)
+
+// PayloadOptions are what a caller of CheckPayload may want beside the check.
+type PayloadOptions struct {
+	// Record, when set, is called for every record line (without LF) in order,
+	// before anything about the payload is known to be true. line is valid until
+	// it returns.
+	Record func(index uint64, line []byte)
+}
+
+// PayloadSummary is what CheckPayload saw.
+type PayloadSummary struct {
+	Bytes   int64 // of the file
+	Plain   int64 // uncompressed; at most one more than the manifest says
+	Records uint64
+	// Proven tells that the records are those that were sealed: their root,
+	// number and size are the manifest's, whatever else is wrong with the file.
+	Proven bool
+	// Last is the last record line, agent.coverage, without LF. The caller owns it.
+	Last []byte
+}
+
+// PayloadChecker checks payloads one after the other and keeps its buffers in
+// between. It is not safe for concurrent use. Close frees its memory.
+type PayloadChecker struct {
+	decoder *zstd.Decoder
+	buffer  []byte
+}
+
+// NewPayloadChecker returns a checker.
+func NewPayloadChecker() (*PayloadChecker, error) {
+	// Concurrency 1 decodes in the goroutine of the caller: payloads are checked
+	// in parallel, each by one.
+	decoder, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+		zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderMaxMemory(maxWindow))
+	if err != nil {
+		return nil, fmt.Errorf("make zstd decoder: %w", err)
+	}
+	return &PayloadChecker{decoder: decoder, buffer: make([]byte, readSize)}, nil
+}
+
+// Close frees the decoder.
+func (c *PayloadChecker) Close() { c.decoder.Close() }
+
+// CheckPayload checks one payload against its manifest: see PayloadChecker.Check.
+func CheckPayload(r io.Reader, m *seal.Manifest, o PayloadOptions) (PayloadSummary, error) {
+	c, err := NewPayloadChecker()
+	if err != nil {
+		return PayloadSummary{}, err
+	}
+	defer c.Close()
+	return c.Check(r, m, o)
+}
+
+// Check reads the payload file of a manifest to its end and checks digest,
+// uncompressed size, number of records and root. It never holds more than one
+// record and one zstd window in memory, and stops decompressing one byte behind
+// the size that the manifest gives, so a bomb costs nothing. Problems come
+// joined; an error that errors.Is none of the ErrPayload ones is the reader's.
+func (c *PayloadChecker) Check(r io.Reader, m *seal.Manifest, o PayloadOptions) (PayloadSummary, error) {
+	file := &hashingReader{r: r, hash: sha256.New()}
+	lines := lineReader{record: o.Record}
+	plain, damage := c.read(file, m.Plain, &lines)
+	if _, err := io.Copy(io.Discard, file); err != nil && file.err == nil { // the digest is that of the whole file
+		file.err = err
+	}
+	if file.err != nil {
+		return PayloadSummary{}, fmt.Errorf("read payload: %w", file.err)
+	}
+	s := PayloadSummary{Bytes: file.n, Plain: plain, Records: lines.tree.Size(), Last: lines.last}
+	var problems []error
+	if got := seal.Digest(file.hash.Sum(nil)); got != m.Payload {
+		problems = append(problems, fmt.Errorf("%w: it has %s, the manifest names %s", ErrPayloadDigest, got, m.Payload))
+	}
+	if damage != nil {
+		return s, errors.Join(append(problems, damage)...)
+	}
+	want := m.RecordsTo - m.RecordsFrom
+	if s.Records != want {
+		problems = append(problems, fmt.Errorf("%w: it holds %d, the manifest says %d", ErrPayloadRecords, s.Records, want))
+	}
+	root := lines.tree.Root()
+	if root != m.Root {
+		problems = append(problems, fmt.Errorf("%w: it is %s, the manifest says %s", ErrPayloadRoot, root, m.Root))
+	}
+	s.Proven = s.Records == want && root == m.Root
+	return s, errors.Join(problems...)
+}
+
+// read decompresses the file and takes its lines. It returns how many bytes
+// came out, and what is wrong with them.
+func (c *PayloadChecker) read(file io.Reader, want int64, lines *lineReader) (plain int64, err error) {
+	if err := c.decoder.Reset(file); err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrPayloadEncoding, err)
+	}
+	limited := io.LimitReader(c.decoder, want+1)
+	for {
+		n, err := limited.Read(c.buffer)
+		plain += int64(n)
+		if plain > want {
+			return plain, fmt.Errorf("%w: it has more than the %d bytes that the manifest says", ErrPayloadSize, want)
+		}
+		if err := lines.take(c.buffer[:n]); err != nil {
+			return plain, err
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			if plain != want {
+				return plain, fmt.Errorf("%w: it has %d bytes, the manifest says %d", ErrPayloadSize, plain, want)
+			}
+			return plain, lines.end()
+		case err != nil:
+			return plain, fmt.Errorf("%w after %d bytes: %w", ErrPayloadEncoding, plain, err)
+		}
+	}
+}
+
+// hashingReader hashes what is read through it, and keeps the error of the
+// underlying reader apart from those of the decoder above.
+type hashingReader struct {
+	r    io.Reader
+	hash hash.Hash
+	n    int64
+	err  error
+}
+
+func (h *hashingReader) Read(p []byte) (int, error) {
+	n, err := h.r.Read(p)
+	h.hash.Write(p[:n])
+	h.n += int64(n)
+	if err != nil && !errors.Is(err, io.EOF) {
+		h.err = err
+	}
+	return n, err
+}
+
+// lineReader cuts a stream into lines and grows their tree.
+type lineReader struct {
+	record func(index uint64, line []byte)
+	tree   seal.Tree
+	part   []byte // the beginning of a line whose rest has not come yet
+	last   []byte
+}
+
+func (l *lineReader) take(chunk []byte) error {
+	var line []byte
+	for {
+		at := bytes.IndexByte(chunk, '\n')
+		if at < 0 {
+			break
+		}
+		line, chunk = chunk[:at], chunk[at+1:]
+		if len(l.part) > 0 {
+			line = append(l.part, line...)
+			l.part = line[:0]
+		}
+		if err := l.add(line); err != nil {
+			return err
+		}
+	}
+	if line != nil { // before the memory of part is used again
+		l.last = append(l.last[:0], line...)
+	}
+	l.part = append(l.part, chunk...)
+	if len(l.part) > maxRecord {
+		return fmt.Errorf("%w: record %d has more than %d bytes", ErrPayloadLine, l.tree.Size(), maxRecord)
+	}
+	return nil
+}
+
+func (l *lineReader) add(line []byte) error {
+	if len(line) == 0 || len(line) > maxRecord {
+		return fmt.Errorf("%w: record %d has %d bytes", ErrPayloadLine, l.tree.Size(), len(line))
+	}
+	if l.record != nil {
+		l.record(l.tree.Size(), line)
+	}
+	l.tree.Add(seal.LeafHash(line))
+	return nil
+}
+
+// end says whether the stream ended where a line ended.
+func (l *lineReader) end() error {
+	if len(l.part) > 0 {
+		return fmt.Errorf("%w: the last %d bytes have no LF", ErrPayloadLine, len(l.part))
+	}
+	return nil
+}
