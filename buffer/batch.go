@@ -1,0 +1,90 @@
+package buffer
+
+import (
+	"bytes"
+	"time"
+
+	"github.com/auditail/auditail/seal"
+)
+
+// CoverageItem is what a batch read of one source generation.
+type CoverageItem struct {
+	Input      string
+	Generation string
+	Unit       string
+	From, To   int64 // half-open
+	Lines      int64
+}
+
+// Coverage is the content of the agent.coverage record that ends a batch.
+type Coverage struct {
+	Stream seal.Stream
+	Items  []CoverageItem // in the order of first reading; empty for the agent's own records
+}
+
+// batch is what a stream has appended since its last seal.
+type batch struct {
+	stream     seal.Stream
+	run        *seal.Run
+	opened     time.Time
+	tree       seal.Tree
+	records    uint64
+	plain      int64
+	compressed int64
+	lines      seal.Lines // without Held, which is the stream's at the cut
+	items      []CoverageItem
+	latest     map[string]int // input, LF, generation → index of its newest item
+	frames     []frameRef
+	cutCommit  uint64 // commit of the cut frame; 0: still open
+	nextSeq    uint64 // agent.seq behind the cut
+}
+
+func newBatch(stream seal.Stream, run *seal.Run, opened time.Time) *batch {
+	return &batch{stream: stream, run: run, opened: opened, latest: make(map[string]int)}
+}
+
+// add takes a durable-to-be frame into the batch. lines holds the record lines
+// with their LFs.
+func (t *batch) add(ref frameRef, meta *entryMeta, lines []byte) {
+	t.frames = append(t.frames, ref)
+	t.compressed += ref.size
+	t.addLines(lines)
+	t.lines.Read += meta.Lines.Read
+	t.lines.Recorded += meta.Lines.Recorded
+	t.lines.Unparsed += meta.Lines.Unparsed
+	t.lines.Ignored += meta.Lines.Ignored
+	for _, r := range meta.Ranges {
+		t.cover(meta.Input, r)
+	}
+}
+
+// addLines hashes each line without its LF as a leaf. The LF before a line is
+// lent to the hash as the 0x00 that RFC 6962 puts in front of a leaf, so that
+// the line need not be copied; it is put back at once.
+func (t *batch) addLines(lines []byte) {
+	t.plain += int64(len(lines))
+	for start := 0; start < len(lines); {
+		end := start + bytes.IndexByte(lines[start:], '\n')
+		if start == 0 {
+			t.tree.Add(seal.LeafHash(lines[:end]))
+		} else {
+			t.tree.Add(hashInPlace(lines[start-1 : end]))
+		}
+		t.records++
+		start = end + 1
+	}
+}
+
+// cover merges a range with the one before it where they join.
+func (t *batch) cover(input string, r Range) {
+	key := input + "\n" + r.Generation
+	if i, ok := t.latest[key]; ok && t.items[i].Unit == r.Unit && t.items[i].To == r.From {
+		t.items[i].To = r.To
+		t.items[i].Lines += r.Lines
+		return
+	}
+	t.latest[key] = len(t.items)
+	t.items = append(t.items, CoverageItem{
+		Input: input, Generation: r.Generation, Unit: r.Unit, From: r.From, To: r.To, Lines: r.Lines,
+	})
+}

@@ -1,0 +1,332 @@
+// Package buffer keeps records between the moment a line was read and the
+// moment every output has acknowledged its batch.
+//
+// Its promises: records and read positions become durable in one write and
+// sync, so they can not disagree (DESIGN promise 2). What Append acknowledged
+// survives kill -9 and power loss, once and in order; what it did not
+// acknowledge may be read again. A batch is sealed from the very bytes that
+// were committed. Nothing leaves the disk before every output acknowledged it.
+//
+// FORMAT.md describes the files. The only way into the state is [Open], which
+// recovers: there is no other start.
+package buffer
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/auditail/auditail/internal/durable"
+	"github.com/auditail/auditail/seal"
+)
+
+// Config comes from the user.
+type Config struct {
+	Dir       string
+	MaxDisk   int64         // bytes of segments, sealed batches and what Deps.DiskUsed adds
+	BatchSize int64         // seal after this much compressed data …
+	BatchAge  time.Duration // … or this age
+	Heartbeat time.Duration // seal an empty batch after this much silence
+	Log       seal.Log
+	Retention map[string]time.Duration // term of each class
+	Outputs   []string                 // names of those whose acknowledgement releases a batch
+}
+
+// Deps come from code.
+type Deps struct {
+	FS       durable.FS
+	Log      *slog.Logger
+	Now      func() time.Time
+	Identity crypto.Signer
+	Run      seal.Run // of this process
+	// Boot returns the boot id ("-" where there is none) and the uptime in seconds.
+	Boot func() (id string, uptime uint64)
+	// Coverage appends the agent.coverage record that ends a batch, open before
+	// agent.seq (see audit.Record.AppendOpen).
+	Coverage func(dst []byte, c Coverage) []byte
+	// DiskUsed returns bytes outside the buffer that count against MaxDisk. It may be nil.
+	DiskUsed func() int64
+}
+
+// Entry is one chunk ready to commit.
+type Entry struct {
+	Stream    seal.Stream
+	Input     string // empty for the agent's own records
+	Records   []byte // record lines, each open before agent.seq and followed by LF
+	Lines     seal.Lines
+	Ranges    []Range
+	Positions []Position
+	Parser    []byte // snapshot of the parser's state behind this entry
+}
+
+// Resume is what an input goes on with.
+type Resume struct {
+	Positions []Position
+	Parser    []byte
+	Held      uint64
+}
+
+// Hole is a range that was committed but whose frame is damaged, found at Open.
+type Hole struct {
+	Stream     seal.Stream
+	Input      string
+	Generation string
+	From, To   int64
+}
+
+// ErrClosed is returned by Append and Next once the buffer is closed or has failed.
+var ErrClosed = errors.New("buffer is closed")
+
+const (
+	segmentSize  = 32 << 20 // begin another segment behind this
+	groupSize    = 4 << 20  // encode at most about this much before a sync
+	groupEntries = 256
+	sealQueue    = 4 // cut batches that wait for the sealer before Append blocks
+)
+
+// Buffer is safe for concurrent use.
+type Buffer struct {
+	dir  string
+	cfg  Config
+	deps Deps
+	fs   durable.FS
+	log  *slog.Logger
+
+	queue   chan *pending
+	cutNow  chan chan struct{}
+	groups  chan *group
+	free    chan *group
+	cut     chan *batch
+	closing chan struct{}
+	done    sync.WaitGroup
+
+	mu       sync.Mutex
+	changed  *sync.Cond // state below changed: space released, batch sealed, failure
+	segments []*segment
+	disk     int64 // bytes of segments and spool
+	openSize int64 // compressed bytes of batches that are not sealed: they will be on the disk twice for a while
+	failure  error
+	closed   bool           // no more is appended
+	ended    bool           // no more is sealed
+	sealed   []*sealedBatch // not yet acknowledged by every output, in order
+	cursors  map[string]uint64
+	head     seal.Checkpoint // newest
+	lastSeal time.Time
+
+	enc    encoder       // of the encode goroutine
+	writer segmentWriter // of the write goroutine
+	sealer sealer        // of the seal goroutine; of Shut behind it
+	state  sealState     // like sealer
+	holes  []Hole
+}
+
+type pending struct {
+	entry *Entry
+	done  chan error
+}
+
+// Open recovers the buffer in cfg.Dir, making it when it is absent, and starts
+// its work. Batches that an earlier process left open are sealed first.
+func Open(cfg Config, deps Deps) (*Buffer, error) {
+	b := &Buffer{
+		dir: cfg.Dir, cfg: cfg, deps: deps, fs: deps.FS, log: deps.Log,
+		queue: make(chan *pending, groupEntries), cutNow: make(chan chan struct{}),
+		groups: make(chan *group), free: make(chan *group, 2), cut: make(chan *batch, sealQueue),
+		closing: make(chan struct{}), cursors: make(map[string]uint64),
+	}
+	b.changed = sync.NewCond(&b.mu)
+	for _, sub := range []string{"", "segments", "spool", "cursors", "ratchet", "quarantine"} {
+		if err := b.fs.MkdirAll(filepath.Join(b.dir, sub), 0o700); err != nil {
+			return nil, fmt.Errorf("make buffer folder: %w", err)
+		}
+	}
+	if err := b.recoverSeals(); err != nil {
+		return nil, fmt.Errorf("open buffer %s: %w", b.dir, err)
+	}
+	closed, err := b.recoverSegments()
+	if err != nil {
+		return nil, fmt.Errorf("open buffer %s: %w", b.dir, err)
+	}
+	b.free <- new(group)
+	b.free <- new(group)
+	b.done.Go(b.write)
+	b.done.Go(func() { b.sealLoop(closed) })
+	b.done.Go(b.encode)
+	return b, nil
+}
+
+// Resume returns where an input goes on. Call it before the input's first Append.
+func (b *Buffer) Resume(input string) Resume {
+	b.enc.mu.Lock()
+	defer b.enc.mu.Unlock()
+	s := b.enc.inputs[input]
+	if s == nil {
+		return Resume{}
+	}
+	r := Resume{Parser: s.Parser, Held: s.Held}
+	for generation, token := range s.Positions {
+		r.Positions = append(r.Positions, Position{Generation: generation, Token: token})
+	}
+	return r
+}
+
+// Holes returns the ranges whose frames were found damaged at Open.
+func (b *Buffer) Holes() []Hole { return b.holes }
+
+// Append returns nil when the entry is durable. It blocks while the disk cap is
+// reached, and takes no slice of e beyond its return. Any error but ctx's is
+// fatal for the buffer: open it again.
+func (b *Buffer) Append(ctx context.Context, e *Entry) error {
+	if err := b.waitForSpace(ctx); err != nil {
+		return err
+	}
+	p := &pending{entry: e, done: make(chan error, 1)}
+	select {
+	case b.queue <- p:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-b.closing:
+		return b.closedError()
+	}
+	// From here the encoder may be reading e: only its answer frees it.
+	return <-p.done
+}
+
+// waitForSpace blocks while the disk cap is reached.
+func (b *Buffer) waitForSpace(ctx context.Context) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.overCap() {
+		stop := context.AfterFunc(ctx, func() {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.changed.Broadcast()
+		})
+		defer stop()
+		b.log.WarnContext(ctx, "reading stops: the disk cap is reached and the outputs have not acknowledged",
+			"used_bytes", b.used(), "max_disk_bytes", b.cfg.MaxDisk)
+		for b.overCap() && ctx.Err() == nil && !b.closed && b.failure == nil {
+			b.changed.Wait()
+		}
+		b.log.InfoContext(ctx, "reading goes on", "used_bytes", b.used())
+	}
+	switch {
+	case b.failure != nil:
+		return b.failure
+	case b.closed:
+		return ErrClosed
+	}
+	return ctx.Err()
+}
+
+func (b *Buffer) used() int64 {
+	used := b.disk + b.openSize
+	if b.deps.DiskUsed != nil {
+		used += b.deps.DiskUsed()
+	}
+	return used
+}
+
+func (b *Buffer) overCap() bool { return b.used() >= b.cfg.MaxDisk }
+
+// released notes that bytes left the disk. b.mu is held.
+func (b *Buffer) released(bytes int64) {
+	b.disk -= bytes
+	b.changed.Broadcast()
+}
+
+// fail makes err the answer to everything from now on. The first one counts.
+func (b *Buffer) fail(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.failure == nil {
+		b.failure = err
+		close(b.closing)
+	}
+	b.changed.Broadcast()
+}
+
+func (b *Buffer) closedError() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.failure != nil {
+		return b.failure
+	}
+	return ErrClosed
+}
+
+// Failed returns a channel that is closed when the buffer was closed or can not
+// go on, and Err then says why.
+func (b *Buffer) Failed() <-chan struct{} { return b.closing }
+
+// Err returns what made the buffer fail, nil while it works or after Close.
+func (b *Buffer) Err() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.failure
+}
+
+// Flush cuts all open batches and returns when they are sealed.
+func (b *Buffer) Flush(ctx context.Context) error {
+	cut := make(chan struct{})
+	select {
+	case b.cutNow <- cut:
+	case <-b.closing:
+		return b.closedError()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	<-cut
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	stop := context.AfterFunc(ctx, func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.changed.Broadcast()
+	})
+	defer stop()
+	for b.openSize > 0 && b.failure == nil && ctx.Err() == nil {
+		b.changed.Wait()
+	}
+	return errors.Join(b.failure, ctx.Err())
+}
+
+// Shut stops the appending, seals what is open and, when clean, a batch of kind
+// close: the log says that it ended on purpose. Next and Acknowledge work on.
+func (b *Buffer) Shut(ctx context.Context, clean bool) error {
+	if clean {
+		if err := b.Flush(ctx); err != nil {
+			return err
+		}
+	}
+	b.mu.Lock()
+	if !b.closed && b.failure == nil {
+		b.closed = true
+		close(b.closing)
+	}
+	b.changed.Broadcast()
+	b.mu.Unlock()
+	b.done.Wait()
+	err := b.Err()
+	if err == nil && clean {
+		err = b.sealEmpty(seal.Close, "")
+	}
+	b.mu.Lock()
+	b.ended = true
+	b.changed.Broadcast()
+	b.mu.Unlock()
+	return err
+}
+
+func removeIfThere(fsys durable.FS, name string) error {
+	if err := fsys.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}

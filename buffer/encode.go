@@ -1,0 +1,318 @@
+package buffer
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/auditail/auditail/audit"
+	"github.com/auditail/auditail/seal"
+)
+
+// encoder is the state of the one goroutine that gives records their place in
+// the commit order: everything from agent.seq to the open batches.
+type encoder struct {
+	mu     sync.Mutex // guards inputs, which Resume reads too
+	inputs map[string]*inputState
+
+	commit  uint64
+	seq     uint64
+	segment *segment
+	offset  int64
+	open    map[seal.Stream]*batch
+	zstd    *zstd.Encoder
+	lines   []byte // closed record lines of the entry at hand
+	body    []byte
+}
+
+// group is what one write and one sync make durable.
+type group struct {
+	fresh   bool // buf begins a new segment
+	segment *segment
+	buf     []byte
+	waiting []*pending
+	cut     []*batch
+	flushed []chan struct{} // closed when the group's batches were handed to the sealer
+}
+
+func (g *group) reset() {
+	*g = group{buf: g.buf[:0], waiting: g.waiting[:0], cut: g.cut[:0], flushed: g.flushed[:0]}
+}
+
+func newZstdEncoder() (*zstd.Encoder, error) {
+	return zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20))
+}
+
+// encode turns queued entries into groups for the writer: while one group is
+// written and synced, the next one is hashed and compressed.
+func (b *Buffer) encode() {
+	defer close(b.groups)
+	tick := time.NewTicker(max(b.cfg.BatchAge/8, 10*time.Millisecond))
+	defer tick.Stop()
+	for {
+		var g *group
+		select {
+		case g = <-b.free:
+			g.reset()
+		case <-b.closing:
+			b.refuse(nil)
+			return
+		}
+		var err error
+		select {
+		case p := <-b.queue:
+			err = b.encodeQueued(g, p)
+		case reply := <-b.cutNow:
+			if err = b.cutOpen(g, func(*batch) bool { return true }); err == nil {
+				g.flushed = append(g.flushed, reply)
+			} else {
+				close(reply)
+			}
+		case <-tick.C:
+			due := b.deps.Now().Add(-b.cfg.BatchAge)
+			err = b.cutOpen(g, func(t *batch) bool { return !t.opened.After(due) })
+		case <-b.closing:
+			b.refuse(g.waiting)
+			return
+		}
+		if err != nil {
+			b.fail(err)
+			b.refuse(g.waiting)
+			return
+		}
+		if len(g.buf) == 0 {
+			for _, reply := range g.flushed {
+				close(reply)
+			}
+			b.free <- g
+			continue
+		}
+		b.groups <- g
+	}
+}
+
+// refuse answers what will not be committed any more.
+func (b *Buffer) refuse(waiting []*pending) {
+	err := b.closedError()
+	for _, p := range waiting {
+		p.done <- err
+	}
+	for {
+		select {
+		case p := <-b.queue:
+			p.done <- err
+		default:
+			return
+		}
+	}
+}
+
+// encodeQueued encodes p and what else is waiting, up to the size of a group.
+func (b *Buffer) encodeQueued(g *group, p *pending) error {
+	for {
+		g.waiting = append(g.waiting, p)
+		if err := b.encodeEntry(g, p.entry); err != nil {
+			return err
+		}
+		if len(g.buf) >= groupSize || len(g.waiting) >= groupEntries {
+			return nil
+		}
+		select {
+		case p = <-b.queue:
+		default:
+			return nil
+		}
+	}
+}
+
+func (b *Buffer) encodeEntry(g *group, e *Entry) error {
+	if err := b.startSegment(g); err != nil {
+		return err
+	}
+	enc := &b.enc
+	now := b.deps.Now()
+	meta := entryMeta{
+		Stream: e.Stream, Input: e.Input, At: now.UnixNano(), Lines: e.Lines,
+		Ranges: e.Ranges, Positions: e.Positions, Parser: e.Parser,
+	}
+	enc.mu.Lock()
+	apply(enc.inputs, &meta)
+	enc.mu.Unlock()
+	t := enc.open[e.Stream]
+	if t == nil && (len(e.Records) > 0 || e.Lines != seal.Lines{} || len(e.Ranges) > 0) {
+		t = newBatch(e.Stream, &b.deps.Run, now)
+		enc.open[e.Stream] = t
+	}
+	ref, err := b.frame(g, dataFrame, &meta, e.Records)
+	if err != nil || t == nil {
+		return err // without a batch: positions only
+	}
+	t.add(ref, &meta, enc.lines)
+	b.mu.Lock()
+	ref.segment.unsealed++
+	b.openSize += ref.size
+	b.mu.Unlock()
+	if t.compressed >= b.cfg.BatchSize {
+		return b.cutBatch(g, t)
+	}
+	return nil
+}
+
+// frame closes the records, compresses them and appends the frame to the group.
+// The closed lines stay in enc.lines until the next call.
+func (b *Buffer) frame(g *group, kind frameType, meta any, records []byte) (frameRef, error) {
+	enc := &b.enc
+	h := frameHeader{kind: kind, commit: enc.commit + 1, seq: enc.seq}
+	var body []byte
+	enc.lines = enc.lines[:0]
+	if len(records) > 0 {
+		h.count = enc.closeRecords(records)
+		enc.body = enc.zstd.EncodeAll(enc.lines, enc.body[:0])
+		body = enc.body
+	}
+	h.plain = uint32(len(enc.lines)) //nolint:gosec // appendFrame refuses what is longer than maxBody
+	if len(enc.lines) > maxBody {
+		return frameRef{}, fmt.Errorf("encode commit %d: %d bytes of records are over the limit", h.commit, len(enc.lines))
+	}
+	var err error
+	g.buf, h, err = appendFrame(g.buf, h, meta, body)
+	if err != nil {
+		return frameRef{}, err
+	}
+	enc.commit++
+	enc.seq += uint64(h.count)
+	ref := frameRef{segment: enc.segment, at: enc.offset, size: h.size(), plain: int64(h.plain)}
+	enc.offset += h.size()
+	return ref, nil
+}
+
+// closeRecords copies open record lines to enc.lines, each with its agent.seq.
+func (enc *encoder) closeRecords(open []byte) (count uint32) {
+	for len(open) > 0 {
+		end := bytes.IndexByte(open, '\n')
+		enc.lines = append(enc.lines, open[:end]...)
+		enc.lines = audit.AppendSeq(enc.lines, enc.seq+uint64(count))
+		enc.lines = append(enc.lines, '\n')
+		open = open[end+1:]
+		count++
+	}
+	return count
+}
+
+// apply takes an entry's positions and parser state into what Resume answers.
+func apply(inputs map[string]*inputState, meta *entryMeta) {
+	if meta.Input == "" {
+		return
+	}
+	s := inputs[meta.Input]
+	if s == nil {
+		s = &inputState{Positions: make(map[string][]byte), Ends: make(map[string]int64)}
+		inputs[meta.Input] = s
+	}
+	s.Stream, s.Held, s.Parser = meta.Stream, meta.Lines.Held, append([]byte(nil), meta.Parser...)
+	for _, r := range meta.Ranges {
+		s.Ends[r.Generation] = r.To
+	}
+	for _, p := range meta.Positions {
+		if p.Token == nil {
+			delete(s.Positions, p.Generation)
+			delete(s.Ends, p.Generation)
+			continue
+		}
+		s.Positions[p.Generation] = append([]byte(nil), p.Token...)
+	}
+}
+
+// heldBy returns the lines that the inputs of a stream hold back.
+func (enc *encoder) heldBy(stream seal.Stream) (held uint64) {
+	for _, s := range enc.inputs {
+		if s.Stream == stream {
+			held += s.Held
+		}
+	}
+	return held
+}
+
+// startSegment begins another segment with a snapshot when the group at hand is
+// empty and the current segment is full. A group never spans two segments.
+func (b *Buffer) startSegment(g *group) error {
+	enc := &b.enc
+	if enc.segment != nil && (enc.offset < segmentSize || len(g.buf) > 0) {
+		if g.segment == nil {
+			g.segment = enc.segment
+		}
+		return nil
+	}
+	id := uint64(1)
+	if enc.segment != nil {
+		id = enc.segment.id + 1
+	}
+	return b.beginSegment(g, id)
+}
+
+func (b *Buffer) beginSegment(g *group, id uint64) error {
+	enc := &b.enc
+	enc.segment = &segment{id: id}
+	g.fresh, g.segment = true, enc.segment
+	g.buf = append(g.buf, segmentMagic...)
+	enc.offset = int64(len(segmentMagic))
+	b.mu.Lock()
+	b.segments = append(b.segments, enc.segment)
+	b.mu.Unlock()
+	_, err := b.frame(g, snapshotFrame, snapshotMeta{Run: b.deps.Run, Seq: enc.seq, Inputs: enc.inputs}, nil)
+	return err
+}
+
+// cutOpen ends the open batches that due selects.
+func (b *Buffer) cutOpen(g *group, due func(*batch) bool) error {
+	for _, t := range b.enc.open {
+		if !due(t) {
+			continue
+		}
+		if err := b.startSegment(g); err != nil {
+			return err
+		}
+		if err := b.cutBatch(g, t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cutBatch ends a batch with its coverage record. The cut is a commit like any
+// other, so that every recovery finds the same batches.
+func (b *Buffer) cutBatch(g *group, t *batch) error {
+	enc := &b.enc
+	record := b.deps.Coverage(nil, Coverage{Stream: t.stream, Items: t.items})
+	t.lines.Held = enc.heldBy(t.stream)
+	meta := entryMeta{Stream: t.stream, At: b.deps.Now().UnixNano(), Lines: seal.Lines{Held: t.lines.Held}}
+	ref, err := b.frame(g, cutFrame, &meta, append(record, '\n'))
+	if err != nil {
+		return err
+	}
+	t.frames = append(t.frames, ref)
+	t.compressed += ref.size
+	t.addLines(enc.lines)
+	t.cutCommit, t.nextSeq = enc.commit, enc.seq
+	delete(enc.open, t.stream)
+	g.cut = append(g.cut, t)
+	b.mu.Lock()
+	ref.segment.unsealed++
+	b.openSize += ref.size
+	b.mu.Unlock()
+	return nil
+}
+
+// hashInPlace returns the leaf hash of line[1:]; line[0] is borrowed for the
+// prefix of RFC 6962, section 2.1.
+func hashInPlace(line []byte) seal.Hash {
+	first := line[0]
+	line[0] = 0
+	h := sha256.Sum256(line)
+	line[0] = first
+	return h
+}

@@ -1,0 +1,161 @@
+package buffer
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+
+	"github.com/auditail/auditail/seal"
+)
+
+// A frame is one commit, as FORMAT.md lays it out: header, meta (JSON), body (a
+// zstd frame of record lines). All numbers are little-endian.
+const (
+	frameMagic      = "AuFr"
+	frameVersion    = 1
+	frameHeaderSize = 48
+
+	// Lengths are capped before memory is taken. A body holds one chunk: at
+	// most a few times the longest record.
+	maxMeta = 64 << 20
+	maxBody = 256 << 20
+)
+
+// frameType tells what a frame is for. Zero is invalid, so that bytes that
+// were never written do not parse.
+type frameType uint8
+
+const (
+	snapshotFrame frameType = iota + 1 // first of a segment: everything earlier segments said about positions
+	dataFrame                          // records of one chunk
+	cutFrame                           // the coverage record that ends a batch
+)
+
+// frameHeader is the fixed part of a frame.
+type frameHeader struct {
+	kind   frameType
+	commit uint64 // rises by one a frame, over all segments
+	meta   uint32 // bytes
+	body   uint32 // bytes
+	plain  uint32 // bytes of the record lines, LF included
+	count  uint32 // records
+	seq    uint64 // agent.seq of the first record; the others follow by one
+	sum    uint32 // CRC-32C of meta and body
+}
+
+func (h *frameHeader) size() int64 { return frameHeaderSize + int64(h.meta) + int64(h.body) }
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// put writes the header in front of its meta and body.
+func (h *frameHeader) put(b []byte) {
+	copy(b, frameMagic)
+	b[4], b[5], b[6], b[7] = byte(h.kind), frameVersion, 0, 0
+	binary.LittleEndian.PutUint64(b[8:], h.commit)
+	binary.LittleEndian.PutUint32(b[16:], h.meta)
+	binary.LittleEndian.PutUint32(b[20:], h.body)
+	binary.LittleEndian.PutUint32(b[24:], h.plain)
+	binary.LittleEndian.PutUint32(b[28:], h.count)
+	binary.LittleEndian.PutUint64(b[32:], h.seq)
+	binary.LittleEndian.PutUint32(b[40:], h.sum)
+	binary.LittleEndian.PutUint32(b[44:], crc32.Checksum(b[:44], castagnoli))
+}
+
+// errFrame is wrapped by everything that makes bytes not a frame.
+var errFrame = errors.New("damaged frame")
+
+func parseFrameHeader(b []byte) (h frameHeader, err error) {
+	switch {
+	case len(b) < frameHeaderSize:
+		return h, fmt.Errorf("%w: %d bytes are no header", errFrame, len(b))
+	case string(b[:4]) != frameMagic:
+		return h, fmt.Errorf("%w: no magic", errFrame)
+	case binary.LittleEndian.Uint32(b[44:]) != crc32.Checksum(b[:44], castagnoli):
+		return h, fmt.Errorf("%w: header checksum differs", errFrame)
+	}
+	h = frameHeader{
+		kind:   frameType(b[4]),
+		commit: binary.LittleEndian.Uint64(b[8:]),
+		meta:   binary.LittleEndian.Uint32(b[16:]),
+		body:   binary.LittleEndian.Uint32(b[20:]),
+		plain:  binary.LittleEndian.Uint32(b[24:]),
+		count:  binary.LittleEndian.Uint32(b[28:]),
+		seq:    binary.LittleEndian.Uint64(b[32:]),
+		sum:    binary.LittleEndian.Uint32(b[40:]),
+	}
+	switch {
+	case b[5] != frameVersion || b[6] != 0 || b[7] != 0:
+		return h, fmt.Errorf("%w: version %d is unknown", errFrame, b[5])
+	case h.kind < snapshotFrame || h.kind > cutFrame:
+		return h, fmt.Errorf("%w: type %d is unknown", errFrame, h.kind)
+	case h.meta > maxMeta || h.body > maxBody || h.plain > maxBody:
+		return h, fmt.Errorf("%w: length out of range", errFrame)
+	}
+	return h, nil
+}
+
+// Range is what a commit read of one generation, see inputs.Range.
+type Range struct {
+	Generation string `json:"g"`
+	Unit       string `json:"u"`
+	From       int64  `json:"f"`
+	To         int64  `json:"t"`
+	Lines      int64  `json:"n"`
+}
+
+// Position is where an input goes on in one generation; a nil token forgets it.
+type Position struct {
+	Generation string `json:"g"`
+	Token      []byte `json:"t"`
+}
+
+// entryMeta is the meta of data and cut frames.
+type entryMeta struct {
+	Stream    seal.Stream `json:"stream"`
+	Input     string      `json:"input,omitempty"`
+	At        int64       `json:"at"` // Unix nanoseconds of the append
+	Lines     seal.Lines  `json:"lines"`
+	Ranges    []Range     `json:"ranges,omitempty"`
+	Positions []Position  `json:"positions,omitempty"`
+	Parser    []byte      `json:"parser,omitempty"`
+}
+
+// snapshotMeta is the meta of a snapshot frame. With it, no earlier segment is
+// needed but for its records.
+type snapshotMeta struct {
+	Run    seal.Run               `json:"run"` // of the process that wrote the segment
+	Seq    uint64                 `json:"seq"` // agent.seq of the next record
+	Inputs map[string]*inputState `json:"inputs"`
+}
+
+// inputState is what the buffer remembers of an input between commits.
+type inputState struct {
+	Stream    seal.Stream       `json:"stream"`
+	Held      uint64            `json:"held"`
+	Parser    []byte            `json:"parser,omitempty"`
+	Positions map[string][]byte `json:"positions"`
+	// Ends holds, for each generation that has a position, where its last range
+	// ended: a range that starts elsewhere shows that frames are missing.
+	Ends map[string]int64 `json:"ends"`
+}
+
+// appendFrame appends a whole frame. The body is encoded already.
+func appendFrame(dst []byte, h frameHeader, meta any, body []byte) ([]byte, frameHeader, error) {
+	encoded, err := json.Marshal(meta)
+	if err != nil {
+		return dst, h, fmt.Errorf("encode frame %d: %w", h.commit, err)
+	}
+	if len(encoded) > maxMeta || len(body) > maxBody {
+		return dst, h, fmt.Errorf("encode frame %d: meta of %d or body of %d bytes is over the limit", h.commit, len(encoded), len(body))
+	}
+	h.meta, h.body = uint32(len(encoded)), uint32(len(body)) //nolint:gosec // checked above
+	at := len(dst)
+	dst = append(dst, make([]byte, frameHeaderSize)...)
+	dst = append(dst, encoded...)
+	dst = append(dst, body...)
+	h.sum = crc32.Checksum(dst[at+frameHeaderSize:], castagnoli)
+	h.put(dst[at:])
+	return dst, h, nil
+}

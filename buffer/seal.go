@@ -1,0 +1,429 @@
+package buffer
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/auditail/auditail/internal/durable"
+	"github.com/auditail/auditail/seal"
+)
+
+// sealer holds what one goroutine seals with.
+type sealer struct {
+	encoder *zstd.Encoder
+	decoder *zstd.Decoder
+	small   []byte // record lines of frames too small to go into a payload as they are
+	check   []byte
+	body    []byte
+}
+
+// verbatimSize is the size of record lines from which a frame goes into the
+// payload as it was committed. Smaller ones, of a quiet source, are compressed
+// again together, because they shrink far better so.
+const verbatimSize = 128 << 10
+
+const mergeSize = 1 << 20
+
+func newSealer() (s sealer, err error) {
+	s.encoder, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedDefault),
+		zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(mergeSize), zstd.WithLowerEncoderMem(true))
+	if err != nil {
+		return s, err
+	}
+	s.decoder, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxBody))
+	return s, err
+}
+
+// sealLoop seals cut batches in their order, and a heartbeat when there is none.
+func (b *Buffer) sealLoop(recovered []*batch) {
+	for _, t := range recovered {
+		if !b.sealOrFail(func() error { return b.sealBatch(t) }) {
+			return
+		}
+	}
+	heartbeat := time.NewTimer(b.untilHeartbeat())
+	defer heartbeat.Stop()
+	for {
+		ok := true
+		select {
+		case t, open := <-b.cut:
+			if !open {
+				return
+			}
+			ok = b.sealOrFail(func() error { return b.sealBatch(t) })
+		case <-heartbeat.C:
+			ok = b.sealOrFail(func() error { return b.sealEmpty(seal.Heartbeat, "") })
+		}
+		if !ok {
+			b.drainCut()
+			return
+		}
+		heartbeat.Reset(b.untilHeartbeat())
+	}
+}
+
+// drainCut lets the writer end after a failure.
+func (b *Buffer) drainCut() {
+	for range b.cut { //nolint:revive // what is cut stays in the segments
+	}
+}
+
+func (b *Buffer) untilHeartbeat() time.Duration {
+	return max(0, min(b.state.Sealed.Add(b.cfg.Heartbeat).Sub(b.deps.Now()), b.cfg.Heartbeat))
+}
+
+// sealOrFail fails the buffer unless the step succeeds or the buffer is closing.
+func (b *Buffer) sealOrFail(step func() error) bool {
+	err := step()
+	if err != nil && !errors.Is(err, ErrClosed) {
+		b.fail(err)
+	}
+	return err == nil
+}
+
+// retry repeats a step until the disk has space for it. Each step that is given
+// to it ends in the same bytes however often it is repeated, or leaves nothing.
+func (b *Buffer) retry(step func() error) error {
+	for {
+		err := step()
+		if !noSpace(err) {
+			return err
+		}
+		if !b.waitForDisk(err) {
+			return errors.Join(ErrClosed, err)
+		}
+	}
+}
+
+// sealBatch makes payload and manifest of a cut batch.
+func (b *Buffer) sealBatch(t *batch) error {
+	m := b.manifest(seal.Data)
+	m.Stream, m.Opened, m.Run = t.stream, t.opened, *t.run
+	m.RecordsTo = m.RecordsFrom + t.records
+	m.Root, m.Plain, m.Lines = t.tree.Root(), t.plain, t.lines
+	term, known := b.cfg.Retention[t.stream.Class]
+	if !known {
+		// A class that left the configuration keeps the longest term there is.
+		for d := range maps.Values(b.cfg.Retention) {
+			term = max(term, d)
+		}
+	}
+	m.KeepUntil = m.Sealed.Add(term)
+	m.PayloadPath = m.Origin.PayloadPath(m.Stream, m.Opened, m.Batch)
+	err := b.retry(func() (err error) {
+		m.Payload, err = b.writePayload(t, b.spoolPath(m.Origin.Epoch, m.Batch, seal.PayloadSuffix))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("seal batch %d: %w", m.Batch, err)
+	}
+	if err := b.finish(m, t); err != nil {
+		return fmt.Errorf("seal batch %d: %w", m.Batch, err)
+	}
+	b.mu.Lock()
+	for _, ref := range t.frames {
+		ref.segment.unsealed--
+		b.openSize -= ref.size
+	}
+	b.changed.Broadcast()
+	b.mu.Unlock()
+	return b.removeSegments()
+}
+
+// sealEmpty seals a batch without a payload.
+func (b *Buffer) sealEmpty(kind seal.Kind, reason string) error {
+	m := b.manifest(kind)
+	m.Reason, m.Opened, m.Run, m.Root = reason, m.Sealed, b.deps.Run, seal.EmptyRoot()
+	if kind == seal.Close {
+		m.NextBy = time.Time{}
+	}
+	if err := b.finish(m, nil); err != nil {
+		return fmt.Errorf("seal %s batch %d: %w", kind, m.Batch, err)
+	}
+	return nil
+}
+
+// manifest fills what every kind of batch has.
+func (b *Buffer) manifest(kind seal.Kind) *seal.Manifest {
+	now := b.deps.Now().UTC().Truncate(time.Millisecond)
+	m := &seal.Manifest{
+		Origin: b.state.origin(b.cfg.Log), Batch: b.state.Next, Kind: kind,
+		RecordsFrom: b.state.Records, RecordsTo: b.state.Records,
+		Sealed: now, NextBy: now.Add(2 * b.cfg.Heartbeat),
+		WitnessedRoot: seal.EmptyRoot(),
+	}
+	m.Boot, m.Uptime = b.deps.Boot()
+	return m
+}
+
+// finish persists the intent and carries it out.
+func (b *Buffer) finish(m *seal.Manifest, t *batch) error {
+	m.Opened = m.Opened.UTC().Truncate(time.Millisecond)
+	var in *intent
+	err := b.retry(func() (err error) {
+		in, err = b.persistIntent(m, t)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return b.carryOut(in)
+}
+
+// persistIntent makes the key of the next batch and writes down, durably, what
+// this batch will be.
+func (b *Buffer) persistIntent(m *seal.Manifest, t *batch) (*intent, error) {
+	var err error
+	if m.Ratchet, err = b.newRatchet(m.Batch + 1); err != nil {
+		return nil, err
+	}
+	if m.Batch == 0 {
+		m.Previous = seal.IdentityDigest(b.cfg.Log, b.identityKey())
+	} else if m.Previous, err = seal.ParseDigest(b.state.Previous); err != nil {
+		return nil, fmt.Errorf("seal state: %w", err)
+	}
+	text, err := m.Text()
+	if err != nil {
+		return nil, err
+	}
+	in := &intent{Manifest: string(text)}
+	if t != nil {
+		in.SealedThrough, in.Seq = t.cutCommit, t.nextSeq
+	}
+	data, err := json.Marshal(in)
+	if err != nil {
+		return nil, err
+	}
+	if err := durable.WriteFile(b.fs, b.intentPath(), data, 0o600); err != nil {
+		return nil, fmt.Errorf("write intent: %w", err)
+	}
+	return in, nil
+}
+
+// carryOut signs and completes what a durable intent says. Up to the new state
+// it may be repeated at any point with the same result, because Ed25519 is
+// deterministic; behind it the batch is sealed, and what is left is to erase.
+func (b *Buffer) carryOut(in *intent) error {
+	m, err := seal.ParseText([]byte(in.Manifest))
+	if err != nil {
+		return fmt.Errorf("intent: %w", err)
+	}
+	var size int64
+	err = b.retry(func() (err error) {
+		if size, err = b.signFiles(m); err != nil {
+			return err
+		}
+		state, err := b.advanced(m, in)
+		if err != nil {
+			return err
+		}
+		if err := b.saveState(state); err != nil {
+			return err
+		}
+		b.state = *state
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	b.addSealed(&sealedBatch{epoch: m.Origin.Epoch, number: m.Batch, size: size})
+	return errors.Join(b.eraseRatchet(m.Batch), removeIfThere(b.fs, b.intentPath()))
+}
+
+// signFiles writes manifest and signature and returns the bytes that the batch
+// takes in the spool.
+func (b *Buffer) signFiles(m *seal.Manifest) (int64, error) {
+	var ratchet []byte
+	if m.Kind != seal.Open {
+		key, err := b.loadRatchet(m.Batch)
+		if err != nil {
+			return 0, err
+		}
+		ratchet = key
+	}
+	file, err := seal.SignManifest(m, b.deps.Identity, ratchet)
+	if err != nil {
+		return 0, err
+	}
+	signature, err := seal.SSHSign(file, b.deps.Identity)
+	if err != nil {
+		return 0, err
+	}
+	size := int64(len(file) + len(signature))
+	if m.Kind == seal.Data {
+		info, err := b.fs.Stat(b.spoolPath(m.Origin.Epoch, m.Batch, seal.PayloadSuffix))
+		if err != nil {
+			return 0, fmt.Errorf("find payload: %w", err)
+		}
+		size += info.Size()
+	}
+	// The signature first: a manifest in the spool is a batch that is complete.
+	if err := durable.WriteFile(b.fs, b.spoolPath(m.Origin.Epoch, m.Batch, seal.SignatureSuffix), signature, 0o600); err != nil {
+		return 0, fmt.Errorf("write signature: %w", err)
+	}
+	if err := durable.WriteFile(b.fs, b.spoolPath(m.Origin.Epoch, m.Batch, seal.ManifestSuffix), file, 0o600); err != nil {
+		return 0, fmt.Errorf("write manifest: %w", err)
+	}
+	return size, nil
+}
+
+// advanced returns the state behind a signed manifest and makes its checkpoint
+// the newest.
+func (b *Buffer) advanced(m *seal.Manifest, in *intent) (*sealState, error) {
+	file, err := durable.ReadFile(b.fs, b.spoolPath(m.Origin.Epoch, m.Batch, seal.ManifestSuffix), seal.MaxManifestFile)
+	if err != nil {
+		return nil, fmt.Errorf("read manifest back: %w", err)
+	}
+	tree, err := b.state.tree()
+	if err != nil {
+		return nil, fmt.Errorf("seal state: %w", err)
+	}
+	tree.Add(seal.LeafHash(file))
+	state := b.state
+	state.Next = m.Batch + 1
+	state.Previous = seal.DigestOf(file).String()
+	state.Records = m.RecordsTo
+	state.Sealed = m.Sealed
+	state.Closed = m.Kind == seal.Close
+	state.setTree(&tree)
+	state.SealedThrough = maps.Clone(b.state.SealedThrough)
+	if m.Kind == seal.Data {
+		state.SealedThrough[m.Stream.String()] = in.SealedThrough
+		state.Seq = max(state.Seq, in.Seq)
+	}
+	return &state, b.checkpoint(&tree, m.Origin)
+}
+
+func (b *Buffer) checkpoint(tree *seal.Tree, origin seal.Origin) error {
+	c, err := seal.SignCheckpoint(origin, tree, b.deps.Identity)
+	if err != nil {
+		return err
+	}
+	b.mu.Lock()
+	b.head = c
+	b.mu.Unlock()
+	return nil
+}
+
+// writePayload makes the payload of a batch from its frames, durable under
+// name, and returns the digest of the bytes read back.
+func (b *Buffer) writePayload(t *batch, name string) (seal.Digest, error) {
+	temp := name + durable.TempSuffix
+	f, err := b.fs.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return seal.Digest{}, fmt.Errorf("create payload: %w", err)
+	}
+	written := sha256.New()
+	err = b.copyFrames(t, io.MultiWriter(f, written))
+	if err == nil {
+		err = f.Sync()
+	}
+	var digest seal.Digest
+	if err == nil {
+		digest, err = readBack(f, seal.Digest(written.Sum(nil)))
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return seal.Digest{}, fmt.Errorf("write payload: %w", errors.Join(err, removeIfThere(b.fs, temp)))
+	}
+	if err := b.fs.Rename(temp, name); err != nil {
+		return seal.Digest{}, fmt.Errorf("name payload: %w", err)
+	}
+	if err := b.fs.SyncDir(filepath.Dir(name)); err != nil {
+		return seal.Digest{}, fmt.Errorf("sync spool: %w", err)
+	}
+	return digest, nil
+}
+
+func readBack(f durable.File, written seal.Digest) (seal.Digest, error) {
+	h := sha256.New()
+	info, err := f.Stat()
+	if err != nil {
+		return seal.Digest{}, err
+	}
+	if _, err := io.Copy(h, io.NewSectionReader(f, 0, info.Size())); err != nil {
+		return seal.Digest{}, fmt.Errorf("read back: %w", err)
+	}
+	digest := seal.Digest(h.Sum(nil))
+	if digest != written {
+		return digest, errors.New("read back: the disk returned other bytes than were written")
+	}
+	return digest, nil
+}
+
+func (b *Buffer) copyFrames(t *batch, w io.Writer) (err error) {
+	var reader *segmentReader
+	var open *segment
+	closeFile := func() error { return nil }
+	defer func() { err = errors.Join(err, closeFile()) }()
+	for _, ref := range t.frames {
+		if ref.segment != open {
+			if err := closeFile(); err != nil {
+				return err
+			}
+			if reader, closeFile, err = b.openSegment(ref.segment.id); err != nil {
+				closeFile = func() error { return nil }
+				return err
+			}
+			open = ref.segment
+		}
+		fr, err := b.readFrame(reader, ref)
+		if err != nil {
+			return err
+		}
+		if err := b.sealer.add(fr, w); err != nil {
+			return fmt.Errorf("commit %d: %w", fr.commit, err)
+		}
+	}
+	return b.sealer.flush(w)
+}
+
+// add puts a frame's records into the payload, as they are or with their
+// neighbours.
+func (s *sealer) add(f *frame, w io.Writer) (err error) {
+	if f.plain >= verbatimSize {
+		if err := s.flush(w); err != nil {
+			return err
+		}
+		_, err := w.Write(f.Body)
+		return err
+	}
+	if len(s.small)+int(f.plain) > mergeSize {
+		if err := s.flush(w); err != nil {
+			return err
+		}
+	}
+	before := len(s.small)
+	if f.body == 0 {
+		return nil
+	}
+	if s.small, err = s.decoder.DecodeAll(f.Body, s.small); err != nil {
+		return fmt.Errorf("decode: %w", err)
+	}
+	if len(s.small)-before != int(f.plain) {
+		return fmt.Errorf("decode: %d bytes, the header says %d", len(s.small)-before, f.plain)
+	}
+	return nil
+}
+
+func (s *sealer) flush(w io.Writer) (err error) {
+	if len(s.small) == 0 {
+		return nil
+	}
+	s.body = s.encoder.EncodeAll(s.small, s.body[:0])
+	if s.check, err = s.decoder.DecodeAll(s.body, s.check[:0]); err != nil || !bytes.Equal(s.check, s.small) {
+		return fmt.Errorf("compress: what was compressed does not decompress to the same: %w", errors.Join(err, errFrame))
+	}
+	s.small = s.small[:0]
+	_, err = w.Write(s.body)
+	return err
+}
