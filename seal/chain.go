@@ -23,6 +23,7 @@ type Chain struct {
 	held     map[Stream]uint64
 	tree     Tree
 	last     *Manifest
+	resumed  bool // some manifests are unknown: so are the tree, and what streams held before
 }
 
 // NewChain returns the empty chain of an epoch that the identity key opened.
@@ -34,10 +35,34 @@ func NewChain(origin Origin, identity ed25519.PublicKey) *Chain {
 // that starts in the middle: the anchor manifest's own claims are trusted.
 func NewChainAt(origin Origin, identity ed25519.PublicKey, anchor *Manifest, file []byte) *Chain {
 	c := NewChain(origin, identity)
-	c.next = anchor.Batch
+	c.resumed = anchor.Batch > 0
 	c.advance(anchor, file)
 	return c
 }
+
+// Resume takes a manifest that does not follow on the last one: the first of an
+// archive that starts in the middle, or the first behind a hole. Its identity
+// signature is checked; what ties it to the manifests that are not there
+// (number, chain, ratchet, record and line counts) can not be. The chain goes
+// on behind it, but Whole is false from then on. The manifest is nil when it
+// does not parse or belongs to another origin, and then the chain stays as it was.
+func (c *Chain) Resume(file []byte) (*Manifest, error) {
+	m, err := verifyManifest(file, c.identity, nil, false)
+	if m == nil {
+		return nil, err
+	}
+	if m.Origin != c.Origin {
+		return nil, fmt.Errorf("manifest of origin %s in the log %s", m.Origin, c.Origin)
+	}
+	c.resumed = true
+	clear(c.held)
+	c.advance(m, file)
+	return m, err
+}
+
+// Whole tells whether the chain has seen every manifest from batch 0 on, so
+// that Tree is the log's tree.
+func (c *Chain) Whole() bool { return !c.resumed }
 
 // IdentityFile is the content of identity.vkey.
 func IdentityFile(log Log, key ed25519.PublicKey) []byte {
@@ -53,7 +78,8 @@ func (c *Chain) Next() uint64 { return c.next }
 // Last returns the newest manifest, nil of an empty chain.
 func (c *Chain) Last() *Manifest { return c.last }
 
-// Tree returns a copy of the log's tree of manifests.
+// Tree returns a copy of the log's tree of manifests, which is meaningless
+// unless Whole.
 func (c *Chain) Tree() Tree { return c.tree.Clone() }
 
 // Clone returns a copy that shares no state.
@@ -102,7 +128,8 @@ func (c *Chain) Add(file []byte) (*Manifest, error) {
 	if m.RecordsFrom != c.records {
 		problems = append(problems, fmt.Errorf("%w: %d before, but it starts at %d", ErrRecords, c.records, m.RecordsFrom))
 	}
-	if held := c.held[m.Stream]; m.Kind == Data && held+m.Lines.Read != m.Lines.Recorded+m.Lines.Unparsed+m.Lines.Ignored+m.Lines.Held {
+	held, known := c.held[m.Stream]
+	if m.Kind == Data && (known || !c.resumed) && held+m.Lines.Read != m.Lines.Recorded+m.Lines.Unparsed+m.Lines.Ignored+m.Lines.Held {
 		problems = append(problems, fmt.Errorf("%w: held before %d + read %d ≠ recorded %d + unparsed %d + ignored %d + held %d", ErrLines,
 			held, m.Lines.Read, m.Lines.Recorded, m.Lines.Unparsed, m.Lines.Ignored, m.Lines.Held))
 	}

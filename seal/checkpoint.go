@@ -68,16 +68,11 @@ func VerifyCheckpoint(file []byte, identity ed25519.PublicKey) (Checkpoint, erro
 	if c.text() != string(text) {
 		return c, fmt.Errorf("checkpoint %d of %s is not in canonical form", size, origin)
 	}
-	verifier, err := newVerifier(origin.String(), identity)
-	if err != nil {
-		return c, fmt.Errorf("checkpoint: identity key: %w", err)
-	}
-	n, err := note.Open(file, note.VerifierList(verifier))
-	if err != nil {
+	if err := verifyNote(file, string(text), origin.String(), identity); err != nil {
 		return c, fmt.Errorf("checkpoint %d of %s: %w", size, origin, err)
 	}
-	if len(n.Sigs) != 1 || len(n.UnverifiedSigs) != 0 {
-		return c, fmt.Errorf("checkpoint %d of %s has signatures other than the log's", size, origin)
+	if err := checkSignatures(file[len(text):], origin.String()); err != nil {
+		return c, fmt.Errorf("checkpoint %d of %s: %w", size, origin, err)
 	}
 	return c, nil
 }

@@ -121,10 +121,17 @@ func SplitNote(file []byte) (text []byte, err error) {
 }
 
 // VerifyManifest parses a manifest file and verifies its signatures, and that
-// it has no others. ratchet is the key that the previous manifest named; it is
-// not used for kind open. The manifest is returned whenever its text parses,
+// the file is exactly its text and those signatures, in the form and order that
+// SignManifest writes. ratchet is the key that the previous manifest named; it
+// is not used for kind open. The manifest is returned whenever its text parses,
 // also beside an error.
 func VerifyManifest(file []byte, identity, ratchet ed25519.PublicKey) (*Manifest, error) {
+	return verifyManifest(file, identity, ratchet, true)
+}
+
+// verifyManifest is VerifyManifest; unless linked, the ratchet signature must be
+// there, but the key that could verify it is not known.
+func verifyManifest(file []byte, identity, ratchet ed25519.PublicKey, linked bool) (*Manifest, error) {
 	text, err := SplitNote(file)
 	if err != nil {
 		return nil, err
@@ -133,43 +140,52 @@ func VerifyManifest(file []byte, identity, ratchet ed25519.PublicKey) (*Manifest
 	if err != nil {
 		return nil, err
 	}
-	want := 1
-	idVerifier, err := newVerifier(m.Origin.String(), identity)
-	if err != nil {
-		return m, fmt.Errorf("identity key: %w", err)
-	}
-	verifiers := []note.Verifier{idVerifier}
-	if m.Kind != Open {
-		want = 2
-		once, err := newVerifier(m.Origin.RatchetName(), ratchet)
-		if err != nil {
-			return m, fmt.Errorf("ratchet key: %w", err)
-		}
-		verifiers = append(verifiers, once)
-	}
-	n, err := note.Open(file, note.VerifierList(verifiers...))
-	if err != nil {
+	if err := verifyNote(file, string(text), m.Origin.String(), identity); err != nil {
 		return m, fmt.Errorf("%w: %w", ErrSignature, err)
 	}
-	if n.Text != string(text) {
-		return m, fmt.Errorf("%w: the note's text is ambiguous", ErrSignature)
+	names := []string{m.Origin.String()}
+	if m.Kind != Open {
+		names = append(names, m.Origin.RatchetName())
 	}
-	return m, checkSigners(n, m, want)
+	if m.Kind != Open && linked {
+		if err := verifyNote(file, string(text), m.Origin.RatchetName(), ratchet); err != nil {
+			return m, fmt.Errorf("%w: %w", ErrRatchet, err)
+		}
+	}
+	return m, checkSignatures(file[len(text):], names...)
 }
 
-func checkSigners(n *note.Note, m *Manifest, want int) error {
-	var identity, ratchet bool
-	for _, s := range n.Sigs {
-		identity = identity || s.Name == m.Origin.String()
-		ratchet = ratchet || s.Name == m.Origin.RatchetName()
+// verifyNote verifies the one signature of a note that a key made under a name.
+func verifyNote(file []byte, text, name string, key ed25519.PublicKey) error {
+	verifier, err := newVerifier(name, key)
+	if err != nil {
+		return fmt.Errorf("key of %s: %w", name, err)
 	}
-	switch {
-	case !identity:
-		return ErrSignature
-	case want == 2 && !ratchet:
-		return ErrRatchet
-	case len(n.Sigs) != want || len(n.UnverifiedSigs) != 0:
-		return fmt.Errorf("manifest has %d signatures, want %d", len(n.Sigs)+len(n.UnverifiedSigs), want)
+	n, err := note.Open(file, note.VerifierList(verifier))
+	if err != nil {
+		return err
+	}
+	if n.Text != text {
+		return errors.New("the note's text is ambiguous")
+	}
+	return nil
+}
+
+// checkSignatures checks that a note has signatures under exactly these names,
+// in this order and in the one encoding that note.Sign writes: package note
+// skips repeated and unknown ones, and a file that can be changed without
+// breaking it has no fixed digest.
+func checkSignatures(rest []byte, names ...string) error {
+	lines := strings.Split(strings.TrimPrefix(string(rest), "\n"), "\n")
+	if len(lines) != len(names)+1 || lines[len(names)] != "" {
+		return fmt.Errorf("note has %d signature lines, want %d", len(lines)-1, len(names))
+	}
+	for i, name := range names {
+		encoded, ok := strings.CutPrefix(lines[i], "— "+name+" ")
+		raw, err := base64.StdEncoding.Strict().DecodeString(encoded)
+		if !ok || err != nil || len(raw) != 4+ed25519.SignatureSize || strings.ContainsAny(encoded, "\r\n") {
+			return fmt.Errorf("signature line %d is not the Ed25519 signature of %s", i+1, name)
+		}
 	}
 	return nil
 }
