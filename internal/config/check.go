@@ -48,7 +48,7 @@ func (k *checker) warn(at path, format string, args ...any) {
 
 func (k *checker) name(at path, what, name string) {
 	if !validName(name) {
-		k.wrong(at, "%s %q %s", what, name, nameRule)
+		k.wrong(at, "%s %q %s, such as %q", what, name, nameRule, cleanName(name))
 	}
 }
 
@@ -207,7 +207,11 @@ func (k *checker) httpOutput(output *HTTPOutput, at path) {
 		}
 	}
 	if (output.CertFile == "") != (output.KeyFile == "") {
-		k.wrong(at, "outputs.http needs both cert_file and key_file for a client certificate, or neither")
+		present := "cert_file"
+		if output.CertFile == "" {
+			present = "key_file"
+		}
+		k.wrong(at.key(present), "outputs.http needs both cert_file and key_file for a client certificate, or neither")
 	}
 	if output.Timeout < time.Second || output.Timeout > time.Hour {
 		k.wrong(at.key("timeout"), "outputs.http.timeout must be between 1s and 1h")

@@ -36,7 +36,7 @@ func decode(into reflect.Value, from *node, what string) error {
 	}
 	for _, k := range keys {
 		if k.required && from.get(k.name) == nil {
-			return from.key.errorf("%s needs a %s", what, k.name)
+			return from.key.errorf("missing key %q in %s; add %[1]s = %[3]s", k.name, what, placeholder(into.Field(k.field).Type()))
 		}
 	}
 	return nil
@@ -47,7 +47,20 @@ type key struct {
 	name     string
 	field    int
 	required bool
+	secret   bool
 	oneof    []string
+}
+
+// placeholder shows how a value of a type is written.
+func placeholder(t reflect.Type) string {
+	switch {
+	case t == reflect.TypeFor[Parser]():
+		return `"vllm"`
+	case t.Kind() == reflect.Slice:
+		return `["…"]`
+	default:
+		return `"…"`
+	}
 }
 
 func keysOf(t reflect.Type) []key {
@@ -58,7 +71,7 @@ func keysOf(t reflect.Type) []key {
 		if name == "-" {
 			continue
 		}
-		k := key{name: name, field: i, required: options == "required"}
+		k := key{name: name, field: i, required: options == "required", secret: field.Type == reflect.TypeFor[Secret]()}
 		if allowed := field.Tag.Get("oneof"); allowed != "" && field.Type.Kind() == reflect.String {
 			k.oneof = strings.Fields(allowed)
 		}
@@ -233,7 +246,14 @@ func unknownKey(at *node, name, in, path string, keys []key) error {
 	if in != "" {
 		where = " in " + in
 	}
-	return unknown(at.key, "key", name, where, known)
+	place := at.key
+	if near, found := nearest(name, known); found && at.kind == text {
+		i := slices.IndexFunc(keys, func(k key) bool { return k.name == near })
+		if keys[i].secret {
+			place = place.hide(at.value)
+		}
+	}
+	return unknown(place, "key", name, where, known)
 }
 
 // laterKey tells what to use instead of a key that a later version will have.

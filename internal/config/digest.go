@@ -29,7 +29,7 @@ func (c *Config) Digest() string {
 func plain(v reflect.Value) any {
 	switch value := v.Interface().(type) {
 	case time.Duration:
-		return value.String()
+		return durationText(value)
 	case Size:
 		return value.String()
 	}

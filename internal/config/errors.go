@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"fmt"
 	"regexp"
 	"strings"
@@ -33,8 +34,21 @@ type span struct {
 	start, end int
 }
 
+// hide returns the same span in a copy of the file without the value.
+func (s span) hide(value span) span {
+	copied := *s.src
+	copied.data = bytes.Clone(copied.data)
+	for i := value.start; i < value.end; i++ {
+		if copied.data[i] != '\n' {
+			copied.data[i] = '*'
+		}
+	}
+	s.src = &copied
+	return s
+}
+
 // line returns the number of the span's first line, from 1.
-func (s span) line() int { return 1 + strings.Count(string(s.src.data[:s.start]), "\n") }
+func (s span) line() int { return 1 + bytes.Count(s.src.data[:s.start], []byte("\n")) }
 
 // place names file and line.
 func (s span) place() string { return fmt.Sprintf("%s:%d", s.src.name, s.line()) }
@@ -42,42 +56,62 @@ func (s span) place() string { return fmt.Sprintf("%s:%d", s.src.name, s.line())
 // errorf makes the error that something is wrong at the span.
 func (s span) errorf(format string, args ...any) *FileError {
 	data := s.src.data
-	from := strings.LastIndexByte(string(data[:s.start]), '\n') + 1
+	from := bytes.LastIndexByte(data[:s.start], '\n') + 1
 	to := len(data)
-	if i := strings.IndexByte(string(data[s.start:]), '\n'); i >= 0 {
+	if i := bytes.IndexByte(data[s.start:], '\n'); i >= 0 {
 		to = s.start + i
 	}
 	number := s.line()
+	column := utf8.RuneCount(data[from:s.start])
+	marked := bytes.TrimRight(data[s.start:max(s.start, min(s.end, to))], " \t\r")
 
 	var excerpt strings.Builder
 	if from > 0 {
-		previous := string(data[:from-1])
-		previous = previous[strings.LastIndexByte(previous, '\n')+1:]
-		if strings.TrimSpace(previous) != "" {
-			fmt.Fprintf(&excerpt, "%5d | %s\n", number-1, printable(previous))
+		previous := data[:from-1]
+		previous = previous[bytes.LastIndexByte(previous, '\n')+1:]
+		if len(bytes.TrimSpace(previous)) > 0 {
+			shown, _ := clip(printable(string(previous)), 0)
+			fmt.Fprintf(&excerpt, "%5d | %s\n", number-1, string(shown))
 		}
 	}
-	fmt.Fprintf(&excerpt, "%5d | %s\n      | ", number, printable(string(data[from:to])))
-	before := printable(string(data[from:s.start]))
-	for _, r := range before {
+	shown, before := clip(printable(string(data[from:to])), column)
+	fmt.Fprintf(&excerpt, "%5d | %s\n      | ", number, string(shown))
+	for _, r := range shown[:before] {
 		if r != '\t' {
 			r = ' '
 		}
 		excerpt.WriteRune(r)
 	}
-	marked := strings.TrimRight(string(data[s.start:max(s.start, min(s.end, to))]), " \t\r")
-	excerpt.WriteString(strings.Repeat("^", max(1, utf8.RuneCountInString(marked))))
+	carets := min(utf8.RuneCount(marked), len(shown)-before)
+	excerpt.WriteString(strings.Repeat("^", max(1, carets)))
 
 	return &FileError{
-		File: s.src.name, Line: number, Column: 1 + utf8.RuneCountInString(before),
+		File: s.src.name, Line: number, Column: 1 + column,
 		Message: fmt.Sprintf(format, args...), Excerpt: excerpt.String(),
 	}
+}
+
+// maxExcerpt is how many characters of a line an excerpt shows.
+const maxExcerpt = 120
+
+// clip returns the part of a line around a character, and where in that part
+// the character is.
+func clip(line string, column int) (part []rune, at int) {
+	part = []rune(line)
+	column = min(column, len(part)) // a carriage return at the end is not shown
+	if from := column - maxExcerpt/2; len(part) > maxExcerpt && from > 0 {
+		part, column = append([]rune("…"), part[from:]...), column-from+1
+	}
+	if len(part) > maxExcerpt {
+		part = append(part[:maxExcerpt:maxExcerpt], '…')
+	}
+	return part, column
 }
 
 // A secret written into the file by mistake must not travel on into terminals
 // and journals with the message about it.
 var (
-	secretText = regexp.MustCompile(`(?i)(?:token|secret|password|key)["']?\s*=\s*["'](.*)`)
+	secretText = regexp.MustCompile(`(?i)(?:token|secret|password|key)s?["']?\s*=\s*["'](.*)`)
 	secretUser = regexp.MustCompile(`://([^/@\s"']*)@`)
 )
 
@@ -107,12 +141,18 @@ func unknown(at span, what, word, where string, known []string) *FileError {
 }
 
 // nearest returns the known word with the smallest edit distance, if one is
-// near enough to have been meant.
+// near enough to have been meant, or else one that begins alike.
 func nearest(word string, known []string) (string, bool) {
 	best, limit := "", 1+len(word)/3
 	for _, candidate := range known {
 		if d := distance(strings.ToLower(word), candidate); d < limit || d == limit && best == "" {
 			best, limit = candidate, d
+		}
+	}
+	for _, candidate := range known {
+		alike := strings.HasPrefix(word, candidate) || strings.HasPrefix(candidate, word)
+		if best == "" && alike && min(len(word), len(candidate)) >= 3 {
+			best = candidate
 		}
 	}
 	return best, best != ""

@@ -1,7 +1,9 @@
 package config
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -37,7 +39,7 @@ func Load(path string) (*Config, error) {
 // dropIns returns the files of a conf.d that may not exist.
 func dropIns(dir string) ([]string, error) {
 	info, err := os.Stat(dir)
-	if os.IsNotExist(err) || err == nil && !info.IsDir() {
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !info.IsDir() {
 		return nil, nil
 	}
 	if err != nil {
@@ -62,10 +64,11 @@ func dropIns(dir string) ([]string, error) {
 
 // Parse reads the text of one file. The name stands in errors only.
 func Parse(name string, data []byte) (*Config, error) {
+	src := &source{name: name, data: data}
 	if len(data) > maxFile {
-		return nil, fmt.Errorf("read configuration: %s: is larger than %s", name, Size(maxFile))
+		return nil, span{src: src}.errorf("the file is larger than %s", Size(maxFile))
 	}
-	return read([]*source{{name: name, data: data}})
+	return read([]*source{src})
 }
 
 // read merges the files, decodes and checks them.

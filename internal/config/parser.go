@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"reflect"
 	"regexp"
 	"slices"
@@ -248,7 +249,7 @@ func checkField(at *node, name string) error {
 	field, known := audit.Lookup(name)
 	switch {
 	case !known:
-		return unknown(at.key, "record field", name, "", append(nearFields(name), "extra.<name>"))
+		return unknownField(at, name)
 	case strings.HasPrefix(name, "input."), strings.HasPrefix(name, "output."):
 		group, _, _ := strings.Cut(name, ".")
 		return at.key.errorf("%q is made by the capture policy; map the content itself to %q", name, group)
@@ -259,11 +260,11 @@ func checkField(at *node, name string) error {
 	}
 }
 
-// nearFields returns the mappable fields that a misspelt name may mean: those
-// of its group, or all when there is no such group.
-func nearFields(name string) []string {
+// unknownField tells which field a misspelt name may mean: the nearest one, or
+// those of its group.
+func unknownField(at *node, name string) error {
 	group, _, nested := strings.Cut(name, ".")
-	var all, same []string
+	all, same := []string{"input", "output"}, []string{}
 	for _, field := range audit.Fields() {
 		path := field.String()
 		if !mappable(path) {
@@ -274,11 +275,14 @@ func nearFields(name string) []string {
 			same = append(same, path)
 		}
 	}
-	all = append(all, "input", "output")
-	if _, found := nearest(name, all); !found && len(same) > 0 {
-		return same
+	if near, found := nearest(name, all); found {
+		return at.key.errorf("unknown record field %q; did you mean %q?", name, near)
 	}
-	return all
+	known := ""
+	if len(same) > 0 {
+		known = fmt.Sprintf("known in %s: %s; ", group, strings.Join(same, ", "))
+	}
+	return at.key.errorf(`unknown record field %q; %sa source field without a place in the record goes to "extra.<name>"`, name, known)
 }
 
 // mappable tells whether a field map may fill the field: the allow-list of what

@@ -122,7 +122,11 @@ func parse(src *source) (*node, error) {
 	}
 	var syntax *unstable.ParserError
 	if err := b.parser.Error(); errors.As(err, &syntax) {
-		return nil, b.span(b.parser.Range(syntax.Highlight)).errorf("%s", syntax.Message)
+		message := syntax.Message
+		if strings.HasSuffix(message, "at start of value") {
+			message += "; text stands in quotes"
+		}
+		return nil, b.span(b.parser.Range(syntax.Highlight)).errorf("%s", message)
 	}
 	return b.root, b.legal()
 }

@@ -115,13 +115,27 @@ func parseDuration(text string) (time.Duration, error) {
 	return total, nil
 }
 
+// durationText spells a duration with the largest unit that divides it, as
+// parseDuration reads it.
+func durationText(d time.Duration) string {
+	for _, unit := range []struct {
+		name string
+		span time.Duration
+	}{{"y", year}, {"d", day}, {"h", time.Hour}, {"m", time.Minute}, {"s", time.Second}} {
+		if d != 0 && d%unit.span == 0 {
+			return strconv.FormatInt(int64(d/unit.span), 10) + unit.name
+		}
+	}
+	return strconv.FormatInt(d.Milliseconds(), 10) + "ms"
+}
+
 // absolute refuses a path whose meaning would depend on where the agent was
 // started. A leading slash counts on every system, so that one file serves all.
 func absolute(at *node, what, path string) error {
 	if filepath.IsAbs(path) || strings.HasPrefix(path, "/") {
 		return nil
 	}
-	return at.value.errorf("%s must be an absolute path", what)
+	return at.value.errorf("%s must be an absolute path; begin it with \"/\"", what)
 }
 
 // fixedLayouts are the time layouts with a name.
