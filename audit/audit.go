@@ -198,7 +198,7 @@ func (r *Record) AppendOpen(dst []byte) []byte {
 		dst = append(dst, ',')
 	}
 	dst = append(dst, `"agent":{"id":`...)
-	dst = appendText(dst, r.Text(AgentID))
+	dst = AppendText(dst, r.Text(AgentID))
 	return append(dst, `,"seq":`...)
 }
 
@@ -230,17 +230,16 @@ func (r *Record) appendValue(dst []byte, f Field, kind Kind) []byte {
 	case KindJSON, KindNumber, KindStrings:
 		return append(dst, r.Text(f)...)
 	default:
-		return appendText(dst, r.Text(f))
+		return AppendText(dst, r.Text(f))
 	}
 }
 
 // AppendString appends s as a JSON string (RFC 8259), bytes that are not UTF-8
 // as U+FFFD.
-func AppendString(dst []byte, s string) []byte { return appendText(dst, []byte(s)) }
+func AppendString(dst []byte, s string) []byte { return AppendText(dst, []byte(s)) }
 
-const hexDigits = "0123456789abcdef"
-
-func appendText(dst, s []byte) []byte {
+// AppendText is AppendString for bytes.
+func AppendText(dst, s []byte) []byte {
 	dst = append(dst, '"')
 	start := 0
 	for i := 0; i < len(s); {
@@ -278,6 +277,8 @@ func appendText(dst, s []byte) []byte {
 	}
 	return append(append(dst, s[start:]...), '"')
 }
+
+const hexDigits = "0123456789abcdef"
 
 // plain holds the bytes a JSON string takes as they are.
 var plain = func() (t [256]bool) {

@@ -19,19 +19,27 @@ const (
 const NoStatus = -1
 
 // SetRequest fills event, api.* and, where the path has it, the model from a
-// route that [Classify] found for method.
+// route that [Classify] found for method. What is set already stays.
 func (d *Draft) SetRequest(method []byte, route *Route) {
 	r := &d.Record
-	r.SetString(audit.Event, route.Event)
-	r.SetString(audit.APIOperation, route.Operation)
+	if !r.Has(audit.Event) {
+		r.SetString(audit.Event, route.Event)
+	}
+	if !r.Has(audit.APIOperation) {
+		r.SetString(audit.APIOperation, route.Operation)
+	}
 	if IsMethod(method) {
 		r.SetText(audit.APIMethod, method)
 	}
 	r.SetText(audit.APIPath, route.Path)
-	r.SetText(audit.APIVersion, route.Version)
-	if len(route.Model) > 0 {
+	if !r.Has(audit.APIVersion) {
+		r.SetText(audit.APIVersion, route.Version)
+	}
+	if len(route.Model) > 0 && !r.Has(audit.ModelName) {
 		r.SetText(audit.ModelName, route.Model)
-		r.SetText(audit.ModelVersion, route.Revision)
+		if !r.Has(audit.ModelVersion) {
+			r.SetText(audit.ModelVersion, route.Revision)
+		}
 	}
 }
 
@@ -45,17 +53,30 @@ func (d *Draft) SetRequest(method []byte, route *Route) {
 //
 // 429 is failed: a rate limit refuses load, not the caller. 499 is nginx's
 // "client closed request"; 0 is what Envoy, Caddy and nginx write when the
-// caller left before there was a status.
+// caller left before there was a status. An outcome or a reason that is set
+// already stays.
 func (d *Draft) SetStatus(status int) {
 	r := &d.Record
 	if status >= 100 && status <= 999 {
 		r.SetInt(audit.APIStatus, int64(status))
 	}
 	outcome, reason := OutcomeOf(status)
-	r.SetString(audit.Outcome, outcome)
+	if given := r.Text(audit.Outcome); given == nil {
+		r.SetString(audit.Outcome, outcome)
+	} else if string(given) != outcome {
+		switch {
+		case string(given) == "success":
+			outcome = "success"
+		case string(given) == "unknown":
+			reason = ReasonOutcomeNotLogged
+		case outcome == "success" || outcome == "unknown":
+			outcome, reason = "", ReasonNotLogged
+		}
+	}
 	switch {
 	case outcome == "success":
 		r.Clear(audit.Reason)
+	case r.Has(audit.Reason):
 	case reason != "":
 		r.SetString(audit.Reason, reason)
 	default:

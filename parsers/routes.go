@@ -101,6 +101,19 @@ func IsMethod(b []byte) bool {
 	return true
 }
 
+// SplitRequest takes a request line apart ("POST /v1/models HTTP/1.1", or
+// "GET /" of HTTP/0.9). ok is false for what is no request line.
+func SplitRequest(line []byte) (method, target []byte, ok bool) {
+	method, target, ok = bytes.Cut(line, []byte(" "))
+	if !ok || !IsMethod(method) || len(target) == 0 {
+		return nil, nil, false
+	}
+	if at := bytes.LastIndexByte(target, ' '); at >= 0 && bytes.HasPrefix(target[at+1:], []byte("HTTP/")) {
+		target = target[:at]
+	}
+	return method, target, true
+}
+
 func fallback(v verb) Route {
 	switch v {
 	case posts, puts:

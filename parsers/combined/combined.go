@@ -80,7 +80,7 @@ func (p *Parser) Parse(dst []parsers.Draft, line parsers.Line) ([]parsers.Draft,
 		return dst, parsers.Outcome{Rule: reason}, nil
 	}
 	p.scratch = p.scratch[:0]
-	method, target := splitRequest(p.unescape(f.request))
+	method, target, isRequest := parsers.SplitRequest(p.unescape(f.request))
 	route := parsers.Classify(method, target)
 	if rule, ignored := route.Noise(f.status); ignored {
 		return dst, parsers.Outcome{Verdict: parsers.Ignored, Rule: rule}, nil
@@ -121,7 +121,7 @@ func (p *Parser) Parse(dst []parsers.Draft, line parsers.Line) ([]parsers.Draft,
 	if f.more {
 		dropped++
 	}
-	if method == nil && len(f.request) > 0 && string(f.request) != "-" {
+	if !isRequest && len(f.request) > 0 && string(f.request) != "-" {
 		dropped++
 	}
 	if dropped > 0 {
@@ -288,19 +288,6 @@ func readSize(b []byte) (size int64, rest []byte, ok bool) {
 		size = size*10 + int64(b[i]-'0')
 	}
 	return size, b[i:], i > 0 && (i == len(b) || b[i] == ' ')
-}
-
-// splitRequest takes a request line apart. method is nil when the client sent
-// something that is no request line; what it sent is not kept.
-func splitRequest(request []byte) (method, target []byte) {
-	method, target, ok := bytes.Cut(request, []byte(" "))
-	if !ok || !parsers.IsMethod(method) || len(target) == 0 {
-		return nil, nil
-	}
-	if at := bytes.LastIndexByte(target, ' '); at >= 0 && bytes.HasPrefix(target[at+1:], []byte("HTTP/")) {
-		target = target[:at]
-	}
-	return method, target
 }
 
 // unescape undoes what nginx (\xHH) and Apache (\xHH, \", \\, \n, \r, \t, \b, \v)

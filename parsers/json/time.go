@@ -1,0 +1,216 @@
+package json
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/auditail/auditail/audit"
+)
+
+// layout says how a time is written.
+type layout struct {
+	scale int64  // of numbers since 1970: how many a second has; 0: text
+	text  string // a layout of package time; empty: RFC 3339 and its relatives
+	zoned bool   // text carries a zone
+}
+
+// newLayout reads the name of a layout.
+func newLayout(name string) (layout, error) {
+	switch name {
+	case "", "rfc3339":
+		return layout{}, nil
+	case "unix":
+		return layout{scale: 1}, nil
+	case "unix_ms":
+		return layout{scale: 1e3}, nil
+	case "unix_us":
+		return layout{scale: 1e6}, nil
+	case "unix_ns":
+		return layout{scale: 1e9}, nil
+	}
+	if !strings.Contains(name, "2006") {
+		return layout{}, errors.New("a time layout is rfc3339, unix, unix_ms, unix_us, unix_ns or one of Go's with the year 2006")
+	}
+	if strings.Contains(name, "MST") {
+		return layout{}, errors.New("abbreviations of zones are ambiguous; use a numeric zone such as -0700 in the layout")
+	}
+	return layout{text: name, zoned: strings.Contains(name, "-07") || strings.Contains(name, "Z07")}, nil
+}
+
+// setTime parses a time into a field. It reports whether the text was one.
+func (p *pass) setTime(t *target, text []byte) bool {
+	r := &p.draft.Record
+	isTime := t.field == audit.Time
+	switch {
+	case t.layout.scale > 0:
+		when, ok := parseEpoch(text, t.layout.scale)
+		if !ok {
+			return false
+		}
+		r.SetTime(t.field, when)
+		if isTime {
+			p.draft.SetTimeBasis(true)
+		}
+	case t.layout.text != "":
+		when, err := time.ParseInLocation(t.layout.text, string(text), p.zone)
+		if err != nil || !fits(when) {
+			return false
+		}
+		r.SetTime(t.field, when)
+		if isTime {
+			p.draft.SetTimeBasis(t.layout.zoned)
+		}
+	default:
+		var buffer [maxTime]byte
+		out, zoned, ok := appendRFC3339(buffer[:0], text)
+		if !ok {
+			return false
+		}
+		if zoned {
+			r.SetText(t.field, out)
+		} else {
+			when, err := time.ParseInLocation("2006-01-02T15:04:05.999999999", string(out), p.zone)
+			if err != nil {
+				return false
+			}
+			r.SetTime(t.field, when)
+		}
+		if isTime {
+			p.draft.SetTimeBasis(zoned)
+		}
+	}
+	return true
+}
+
+// fits tells whether RFC 3339 can write the year.
+func fits(t time.Time) bool { return t.Year() >= 1 && t.Year() <= 9999 }
+
+// parseEpoch reads a count since 1970 with scale counts a second, and a
+// fraction, exactly.
+func parseEpoch(text []byte, scale int64) (time.Time, bool) {
+	var whole int64
+	i := 0
+	for ; i < len(text) && text[i] >= '0' && text[i] <= '9'; i++ {
+		if i == 18 {
+			if scale != 1e9 || len(text) > 19 {
+				return time.Time{}, false
+			}
+		}
+		whole = whole*10 + int64(text[i]-'0')
+		if whole < 0 {
+			return time.Time{}, false
+		}
+	}
+	if i == 0 {
+		return time.Time{}, false
+	}
+	unit := int64(time.Second) / scale
+	var fraction int64
+	if i < len(text) {
+		if text[i] != '.' || i+1 == len(text) {
+			return time.Time{}, false
+		}
+		for weight, n := unit/10, i+1; n < len(text); n++ {
+			if text[n] < '0' || text[n] > '9' {
+				return time.Time{}, false
+			}
+			fraction += int64(text[n]-'0') * weight
+			weight /= 10
+		}
+	}
+	when := time.Unix(whole/scale, whole%scale*unit+fraction).UTC()
+	return when, fits(when)
+}
+
+// maxTime is the longest text that appendRFC3339 makes.
+const maxTime = len("2006-01-02T15:04:05.999999999+00:00")
+
+// appendRFC3339 rewrites a time as RFC 3339 writes it. Taken are also a space
+// in place of the T, a comma as the decimal sign, more than nine digits of
+// fraction (cut), and zones as +hhmm or +hh. Without a zone, zoned is false and
+// the text ends at the seconds or their fraction.
+func appendRFC3339(dst, t []byte) (out []byte, zoned, ok bool) {
+	const second = len("2006-01-02T15:04:05")
+	if len(t) < second || t[4] != '-' || t[7] != '-' || t[13] != ':' || t[16] != ':' ||
+		t[10] != 'T' && t[10] != 't' && t[10] != ' ' {
+		return dst, false, false
+	}
+	century, ok1 := twoDigits(t[0:])
+	year, ok2 := twoDigits(t[2:])
+	month, ok3 := twoDigits(t[5:])
+	day, ok4 := twoDigits(t[8:])
+	hour, ok5 := twoDigits(t[11:])
+	minute, ok6 := twoDigits(t[14:])
+	sec, ok7 := twoDigits(t[17:])
+	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || !ok6 || !ok7 || hour > 23 || minute > 59 || sec > 59 ||
+		month < 1 || month > 12 || day < 1 || day > daysIn(century*100+year, month) || century+year == 0 {
+		return dst, false, false
+	}
+	dst = append(dst, t[:10]...)
+	dst = append(dst, 'T')
+	dst = append(dst, t[11:second]...)
+	rest := t[second:]
+	if len(rest) > 0 && (rest[0] == '.' || rest[0] == ',') {
+		end := skipDigits(rest, 1)
+		if end == 1 {
+			return dst, false, false
+		}
+		dst = append(dst, '.')
+		dst = append(dst, rest[1:min(end, 10)]...)
+		rest = rest[end:]
+	}
+	if len(rest) == 0 {
+		return dst, false, true
+	}
+	return appendZone(dst, rest)
+}
+
+func appendZone(dst, zone []byte) (out []byte, zoned, ok bool) {
+	if zone[0] == ' ' {
+		zone = zone[1:]
+	}
+	switch string(zone) {
+	case "Z", "z", "UTC", "+00:00", "+0000", "+00":
+		return append(dst, 'Z'), true, true
+	}
+	if len(zone) < 3 || zone[0] != '+' && zone[0] != '-' {
+		return dst, false, false
+	}
+	hour, ok1 := twoDigits(zone[1:])
+	digits := zone[3:]
+	if len(digits) > 0 && digits[0] == ':' {
+		digits = digits[1:]
+		if len(digits) != 2 {
+			return dst, false, false
+		}
+	}
+	minute, ok2 := 0, len(digits) == 0
+	if len(digits) == 2 {
+		minute, ok2 = twoDigits(digits)
+	}
+	if !ok1 || !ok2 || hour > 23 || minute > 59 {
+		return dst, false, false
+	}
+	dst = append(dst, zone[0], zone[1], zone[2], ':')
+	return append(dst, byte('0'+minute/10), byte('0'+minute%10)), true, true
+}
+
+func twoDigits(b []byte) (int, bool) {
+	hi, lo := b[0]-'0', b[1]-'0'
+	return int(hi)*10 + int(lo), hi <= 9 && lo <= 9
+}
+
+func daysIn(year, month int) int {
+	switch month {
+	case 4, 6, 9, 11:
+		return 30
+	case 2:
+		if year%4 == 0 && (year%100 != 0 || year%400 == 0) {
+			return 29
+		}
+		return 28
+	default:
+		return 31
+	}
+}
