@@ -222,7 +222,7 @@ func (k *checker) httpOutput(output *HTTPOutput, at path) {
 func (k *checker) url(output *HTTPOutput, at path) {
 	base, err := url.Parse(output.URL)
 	switch {
-	case err != nil || base.Host == "" || base.Scheme != "https" && base.Scheme != "http":
+	case err != nil || base.Hostname() == "" || base.Scheme != "https" && base.Scheme != "http":
 		k.wrong(at, `outputs.http.url must be a URL such as "https://audit.example.com"`)
 		return
 	case base.User != nil:

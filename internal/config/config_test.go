@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/auditail/auditail/audit"
 	"github.com/auditail/auditail/internal/config"
 )
 
@@ -68,8 +70,7 @@ func TestBroken(t *testing.T) {
 		if err == nil {
 			t.Fatal("accepted")
 		}
-		var placed *config.FileError
-		if !errors.As(err, &placed) {
+		if _, placed := errors.AsType[*config.FileError](err); !placed {
 			t.Fatalf("no place: %v", err)
 		}
 		if strings.Contains(err.Error(), "hunter2") {
@@ -134,6 +135,24 @@ func TestTypedValues(t *testing.T) {
 	if got, want := c.Retention.Longest(), 6*365*24*time.Hour; got != want {
 		t.Errorf("longest term %s, want %s", got, want)
 	}
+}
+
+// Which record fields a line may fill is an allow-list. The golden file shows
+// it whole, so that a new field of the record is decided about.
+func TestFieldsALineMayFill(t *testing.T) {
+	const head = "[[inputs.file]]\nname = \"a\"\npaths = [\"/a\"]\n[inputs.file.parser]\ntype = \"json\"\n[inputs.file.parser.fields]\n"
+	var text strings.Builder
+	for _, field := range audit.Fields() {
+		_, err := config.Parse("a.toml", []byte(head+"\""+field.String()+"\" = \"x\"\n"))
+		verdict := "yes"
+		if placed, refused := errors.AsType[*config.FileError](err); refused {
+			verdict = "no: " + placed.Message
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&text, "%-26s %s\n", field, verdict)
+	}
+	golden(t, "testdata/fields.golden", text.String())
 }
 
 func TestDefaultIsTheEmptyFile(t *testing.T) {
@@ -223,8 +242,8 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := config.Parse("fuzz.toml", bytes.Clone(data))
 		if err != nil {
-			var placed *config.FileError
-			if !errors.As(err, &placed) {
+			placed, ok := errors.AsType[*config.FileError](err)
+			if !ok {
 				t.Fatalf("no place: %v", err)
 			}
 			lines := 1 + bytes.Count(data, []byte("\n"))

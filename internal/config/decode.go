@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -274,11 +273,21 @@ func laterKey(path string) string {
 
 // laterWord tells what to use instead of a word that a later version will know.
 func laterWord(path, word string) string {
-	switch fmt.Sprintf("%s=%s", path, word) {
+	switch path + "=" + word {
 	case "capture.default=redacted", "capture.default=encrypted", "capture.unparsed=encrypted":
 		return `use "hashed"`
-	case "inputs.file.parser.type=regex", "inputs.file.parser.type=logfmt", "inputs.file.parser.type=csv":
-		return `use "json", "combined" or "vllm"`
+	}
+	if path != "inputs.file.parser.type" {
+		return ""
+	}
+	switch word {
+	case "nginx", "apache":
+		return `use "combined"`
+	case "regex", "logfmt", "csv", "syslog", "auto",
+		"sglang", "tgi", "llamacpp", "ollama", "triton", "torchserve", "tensorflow-serving", "kserve",
+		"ray-serve", "bentoml", "lm-studio", "litellm", "envoy-ai-gateway", "kong", "caddy", "haproxy",
+		"uvicorn", "gunicorn", "bedrock", "azure-openai", "vertex", "openai-audit", "mlflow":
+		return `use "json" for JSON lines, "combined" for access lines, or "vllm"`
 	default:
 		return ""
 	}

@@ -78,11 +78,11 @@ func TestDropInsConflict(t *testing.T) {
 	}{
 		"key twice": {
 			main: "[log]\nlevel = \"info\"\n", more: "\n[log]\nlevel = \"debug\"\n",
-			says: []string{"%d/conf.d/a.toml:3:1: level is set in two files; the other is %d/auditail.toml:2\n"},
+			says: []string{"%d/conf.d/a.toml:3:1: log.level is set in two files; the other is %d/auditail.toml:2\n"},
 		},
 		"array twice": {
 			main: "inputs.file = [ { name = \"a\" } ]\n", more: input("b"),
-			says: []string{"%d/conf.d/a.toml:1:3: file is set in two files; the other is %d/auditail.toml:1\n"},
+			says: []string{"%d/conf.d/a.toml:1:3: inputs.file is set in two files; the other is %d/auditail.toml:1\n"},
 		},
 		"input name twice": {
 			main: input("a"), more: input("a"),

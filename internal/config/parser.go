@@ -306,11 +306,9 @@ func mappable(name string) bool {
 		return true
 	case audit.ActorVerified: // follows from actor.basis
 		return false
+	default:
+		groups := []string{"actor", "ai_agent", "session", "api", "params", "usage", "policy", "approval"}
+		group, _, nested := strings.Cut(name, ".")
+		return nested && slices.Contains(groups, group)
 	}
-	for _, group := range []string{"actor.", "ai_agent.", "session.", "api.", "params.", "usage.", "policy.", "approval."} {
-		if strings.HasPrefix(name, group) {
-			return true
-		}
-	}
-	return false
 }

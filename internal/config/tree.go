@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -120,8 +121,7 @@ func parse(src *source) (*node, error) {
 			return nil, err
 		}
 	}
-	var syntax *unstable.ParserError
-	if err := b.parser.Error(); errors.As(err, &syntax) {
+	if syntax, wrong := errors.AsType[*unstable.ParserError](b.parser.Error()); wrong {
 		message := syntax.Message
 		if strings.HasSuffix(message, "at start of value") {
 			message += "; text stands in quotes"
@@ -146,16 +146,14 @@ func (b *builder) span(r unstable.Range) span {
 func (b *builder) legal() error {
 	var into map[string]any
 	err := toml.Unmarshal(b.src.data, &into)
-	var syntax *toml.DecodeError
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case errors.As(err, &syntax):
-		row, column := syntax.Position()
-		return b.lineSpan(row, column).errorf("%s", strings.TrimPrefix(syntax.Error(), "toml: "))
-	default:
-		return span{src: b.src}.errorf("%s", strings.TrimPrefix(err.Error(), "toml: "))
 	}
+	at := span{src: b.src}
+	if syntax, placed := errors.AsType[*toml.DecodeError](err); placed {
+		at = b.lineSpan(syntax.Position())
+	}
+	return at.errorf("%s", strings.TrimPrefix(err.Error(), "toml: "))
 }
 
 // lineSpan converts a position of go-toml, whose columns count bytes.
@@ -335,21 +333,22 @@ var substitution = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)[^}]*\}`)
 
 // merge adds the tree of a further file. Tables merge key by key, arrays of
 // tables append, and everything else may be set in one file only.
-func merge(into, from *node) error {
+func merge(into, from *node, what ...string) error {
 	for i, name := range from.names {
+		path := append(slices.Clone(what), name)
 		added := from.items[i]
 		present := into.get(name)
 		switch {
 		case present == nil:
 			into.put(name, added)
 		case present.kind == table && added.kind == table:
-			if err := merge(present, added); err != nil {
+			if err := merge(present, added, path...); err != nil {
 				return err
 			}
 		case present.kind == tableArray && added.kind == tableArray:
 			present.items = append(present.items, added.items...)
 		default:
-			return added.key.errorf("%s is set in two files; the other is %s", quote(name), present.key.place())
+			return added.key.errorf("%s is set in two files; the other is %s", keyPath(path...), present.key.place())
 		}
 	}
 	return nil
