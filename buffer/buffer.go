@@ -183,19 +183,35 @@ func (b *Buffer) Holes() []Hole { return b.holes }
 // reached, and takes no slice of e beyond its return. Any error but ctx's is
 // fatal for the buffer: open it again.
 func (b *Buffer) Append(ctx context.Context, e *Entry) error {
-	if err := b.waitForSpace(ctx); err != nil {
+	c, err := b.Submit(ctx, e)
+	if err != nil {
 		return err
+	}
+	return c.Wait()
+}
+
+// Commit is an entry on its way to the disk.
+type Commit struct{ p *pending }
+
+// Wait returns nil when the entry is durable. Call it once; the entry and its
+// slices are the buffer's until it returns.
+func (c Commit) Wait() error { return <-c.p.done }
+
+// Submit is the first half of Append: the entry has its place in the commit
+// order, behind all that were submitted before.
+func (b *Buffer) Submit(ctx context.Context, e *Entry) (Commit, error) {
+	if err := b.waitForSpace(ctx); err != nil {
+		return Commit{}, err
 	}
 	p := &pending{entry: e, done: make(chan error, 1)}
 	select {
 	case b.queue <- p:
+		return Commit{p: p}, nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return Commit{}, ctx.Err()
 	case <-b.closing:
-		return b.closedError()
+		return Commit{}, b.closedError()
 	}
-	// From here the encoder may be reading e: only its answer frees it.
-	return <-p.done
 }
 
 // waitForSpace blocks while the disk cap is reached.
@@ -209,7 +225,7 @@ func (b *Buffer) waitForSpace(ctx context.Context) error {
 			b.changed.Broadcast()
 		})
 		defer stop()
-		b.log.WarnContext(ctx, "reading stops: the disk cap is reached and the outputs have not acknowledged",
+		b.log.WarnContext(ctx, "reading stops: buffer.max_disk is reached; it goes on when outputs acknowledge, or with a higher max_disk",
 			"used_bytes", b.used(), "max_disk_bytes", b.cfg.MaxDisk)
 		for b.overCap() && ctx.Err() == nil && !b.closed && b.failure == nil {
 			b.changed.Wait()

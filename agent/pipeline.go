@@ -1,0 +1,331 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/auditail/auditail/agent/capture"
+	"github.com/auditail/auditail/audit"
+	"github.com/auditail/auditail/buffer"
+	"github.com/auditail/auditail/inputs"
+	"github.com/auditail/auditail/parsers"
+	"github.com/auditail/auditail/seal"
+)
+
+// pipeline takes one input's lines to the buffer: parse, capture, catalog,
+// envelope, encode. It implements inputs.Appender.
+type pipeline struct {
+	spec     *Input
+	agent    *Agent
+	stream   seal.Stream
+	stateful parsers.Stateful // nil for a parser without state
+
+	mu       sync.Mutex // one chunk at a time: the parser's state follows the commit order
+	envelope envelope
+	hasher   *capture.Hasher // of unparsed lines
+	drafts   []parsers.Draft
+	record   audit.Record
+	held     uint64
+	observed []byte
+	seen     time.Time
+	unparsed []unparsedRun
+	free     []*buffer.Entry
+	broken   error // set when a commit failed: the parser's state is ahead of the buffer's for good
+}
+
+// unparsedRun is what one chunk holds of lines of one generation that the
+// parser does not know. runs are few: a chunk rarely spans generations.
+type unparsedRun struct {
+	generation, path string
+	from, to         int64
+	bytes, lines     int64
+	cut              bool
+	hmac             []byte
+}
+
+func newPipeline(a *Agent, spec *Input) (*pipeline, error) {
+	p := &pipeline{
+		spec: spec, agent: a, envelope: newEnvelope(&a.cfg), hasher: capture.NewHasher(a.cfg.CaptureKey),
+		stream: seal.Stream{Environment: a.cfg.Environment, Service: spec.Service, Class: spec.Retention},
+	}
+	resume := a.buffer.Resume(spec.Name)
+	p.held = resume.Held
+	stateful, ok := spec.Parser.(parsers.Stateful)
+	if !ok {
+		return p, p.forgetHeld(resume.Held)
+	}
+	p.stateful = stateful
+	if resume.Parser == nil {
+		return p, nil
+	}
+	if err := stateful.Restore(resume.Parser); err != nil {
+		a.log.Error("the state of joined lines can not be read; the lines held in it are counted as unparsed",
+			"input", spec.Name, "lines", resume.Held, "error", err)
+		return p, p.forgetHeld(resume.Held)
+	}
+	return p, nil
+}
+
+// forgetHeld accounts for lines that a parser held which no longer can: they
+// were read, and no record will be made from them.
+func (p *pipeline) forgetHeld(lines uint64) error {
+	if lines == 0 {
+		return nil
+	}
+	p.held = 0
+	return p.agent.buffer.Append(context.Background(), p.agent.own.forgotten(p.stream, p.spec.Name, lines))
+}
+
+func (p *pipeline) resume() []inputs.Position {
+	var list []inputs.Position
+	for _, at := range p.agent.buffer.Resume(p.spec.Name).Positions {
+		list = append(list, inputs.Position{Generation: at.Generation, Token: at.Token})
+	}
+	return list
+}
+
+func (p *pipeline) run(ctx context.Context) error {
+	return p.spec.Input.Run(ctx, p.resume(), p)
+}
+
+// scan reads the input once and then releases what the parser holds.
+func (p *pipeline) scan(ctx context.Context) error {
+	scanner, ok := p.spec.Input.(inputs.Scanner)
+	if !ok {
+		return nil // has no end; DESIGN section 6: not started by --once
+	}
+	if err := scanner.Scan(ctx, p.resume(), p); err != nil {
+		return err
+	}
+	if p.stateful == nil {
+		return nil
+	}
+	return p.flush(ctx, time.Time{})
+}
+
+func (p *pipeline) flushRegularly(ctx context.Context) error {
+	tick := time.NewTicker(flushEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			if err := p.flush(ctx, p.agent.deps.Now()); err != nil && ctx.Err() == nil {
+				return err
+			}
+		}
+	}
+}
+
+// flush commits the records that waited too long at now; all for the zero time.
+func (p *pipeline) flush(ctx context.Context, now time.Time) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.broken != nil {
+		return p.broken
+	}
+	drafts, ignored := p.stateful.Flush(now, p.drafts[:0])
+	p.drafts = drafts
+	if len(drafts) == 0 && ignored == 0 {
+		return nil
+	}
+	e := p.newEntry()
+	e.Lines.Ignored = uint64(ignored) //nolint:gosec // a count
+	p.observe(p.agent.deps.Now())
+	for i := range drafts {
+		if err := p.encode(e, &drafts[i], nil); err != nil {
+			return err
+		}
+	}
+	return p.commit(ctx, e)
+}
+
+// Append implements inputs.Appender.
+func (p *pipeline) Append(ctx context.Context, c inputs.Chunk) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.broken != nil {
+		return p.broken
+	}
+	e := p.newEntry()
+	for i := range c.Lines {
+		if err := p.parse(e, &c.Lines[i]); err != nil {
+			return err
+		}
+	}
+	p.encodeUnparsed(e)
+	for _, g := range c.Gaps {
+		e.Records = append(appendGap(e.Records, &p.record, &p.envelope, p.stream, p.spec.Name, g, p.agent.deps.Now()), '\n')
+	}
+	for _, r := range c.Ranges {
+		e.Ranges = append(e.Ranges, buffer.Range(r))
+	}
+	for _, at := range c.Positions {
+		e.Positions = append(e.Positions, buffer.Position(at))
+	}
+	return p.commit(ctx, e)
+}
+
+func (p *pipeline) newEntry() *buffer.Entry {
+	e := &buffer.Entry{}
+	if n := len(p.free); n > 0 {
+		e, p.free = p.free[n-1], p.free[:n-1]
+	}
+	*e = buffer.Entry{
+		Stream: p.stream, Input: p.spec.Name,
+		Records: e.Records[:0], Ranges: e.Ranges[:0], Positions: e.Positions[:0],
+	}
+	return e
+}
+
+// commit checks that every line is accounted for and appends the entry.
+func (p *pipeline) commit(ctx context.Context, e *buffer.Entry) error {
+	before := p.held
+	if p.stateful != nil {
+		p.held = uint64(p.stateful.Held()) //nolint:gosec // a count
+		e.Parser = p.stateful.Snapshot()
+	}
+	e.Lines.Held = p.held
+	if l := e.Lines; before+l.Read != l.Recorded+l.Unparsed+l.Ignored+l.Held {
+		return fmt.Errorf("parser %s lost count of lines: held %d + read %d is not recorded %d + unparsed %d + ignored %d + held %d",
+			p.spec.ParserName, before, l.Read, l.Recorded, l.Unparsed, l.Ignored, l.Held)
+	}
+	p.broken = p.agent.buffer.Append(ctx, e)
+	p.free = append(p.free, e)
+	return p.broken
+}
+
+// parse turns one line into records and counts it.
+func (p *pipeline) parse(e *buffer.Entry, in *inputs.Line) error {
+	if !in.Seen.Equal(p.seen) {
+		p.observe(in.Seen)
+	}
+	line := parsers.Line{
+		Source: in.Source, Path: in.Path, Generation: in.Generation, Offset: in.Offset, Size: in.Size,
+		Data: in.Data, Seen: in.Seen, Cut: in.Cut != nil,
+	}
+	drafts, outcome, err := p.spec.Parser.Parse(p.drafts[:0], line)
+	p.drafts = drafts
+	if err != nil {
+		return fmt.Errorf("parse line at %d of %s: %w", in.Offset, in.Path, err)
+	}
+	e.Lines.Read++
+	e.Lines.Ignored += uint64(outcome.ReleasedIgnored) //nolint:gosec // a count
+	switch outcome.Verdict {
+	case parsers.Recorded:
+		e.Lines.Recorded++
+	case parsers.Ignored:
+		e.Lines.Ignored++
+	case parsers.Held:
+	case parsers.Unparsed:
+		e.Lines.Unparsed++
+		p.addUnparsed(in)
+	}
+	for i := range drafts {
+		if err := p.encode(e, &drafts[i], &line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *pipeline) observe(t time.Time) {
+	p.seen = t
+	p.observed = t.UTC().AppendFormat(p.observed[:0], time.RFC3339Nano)
+}
+
+// encode completes a draft and appends its line to the entry. line is nil for a
+// record that was flushed.
+func (p *pipeline) encode(e *buffer.Entry, d *parsers.Draft, line *parsers.Line) error {
+	r := &d.Record
+	var first parsers.Ref
+	switch {
+	case len(d.Held) > 0:
+		first = d.Held[0]
+	case line != nil:
+		first = line.Ref()
+	default:
+		return fmt.Errorf("parser %s flushed a record that names no line", p.spec.ParserName)
+	}
+	e.Lines.Recorded += uint64(len(d.Held))
+	if err := p.spec.Policy.Apply(r, &d.Input, parsers.Entered); err != nil {
+		return err
+	}
+	if err := p.spec.Policy.Apply(r, &d.Output, parsers.Returned); err != nil {
+		return err
+	}
+	p.spec.Catalog.Resolve(r)
+	if line != nil && line.Cut {
+		r.Flag(audit.Truncated)
+	}
+	r.SetString(audit.SourcePath, first.Path)
+	r.SetInt(audit.SourceLength, first.Size)
+	r.SetString(audit.SourceParser, p.spec.ParserName)
+	p.envelope.fill(r, p.stream, origin{source: p.spec.Name, generation: first.Generation, offset: first.Offset, sub: d.Sub}, p.observed)
+	e.Records = append(r.AppendOpen(e.Records), '\n')
+	return nil
+}
+
+// addUnparsed notes a line for its generation's agent.unparsed record. The
+// keyed hash runs over all of them, each with its LF.
+func (p *pipeline) addUnparsed(in *inputs.Line) {
+	last := len(p.unparsed) - 1
+	if last < 0 || p.unparsed[last].generation != in.Generation {
+		p.endUnparsed()
+		if last+1 < cap(p.unparsed) {
+			p.unparsed = p.unparsed[:last+2]
+		} else {
+			p.unparsed = append(p.unparsed, unparsedRun{})
+		}
+		last++
+		run := &p.unparsed[last]
+		*run = unparsedRun{generation: in.Generation, path: in.Path, from: in.Offset, hmac: run.hmac[:0]}
+		p.hasher.Reset()
+	}
+	run := &p.unparsed[last]
+	run.to = in.Offset + in.Size
+	run.bytes += in.Size
+	run.lines++
+	run.cut = run.cut || in.Cut != nil
+	p.hasher.Write(in.Data)
+	p.hasher.Write(lineFeed)
+}
+
+var lineFeed = []byte{'\n'} //nolint:gochecknoglobals // a constant
+
+func (p *pipeline) endUnparsed() {
+	if last := len(p.unparsed) - 1; last >= 0 {
+		p.unparsed[last].hmac = p.hasher.Append(p.unparsed[last].hmac[:0])
+	}
+}
+
+// encodeUnparsed appends one agent.unparsed record for each run.
+func (p *pipeline) encodeUnparsed(e *buffer.Entry) {
+	p.endUnparsed()
+	for i := range p.unparsed {
+		run := &p.unparsed[i]
+		r := &p.record
+		r.Reset()
+		r.SetString(audit.Event, "agent.unparsed")
+		r.SetString(audit.Outcome, "success")
+		r.SetString(audit.ActorType, "system")
+		r.SetString(audit.SourcePath, run.path)
+		r.SetString(audit.SourceParser, p.spec.ParserName)
+		r.SetString(audit.LossGeneration, run.generation)
+		r.SetInt(audit.LossFrom, run.from)
+		r.SetInt(audit.LossTo, run.to)
+		r.SetInt(audit.LossBytes, run.bytes)
+		r.SetInt(audit.LossLines, run.lines)
+		r.SetText(audit.LossHMAC, run.hmac)
+		r.SetString(audit.LossCause, "unparsed")
+		if run.cut {
+			r.Flag(audit.Truncated)
+		}
+		p.envelope.fill(r, p.stream, origin{source: p.spec.Name, generation: run.generation, offset: run.from}, p.observed)
+		e.Records = append(r.AppendOpen(e.Records), '\n')
+	}
+	p.unparsed = p.unparsed[:0]
+}

@@ -1,0 +1,139 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+
+	"github.com/auditail/auditail/buffer"
+	"github.com/auditail/auditail/internal/durable"
+	"github.com/auditail/auditail/outputs"
+	"github.com/auditail/auditail/seal"
+)
+
+// storedBytes counts what outputs under data_dir hold.
+type storedBytes struct{ n atomic.Int64 }
+
+func (s *storedBytes) add(n int64)  { s.n.Add(n) }
+func (s *storedBytes) bytes() int64 { return s.n.Load() }
+
+// shipper takes one output's batches to it, one after the other. Its cursor
+// moves only on the output's acknowledgement.
+type shipper struct {
+	agent  *Agent
+	output Output
+	log    *slog.Logger
+}
+
+// run ends when ctx does, when the buffer has no more to ship, or when the
+// output may not go on: a fork, or a manifest that is refused for good.
+func (s *shipper) run(ctx context.Context) {
+	for {
+		batch, err := s.agent.buffer.Next(ctx, s.output.Name)
+		if err != nil {
+			if !errors.Is(err, buffer.ErrClosed) && ctx.Err() == nil {
+				s.log.ErrorContext(ctx, "shipping stops", "error", err)
+			}
+			return
+		}
+		if err := s.ship(ctx, batch); err != nil {
+			if ctx.Err() == nil {
+				s.log.ErrorContext(ctx, "ALARM: this output stops; its batches are kept and the other outputs go on",
+					"batch", batch.Manifest.Batch, "error", err)
+			}
+			return
+		}
+		if err := s.publish(ctx, batch.Manifest.Batch); err != nil {
+			if ctx.Err() == nil {
+				s.log.ErrorContext(ctx, "ALARM: this output stops: it refuses the checkpoint", "error", err)
+			}
+			return
+		}
+	}
+}
+
+// ship delivers one batch and notes the acknowledgement.
+func (s *shipper) ship(ctx context.Context, batch seal.Batch) error {
+	receipt, err := s.output.Output.Ship(ctx, batch)
+	if s.payloadRefused(err) {
+		if err := s.quarantine(ctx, batch, err); err != nil {
+			return err
+		}
+		batch.Objects = withoutPayload(batch.Objects)
+		receipt, err = s.output.Output.Ship(ctx, batch)
+	}
+	if err != nil {
+		return err
+	}
+	if s.output.CountsOnDisk && receipt.Stored > 0 {
+		for _, o := range batch.Objects {
+			s.agent.stored.add(o.Size)
+		}
+	}
+	s.log.DebugContext(ctx, "acknowledged", "batch", batch.Manifest.Batch, "kind", string(batch.Manifest.Kind))
+	return s.agent.buffer.Acknowledge(s.output.Name, batch.Manifest.Batch)
+}
+
+// publish ends a ship round: when the output has caught up, it gets the
+// checkpoint over exactly what it holds. A head that is already further belongs
+// to a batch that is about to be shipped, and is published behind that.
+func (s *shipper) publish(ctx context.Context, shipped uint64) error {
+	publisher, ok := s.output.Output.(outputs.Publisher)
+	head := s.agent.buffer.Checkpoint()
+	if !ok || head.Size != shipped+1 {
+		return nil
+	}
+	return publisher.Publish(ctx, head)
+}
+
+func (s *shipper) payloadRefused(err error) bool {
+	var refused *outputs.ObjectError
+	return errors.As(err, &refused) && refused.Kind == seal.PayloadObject && errors.Is(err, outputs.ErrPermanent)
+}
+
+func withoutPayload(objects []seal.Object) []seal.Object {
+	var rest []seal.Object
+	for _, o := range objects {
+		if o.Kind != seal.PayloadObject {
+			rest = append(rest, o)
+		}
+	}
+	return rest
+}
+
+// quarantine keeps a payload that a destination refuses for good. Its manifest
+// still ships, so verification reports the payload as owed.
+func (s *shipper) quarantine(ctx context.Context, batch seal.Batch, cause error) error {
+	payload := batch.Objects[0]
+	name := filepath.Join(s.agent.cfg.Buffer.Dir, "quarantine", s.output.Name+"-"+filepath.Base(payload.Path))
+	if err := copyObject(s.agent.deps.FS, payload, name); err != nil {
+		return fmt.Errorf("quarantine %s: %w", payload.Path, err)
+	}
+	s.log.ErrorContext(ctx, "ALARM: a payload is refused for good; it is kept in quarantine and its manifest still ships",
+		"batch", batch.Manifest.Batch, "file", name, "error", cause)
+	return nil
+}
+
+func copyObject(fsys durable.FS, o seal.Object, name string) error {
+	from, err := o.Open()
+	if err != nil {
+		return err
+	}
+	to, err := fsys.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return errors.Join(err, from.Close())
+	}
+	_, err = io.Copy(to, from)
+	if err == nil {
+		err = to.Sync()
+	}
+	if err = errors.Join(err, from.Close(), to.Close()); err != nil {
+		return err
+	}
+	return fsys.SyncDir(filepath.Dir(name))
+}
