@@ -1,0 +1,71 @@
+# auditail. `make help` lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: build demo test race lint fmt fuzz bench package help stock-tools
+
+GO ?= go
+FUZZTIME ?= 10s
+BIN ?= bin
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+
+export CGO_ENABLED ?= 0
+
+# Development tools are pinned in tools/go.mod, apart from what the programs
+# import. Each is built once, again when a pin or the Go version changes.
+TOOLS := .tools/$(shell $(GO) env GOVERSION)
+$(TOOLS)/golangci-lint: PACKAGE = github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+$(TOOLS)/staticcheck:   PACKAGE = honnef.co/go/tools/cmd/staticcheck
+$(TOOLS)/gofumpt:       PACKAGE = mvdan.cc/gofumpt
+$(TOOLS)/gotestsum:     PACKAGE = gotest.tools/gotestsum
+$(TOOLS)/benchstat:     PACKAGE = golang.org/x/perf/cmd/benchstat
+$(TOOLS)/govulncheck:   PACKAGE = golang.org/x/vuln/cmd/govulncheck
+$(TOOLS)/nfpm:          PACKAGE = github.com/goreleaser/nfpm/v2/cmd/nfpm
+$(TOOLS)/%: tools/go.mod tools/go.sum
+	@echo "building $(PACKAGE)"
+	@CGO_ENABLED=0 $(GO) -C tools build -o '$(CURDIR)/$@' $(PACKAGE)
+	@touch $@
+
+# The flags give the same bytes from the same sources, in any directory.
+build: ## build the three programs into bin/
+	$(GO) build -trimpath -buildvcs=false \
+		-ldflags='-s -w -buildid= -X github.com/auditail/auditail/internal/version.linked=$(VERSION)' \
+		-o '$(BIN)/' ./cmd/...
+
+demo: build ## show the whole path once: logs, records, signed batches, server, verification
+	$(GO) run ./internal/dev/demo
+
+test: stock-tools $(TOOLS)/gotestsum ## run all tests; the summary stands last
+	$(TOOLS)/gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg -- ./...
+
+race: stock-tools ## run all tests under the race detector
+	CGO_ENABLED=1 $(GO) test -race ./...
+
+lint: $(TOOLS)/gofumpt $(TOOLS)/staticcheck $(TOOLS)/golangci-lint $(TOOLS)/govulncheck ## check format, import rules and known mistakes
+	@unformatted=$$($(TOOLS)/gofumpt -l -extra=group_params .); \
+	if [ -n "$$unformatted" ]; then echo "not formatted, run make fmt:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(TOOLS)/staticcheck ./...
+	$(TOOLS)/golangci-lint run ./...
+	@.ci/vulncheck $(TOOLS)/govulncheck
+
+fmt: $(TOOLS)/golangci-lint ## format all Go files and group their imports
+	$(TOOLS)/golangci-lint fmt ./...
+
+fuzz: ## run every fuzz target for FUZZTIME (default 10s)
+	@.ci/fuzz '$(FUZZTIME)'
+
+bench: ## measure the whole path on a generated gateway log
+	$(GO) run ./internal/dev/bench
+
+package: $(TOOLS)/nfpm ## make deb, rpm and tar.gz for amd64 and arm64 in dist/
+	@packaging/build '$(VERSION)' '$(TOOLS)/nfpm'
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# Tests check archives with the programs that auditors have: ssh-keygen, zstd,
+# sha256sum.
+stock-tools:
+	@.ci/stock-tools
