@@ -1,0 +1,75 @@
+package main
+
+import (
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/auditail/auditail/internal/durable"
+	"github.com/auditail/auditail/internal/server"
+)
+
+// options are the flags that lead to a server.Config. A flag that was given
+// overrides the file.
+type options struct {
+	file    string
+	flags   server.Config
+	command *cobra.Command
+}
+
+// storeOptions adds the flags that say where the store lies.
+func storeOptions(c *cobra.Command) *options {
+	o := &options{command: c}
+	f := c.Flags()
+	f.StringVar(&o.file, "config", "", "configuration file (TOML)")
+	f.StringVar(&o.flags.Store, "store", "", "root directory of the archive; must exist")
+	f.StringVar(&o.flags.State, "state", "", "directory of enrolments and incoming files, on the store's file system and outside of it (default: the store's path + \".state\")")
+	return o
+}
+
+// listenOptions adds the flags that say how agents reach the server.
+func listenOptions(c *cobra.Command) *options {
+	o := storeOptions(c)
+	f := c.Flags()
+	defaults := server.DefaultConfig()
+	f.StringVar(&o.flags.Listen, "listen", defaults.Listen, "address to listen on; without TLS only a loopback address")
+	f.StringVar(&o.flags.TLSCert, "tls-cert", "", "PEM file of the certificate chain")
+	f.StringVar(&o.flags.TLSKey, "tls-key", "", "PEM file of the certificate's key")
+	f.Int64Var(&o.flags.MaxPayload, "max-payload", defaults.MaxPayload, "most bytes a payload may have, compressed")
+	return o
+}
+
+// config returns the effective configuration.
+func (o *options) config() (server.Config, error) {
+	c := server.DefaultConfig()
+	if o.file != "" {
+		var err error
+		if c, err = server.LoadConfig(durable.OS{}, o.file); err != nil {
+			return c, err
+		}
+	}
+	for flag, set := range map[string]func(){
+		"store":       func() { c.Store = o.flags.Store },
+		"state":       func() { c.State = o.flags.State },
+		"listen":      func() { c.Listen = o.flags.Listen },
+		"tls-cert":    func() { c.TLSCert = o.flags.TLSCert },
+		"tls-key":     func() { c.TLSKey = o.flags.TLSKey },
+		"max-payload": func() { c.MaxPayload = o.flags.MaxPayload },
+	} {
+		if f := o.command.Flags().Lookup(flag); f != nil && f.Changed {
+			set()
+		}
+	}
+	return c, nil
+}
+
+// deps are the real ones; the log goes to w.
+func deps(w io.Writer, level slog.Level) server.Deps {
+	return server.Deps{
+		Logger: slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level})),
+		FS:     durable.OS{},
+		Now:    time.Now,
+	}
+}

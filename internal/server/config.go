@@ -1,0 +1,99 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"github.com/auditail/auditail/internal/durable"
+)
+
+// Config comes from the user: from a TOML file with these keys, and from flags.
+type Config struct {
+	Store   string `toml:"store"`    // root of the archive; must exist
+	State   string `toml:"state"`    // agents, incoming files, forks; "" for Store + ".state"
+	Listen  string `toml:"listen"`   // host:port
+	TLSCert string `toml:"tls_cert"` // PEM files; both or none
+	TLSKey  string `toml:"tls_key"`
+	// MaxPayload is the most bytes a payload may have, compressed.
+	MaxPayload int64 `toml:"max_payload"`
+}
+
+// DefaultConfig returns the values of what is not given. There is no default store.
+func DefaultConfig() Config {
+	return Config{Listen: "127.0.0.1:8443", MaxPayload: 1 << 30}
+}
+
+// Deps comes from code. All fields are needed.
+type Deps struct {
+	Logger *slog.Logger
+	FS     durable.FS
+	Now    func() time.Time
+}
+
+const maxConfigFile = 1 << 20
+
+// LoadConfig reads a configuration file over the defaults. Relative paths in it
+// are relative to the file.
+func LoadConfig(fsys durable.FS, name string) (Config, error) {
+	c := DefaultConfig()
+	info, err := fsys.Stat(name)
+	if err == nil {
+		err = checkPrivate(name, info)
+	}
+	if err != nil {
+		return c, fmt.Errorf("read configuration: %w", err)
+	}
+	data, err := durable.ReadFile(fsys, name, maxConfigFile)
+	if err != nil {
+		return c, fmt.Errorf("read configuration: %w", err)
+	}
+	decoder := toml.NewDecoder(strings.NewReader(string(data))).DisallowUnknownFields()
+	if err := decoder.Decode(&c); err != nil {
+		return c, configError(name, err)
+	}
+	for _, path := range []*string{&c.Store, &c.State, &c.TLSCert, &c.TLSKey} {
+		if *path != "" && !filepath.IsAbs(*path) {
+			*path = filepath.Join(filepath.Dir(name), *path)
+		}
+	}
+	return c, nil
+}
+
+// configError adds the file and the excerpt that the TOML reader points at.
+func configError(name string, err error) error {
+	var unknown *toml.StrictMissingError
+	if errors.As(err, &unknown) && len(unknown.Errors) > 0 {
+		first := unknown.Errors[0]
+		row, column := first.Position()
+		return fmt.Errorf("%s:%d:%d: unknown key %s; the keys are store, state, listen, tls_cert, tls_key, max_payload\n%s",
+			name, row, column, strings.Join(first.Key(), "."), first.String())
+	}
+	var wrong *toml.DecodeError
+	if errors.As(err, &wrong) {
+		row, column := wrong.Position()
+		return fmt.Errorf("%s:%d:%d: %s\n%s", name, row, column, strings.TrimPrefix(wrong.Error(), "toml: "), wrong.String())
+	}
+	return fmt.Errorf("read configuration %s: %w", name, err)
+}
+
+// checkFiles finds TLS files that can not be used.
+func (c Config) checkFiles() error {
+	if c.TLSCert == "" {
+		return nil
+	}
+	info, err := os.Stat(c.TLSKey)
+	if err != nil {
+		return fmt.Errorf("read TLS key: %w", err)
+	}
+	if err := checkPrivate(c.TLSKey, info); err != nil {
+		return fmt.Errorf("read TLS key: %w", err)
+	}
+	return new(certificateFiles{cert: c.TLSCert, key: c.TLSKey}).load()
+}

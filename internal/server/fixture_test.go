@@ -1,0 +1,253 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/auditail/auditail/internal/durable"
+	"github.com/auditail/auditail/seal"
+	"github.com/auditail/auditail/seal/sealtest"
+)
+
+// fixture is a server over fresh directories with one enrolled agent.
+type fixture struct {
+	t      *testing.T
+	config Config
+	deps   Deps
+	server *Server
+	log    *syncBuffer
+	token  string
+	epoch  *sealtest.Epoch
+}
+
+// syncBuffer collects what the server logs.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+func newFixture(t *testing.T) *fixture {
+	t.Helper()
+	store := filepath.Join(t.TempDir(), "store")
+	if err := os.Mkdir(store, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	log := new(syncBuffer)
+	f := &fixture{t: t, log: log, epoch: sealtest.New(t, sealtest.Config{})}
+	f.config = DefaultConfig()
+	f.config.Store = store
+	f.deps = Deps{
+		Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		FS:     durable.OS{},
+		Now:    func() time.Time { return time.Date(2026, 11, 20, 9, 0, 0, 0, time.UTC) },
+	}
+	f.token = f.enrol(f.epoch)
+	f.start()
+	return f
+}
+
+func (f *fixture) enrol(e *sealtest.Epoch) string {
+	f.t.Helper()
+	token, err := Enrol(f.config, f.deps, e.Origin.Log, e.PublicKey(), "")
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return token
+}
+
+// start makes a new server over the same directories, as a restart does.
+func (f *fixture) start() {
+	f.t.Helper()
+	s, err := New(f.config, f.deps)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.server = s
+	f.t.Cleanup(s.Close)
+}
+
+// request is a PUT that a test may bend before it is sent.
+type request struct {
+	method, path, token string
+	header              http.Header
+	body                []byte
+	length              int64 // -1 for none
+}
+
+// upload returns the correct PUT of an object; manifest is that of a payload's batch.
+func (f *fixture) upload(path string, body, manifest []byte) request {
+	digest := seal.DigestOf(body)
+	r := request{
+		method: http.MethodPut, path: path, token: f.token, body: body, length: int64(len(body)),
+		header: http.Header{
+			"If-None-Match": {"*"},
+			"Repr-Digest":   {"sha-256=:" + base64.StdEncoding.EncodeToString(digest[:]) + ":"},
+		},
+	}
+	if manifest != nil {
+		r.header.Set(manifestHeader, base64.StdEncoding.EncodeToString(manifest))
+	}
+	return r
+}
+
+// uploads returns the correct PUTs of a batch in ship order.
+func (f *fixture) uploads(b seal.Batch) []request {
+	f.t.Helper()
+	var all []request
+	for _, o := range b.Objects {
+		body, err := o.Open()
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		data, err := io.ReadAll(body)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		var manifest []byte
+		if o.Kind == seal.PayloadObject {
+			manifest = b.ManifestFile
+		}
+		all = append(all, f.upload(o.Path, data, manifest))
+	}
+	return all
+}
+
+// batch returns one PUT of a batch.
+func (f *fixture) object(b seal.Batch, kind seal.ObjectKind) request {
+	f.t.Helper()
+	for i, o := range b.Objects {
+		if o.Kind == kind {
+			return f.uploads(b)[i]
+		}
+	}
+	f.t.Fatalf("batch %d has no object of kind %d", b.Manifest.Batch, kind)
+	return request{}
+}
+
+func (f *fixture) checkpoint(c seal.Checkpoint) request { return f.upload(c.Path(), c.File, nil) }
+
+func (r request) http() *http.Request {
+	var body io.Reader = bytes.NewReader(r.body)
+	if r.method == http.MethodGet || r.method == http.MethodHead {
+		body = nil
+	}
+	h := httptest.NewRequestWithContext(context.Background(), r.method, "http://central"+objectsPrefix+r.path, body)
+	h.ContentLength = r.length
+	for name, values := range r.header {
+		h.Header[name] = values
+	}
+	if r.token != "" {
+		h.Header.Set("Authorization", "Bearer "+r.token)
+	}
+	return h
+}
+
+func (f *fixture) do(r request) *http.Response {
+	w := httptest.NewRecorder()
+	f.server.Handler().ServeHTTP(w, r.http())
+	return w.Result()
+}
+
+// want sends a request and checks the status, and of a problem its form and words.
+func (f *fixture) want(status int, r request, words ...string) problem {
+	f.t.Helper()
+	response := f.do(r)
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	if response.StatusCode != status {
+		f.t.Fatalf("%s %s: status %d, want %d: %s", r.method, r.path, response.StatusCode, status, body)
+	}
+	var p problem
+	if status < 300 {
+		return p
+	}
+	if got := response.Header.Get("Content-Type"); got != "application/problem+json" {
+		f.t.Errorf("%s: Content-Type %q", r.path, got)
+	}
+	if err := json.Unmarshal(body, &p); err != nil || p.Status != status || p.Title == "" || p.Detail == "" {
+		f.t.Errorf("%s: not a problem document: %s (%v)", r.path, body, err)
+	}
+	for _, word := range words {
+		if !strings.Contains(p.Detail, word) {
+			f.t.Errorf("%s: detail %q does not say %q", r.path, p.Detail, word)
+		}
+	}
+	if retry := response.Header.Get("Retry-After"); (retry != "") != (status == 429 || status == 503 || status == 507) {
+		f.t.Errorf("%s: status %d with Retry-After %q", r.path, status, retry)
+	}
+	return p
+}
+
+// ship sends all objects of batches and wants each to be new.
+func (f *fixture) ship(batches ...seal.Batch) {
+	f.t.Helper()
+	for _, b := range batches {
+		for _, r := range f.uploads(b) {
+			f.want(http.StatusCreated, r)
+		}
+	}
+}
+
+// wantStore wants the store to hold exactly these files, and nothing to be incoming.
+func (f *fixture) wantStore(want map[string][]byte) {
+	f.t.Helper()
+	got := make(map[string][]byte)
+	err := filepath.WalkDir(f.config.Store, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		path, err := filepath.Rel(f.config.Store, name)
+		if err != nil {
+			return err
+		}
+		got[filepath.ToSlash(path)], err = os.ReadFile(name)
+		return err
+	})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	for path, data := range want {
+		if have, ok := got[path]; !ok {
+			f.t.Errorf("%s is not stored", path)
+		} else if !bytes.Equal(have, data) {
+			f.t.Errorf("%s is stored with other bytes", path)
+		}
+	}
+	for path := range got {
+		if _, ok := want[path]; !ok {
+			f.t.Errorf("%s is stored and should not be", path)
+		}
+	}
+	entries, err := os.ReadDir(f.server.store.incoming)
+	if err != nil || len(entries) != 0 {
+		f.t.Errorf("incoming files are left: %v, %v", entries, err)
+	}
+}

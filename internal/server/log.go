@@ -1,0 +1,193 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net/http"
+	"sync"
+
+	"github.com/auditail/auditail/seal"
+)
+
+// agentLog is what the server holds in memory of one agent's log. Whoever holds
+// turn may use the rest.
+type agentLog struct {
+	enrolment *Enrolment
+	turn      chan struct{} // capacity 1
+	waiting   chan struct{} // capacity maxWaiting
+
+	epochs map[int]*epoch
+}
+
+// Limits of what one agent can make the server hold.
+const (
+	maxWaiting = 8 // requests that wait for their turn
+	maxEpochs  = 4 // epochs in memory; there are rarely two in use
+)
+
+// logs are the logs in use, by agent.
+type logs struct {
+	mu      sync.Mutex
+	byAgent map[string]*agentLog
+}
+
+// get returns the log of an enrolment. An agent that was enrolled anew with
+// another key starts with nothing in memory.
+func (l *logs) get(e *Enrolment) *agentLog {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a := l.byAgent[e.Log.Agent]
+	if a == nil || a.enrolment.Log != e.Log || !a.enrolment.Key.Equal(e.Key) {
+		a = &agentLog{
+			enrolment: e, turn: make(chan struct{}, 1), waiting: make(chan struct{}, maxWaiting),
+			epochs: make(map[int]*epoch),
+		}
+		l.byAgent[e.Log.Agent] = a
+	}
+	return a
+}
+
+// acquire waits for the turn; release gives it back.
+func (a *agentLog) acquire(ctx context.Context) error {
+	select {
+	case a.waiting <- struct{}{}:
+		defer func() { <-a.waiting }()
+	default:
+		return later(http.StatusTooManyRequests, retrySoon, nil, "%d requests of this log wait already", maxWaiting)
+	}
+	select {
+	case a.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (a *agentLog) release() { <-a.turn }
+
+// epoch is the chain of one epoch as far as it is stored, and what is needed to
+// check its checkpoints without reading the whole log again.
+type epoch struct {
+	chain *seal.Chain
+	marks []seal.Tree // marks[i] is the tree at size i*markEvery
+	// claim is the manifest with which the payload of the next batch was
+	// stored: the batch can have no other manifest any more.
+	claim *seal.Digest
+}
+
+// markEvery is how many manifests are read again at most to find the root of an
+// earlier tree.
+const markEvery = 1024
+
+func newEpoch(origin seal.Origin, e *Enrolment) *epoch {
+	return &epoch{chain: seal.NewChain(origin, e.Key), marks: make([]seal.Tree, 1)}
+}
+
+// advance goes on behind a manifest that is stored.
+func (e *epoch) advance(chain *seal.Chain) {
+	e.chain, e.claim = chain, nil
+	if chain.Next()%markEvery == 0 {
+		e.marks = append(e.marks, chain.Tree())
+	}
+}
+
+// epoch returns an epoch's state, brought up to date with the store: other
+// servers may write into it, and an earlier request may have ended between
+// storing a manifest and taking note of it.
+func (s *Server) epoch(ctx context.Context, a *agentLog, number int) (*epoch, error) {
+	e := a.epochs[number]
+	if e == nil {
+		if len(a.epochs) >= maxEpochs {
+			clear(a.epochs)
+		}
+		e = newEpoch(seal.Origin{Log: a.enrolment.Log, Epoch: number}, a.enrolment)
+		a.epochs[number] = e
+	}
+	origin := e.chain.Origin
+	for first := true; ; first = false {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		path := origin.ManifestPath(e.chain.Next())
+		file, err := s.store.read(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return e, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if first {
+			// Who stored it may have ended before the name was durable.
+			if err := s.store.makeDurable(path); err != nil {
+				return nil, err
+			}
+		}
+		if _, err := e.chain.Add(file); err != nil && !onlyTime(err) {
+			delete(a.epochs, number) // the chain has gone on behind what it refused
+			return nil, s.damaged(origin.Log, path, err)
+		}
+		e.advance(e.chain)
+	}
+}
+
+// damaged raises the alarm about a stored object that is not what was verified
+// when it was stored. The agent is told to come again: it did nothing wrong.
+func (s *Server) damaged(log seal.Log, path string, cause error) error {
+	s.logger.Error("stored object is damaged", "log", log.String(), "path", path, "error", cause)
+	return later(http.StatusServiceUnavailable, retryDamage, nil, "the stored copy of %s is damaged; the server's operator must restore it", path)
+}
+
+// onlyTime tells whether all problems that Chain.Add joined are a clock that
+// ran backwards: a finding for the auditor, and no reason to refuse evidence.
+func onlyTime(err error) bool {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // looks into the join itself
+		all := joined.Unwrap()
+		for _, one := range all {
+			if !onlyTime(one) {
+				return false
+			}
+		}
+		return len(all) > 0
+	}
+	return errors.Is(err, seal.ErrTime)
+}
+
+// root returns the root of the first size manifests of the epoch.
+func (s *Server) root(ctx context.Context, e *epoch, size uint64) (seal.Hash, error) {
+	if size == e.chain.Next() {
+		tree := e.chain.Tree()
+		return tree.Root(), nil
+	}
+	tree := e.marks[size/markEvery].Clone()
+	for n := tree.Size(); n < size; n++ {
+		if err := ctx.Err(); err != nil {
+			return seal.Hash{}, err
+		}
+		file, err := s.store.read(e.chain.Origin.ManifestPath(n))
+		if err != nil {
+			return seal.Hash{}, err
+		}
+		tree.Add(seal.LeafHash(file))
+	}
+	return tree.Root(), nil
+}
+
+// opened says that an epoch began, loudly when the one before did not close:
+// whoever cut a log's tail would go on in the same way.
+func (s *Server) opened(ctx context.Context, a *agentLog, m *seal.Manifest) {
+	logger := s.logger.With("log", a.enrolment.Log.String(), "epoch", m.Origin.Epoch, "reason", m.Reason)
+	if m.Origin.Epoch == 1 {
+		logger.Info("log opened")
+		return
+	}
+	before, err := s.epoch(ctx, a, m.Origin.Epoch-1)
+	switch {
+	case err != nil:
+		logger.Warn("epoch opened; the one before could not be read", "error", err)
+	case before.chain.Last() == nil || before.chain.Last().Kind != seal.Close:
+		logger.Error("epoch opened behind one that did not close", "previous_size", before.chain.Next())
+	default:
+		logger.Info("epoch opened")
+	}
+}

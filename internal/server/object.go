@@ -1,0 +1,221 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+
+	"github.com/auditail/auditail/internal/archive"
+	"github.com/auditail/auditail/seal"
+)
+
+// upload is one object on its way into the store.
+type upload struct {
+	path     string // accepted by seal.ParsePath, and of the agent's own log
+	name     seal.ObjectName
+	digest   seal.Digest // of the body, as declared; verified before anything is stored
+	manifest []byte      // of a payload
+	body     io.Reader   // exactly as long as declared, or an error
+}
+
+// receive verifies an object against the stored log and stores it. It tells
+// whether the object is new. The caller holds the log's turn.
+func (s *Server) receive(ctx context.Context, a *agentLog, u *upload) (stored bool, err error) {
+	e, err := s.epoch(ctx, a, u.name.Epoch)
+	if err != nil {
+		return false, err
+	}
+	if u.name.Kind == seal.PayloadObject {
+		return s.receivePayload(ctx, a, e, u)
+	}
+	data, err := io.ReadAll(u.body)
+	if err != nil {
+		return false, cutOff(err)
+	}
+	if seal.DigestOf(data) != u.digest {
+		return false, wrongDigest()
+	}
+	switch u.name.Kind {
+	case seal.IdentityObject:
+		return s.receiveIdentity(ctx, a, u, data)
+	case seal.ManifestObject:
+		return s.receiveManifest(ctx, a, e, u, data)
+	case seal.SignatureObject:
+		return s.receiveSignature(a, e, u, data)
+	case seal.CheckpointObject:
+		return s.receiveCheckpoint(ctx, a, e, u, data)
+	default:
+		return false, refuse(http.StatusForbidden, "agents do not store cosignatures")
+	}
+}
+
+// cutOff is the answer to a body that ended early.
+func cutOff(cause error) error {
+	return &problem{Status: http.StatusBadRequest, Detail: "the body ended before its declared length", cause: cause}
+}
+
+func wrongDigest() error {
+	return refuse(http.StatusUnprocessableEntity, "the body does not have the SHA-256 that Repr-Digest names")
+}
+
+func (s *Server) receiveIdentity(ctx context.Context, a *agentLog, u *upload, data []byte) (bool, error) {
+	if !bytes.Equal(data, seal.IdentityFile(a.enrolment.Log, a.enrolment.Key)) {
+		return false, refuse(http.StatusUnprocessableEntity, "identity.vkey is not the key that was enrolled for %s", a.enrolment.Log)
+	}
+	if u.name.Epoch > 1 {
+		before, err := s.epoch(ctx, a, u.name.Epoch-1)
+		if err != nil {
+			return false, err
+		}
+		if before.chain.Next() == 0 {
+			return false, outOfOrder(0, "epoch %04d is not stored yet", u.name.Epoch-1)
+		}
+	}
+	return s.keep(a, u.path, data)
+}
+
+func outOfOrder(next uint64, format string, args ...any) error {
+	p := refuse(http.StatusFailedDependency, format, args...)
+	p.Next = &next
+	return p
+}
+
+func (s *Server) receiveManifest(ctx context.Context, a *agentLog, e *epoch, u *upload, data []byte) (bool, error) {
+	next := e.chain.Next()
+	if u.name.Number > next {
+		return false, outOfOrder(next, "manifest %d comes before manifest %d", next, u.name.Number)
+	}
+	if u.name.Number < next {
+		return s.keep(a, u.path, data)
+	}
+	chain := e.chain.Clone()
+	m, err := s.verifyNext(a, e, chain, data)
+	if err != nil {
+		return false, err
+	}
+	if m.Kind == seal.Open {
+		identity := e.chain.Origin.IdentityPath()
+		if ok, err := s.store.exists(identity); err != nil {
+			return false, err
+		} else if !ok {
+			return false, outOfOrder(next, "%s is not stored yet", identity)
+		}
+	}
+	if m.PayloadPath != "" && e.claim == nil {
+		// The payload was stored before this process looked at the log.
+		err := s.checkStoredPayload(ctx, m)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return false, outOfOrder(next, "%s is not stored yet", m.PayloadPath)
+		case errors.Is(err, archive.ErrPayloadDigest):
+			return false, s.forked(a, m.PayloadPath, data)
+		case err != nil:
+			return false, err
+		}
+	}
+	stored, err := s.keep(a, u.path, data)
+	if err != nil {
+		return false, err
+	}
+	e.advance(chain)
+	if m.Kind == seal.Open {
+		s.opened(ctx, a, m)
+	}
+	return stored, nil
+}
+
+// verifyNext verifies a manifest file as the next of the chain, which goes on
+// behind it, and that no other manifest claimed its number.
+func (s *Server) verifyNext(a *agentLog, e *epoch, chain *seal.Chain, file []byte) (*seal.Manifest, error) {
+	next := chain.Next()
+	m, err := chain.Add(file)
+	if err != nil && onlyTime(err) {
+		s.logger.Warn("clock of the agent ran backwards", "log", a.enrolment.Log.String(), "batch", next, "error", err)
+		err = nil
+	}
+	if err != nil {
+		return nil, refuse(http.StatusUnprocessableEntity, "manifest %d does not verify: %s", next, err)
+	}
+	if digest := seal.DigestOf(file); e.claim != nil && *e.claim != digest {
+		return nil, s.forked(a, m.Origin.ManifestPath(m.Batch), file)
+	}
+	return m, nil
+}
+
+func (s *Server) receiveSignature(a *agentLog, e *epoch, u *upload, data []byte) (bool, error) {
+	if next := e.chain.Next(); u.name.Number >= next {
+		return false, outOfOrder(next, "manifest %d comes before its signature", u.name.Number)
+	}
+	manifest, err := s.store.read(e.chain.Origin.ManifestPath(u.name.Number))
+	if err != nil {
+		return false, err
+	}
+	if err := seal.SSHVerify(manifest, data, a.enrolment.Key); err != nil {
+		return false, refuse(http.StatusUnprocessableEntity, "signature of manifest %d: %s", u.name.Number, err)
+	}
+	return s.keep(a, u.path, data)
+}
+
+func (s *Server) receiveCheckpoint(ctx context.Context, a *agentLog, e *epoch, u *upload, data []byte) (bool, error) {
+	c, err := seal.VerifyCheckpoint(data, a.enrolment.Key)
+	if err == nil && c.Path() != u.path {
+		err = fmt.Errorf("it belongs to %s", c.Path())
+	}
+	if err == nil && c.Origin != e.chain.Origin {
+		err = fmt.Errorf("it belongs to the log %s", c.Origin)
+	}
+	if err != nil {
+		return false, refuse(http.StatusUnprocessableEntity, "checkpoint does not verify: %s", err)
+	}
+	if next := e.chain.Next(); c.Size > next || next == 0 {
+		return false, outOfOrder(next, "the checkpoint covers %d manifests, %d are stored", c.Size, next)
+	}
+	root, err := s.root(ctx, e, c.Size)
+	if err != nil {
+		return false, err
+	}
+	if root != c.Root {
+		return false, s.forked(a, u.path, data)
+	}
+	if ok, err := s.store.exists(u.path); err != nil {
+		return false, err
+	} else if ok { // it verified, too: the name says the same, whatever its bytes
+		return false, s.store.makeDurable(u.path)
+	}
+	return s.keep(a, u.path, data)
+}
+
+// keep stores the bytes of a verified seal, or finds that the same are stored.
+// It tells whether they are new.
+func (s *Server) keep(a *agentLog, path string, data []byte) (bool, error) {
+	have, err := s.store.read(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = s.store.write(path, data); !errors.Is(err, fs.ErrExist) {
+			return err == nil, err
+		}
+		have, err = s.store.read(path) // another server was first
+	}
+	if err != nil {
+		return false, err
+	}
+	if !bytes.Equal(have, data) {
+		return false, s.forked(a, path, data)
+	}
+	return false, s.store.makeDurable(path)
+}
+
+// forked raises the alarm: the log says two things under one name. The second
+// is kept as evidence.
+func (s *Server) forked(a *agentLog, path string, data []byte) error {
+	logger := s.logger.With("log", a.enrolment.Log.String(), "path", path)
+	if kept, err := s.keepFork(a.enrolment.Log.Agent, data); err != nil {
+		logger.Error("fork: the log says two things under one name; the second could not be kept", "error", err)
+	} else {
+		logger.Error("fork: the log says two things under one name", "second", kept)
+	}
+	return refuse(http.StatusConflict, "other bytes are stored under %s: the log has forked", path)
+}

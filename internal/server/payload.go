@@ -1,0 +1,192 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+
+	"github.com/auditail/auditail/internal/archive"
+	"github.com/auditail/auditail/internal/durable"
+	"github.com/auditail/auditail/seal"
+)
+
+// maxPlain is the most bytes a payload may have uncompressed. The agent says
+// how many it has, under its signature; this bounds the work of checking one
+// that lies with a good key. Eight times the largest payload by default.
+const maxPlain = 8 << 30
+
+// receivePayload verifies a payload by the manifest that came with it, which is
+// the stored one or the next of the chain, and stores it.
+func (s *Server) receivePayload(ctx context.Context, a *agentLog, e *epoch, u *upload) (bool, error) {
+	m, err := s.manifestOf(a, e, u)
+	if err != nil {
+		return false, err
+	}
+	if m.PayloadPath != u.path {
+		return false, refuse(http.StatusUnprocessableEntity, "manifest %d describes the payload %q, not this one", m.Batch, m.PayloadPath)
+	}
+	if m.Payload != u.digest {
+		return false, refuse(http.StatusUnprocessableEntity, "manifest %d names another SHA-256 than Repr-Digest", m.Batch)
+	}
+	if m.Plain > maxPlain {
+		return false, refuse(http.StatusRequestEntityTooLarge, "the payload has %d bytes uncompressed, at most %d are taken", m.Plain, int64(maxPlain))
+	}
+	stored := false
+	have, err := s.store.digest(u.path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		stored, err = s.storePayload(ctx, u, m)
+		if errors.Is(err, fs.ErrExist) { // another server was first
+			stored, err = false, later(http.StatusServiceUnavailable, retrySoon, nil, "%s was stored by another request at the same time", u.path)
+		}
+	case err != nil:
+	case have == m.Payload:
+		err = s.repeatPayload(ctx, e, u, m)
+	case m.Batch < e.chain.Next():
+		err = s.damaged(a.enrolment.Log, u.path, fmt.Errorf("it has the SHA-256 %s, its manifest names %s", have, m.Payload))
+	default:
+		err = s.forked(a, u.path, u.manifest)
+	}
+	if err == nil && m.Batch == e.chain.Next() {
+		claim := seal.DigestOf(u.manifest)
+		e.claim = &claim
+	}
+	return stored, err
+}
+
+// manifestOf returns the verified manifest that a payload came with.
+func (s *Server) manifestOf(a *agentLog, e *epoch, u *upload) (*seal.Manifest, error) {
+	if u.manifest == nil {
+		return nil, refuse(http.StatusUnprocessableEntity, "a payload needs its manifest, base64, in the header %s", manifestHeader)
+	}
+	next := e.chain.Next()
+	switch {
+	case u.name.Number > next || next == 0:
+		return nil, outOfOrder(next, "manifest %d comes before the payload of batch %d", next, u.name.Number)
+	case u.name.Number == next:
+		return s.verifyNext(a, e, e.chain.Clone(), u.manifest)
+	}
+	path := e.chain.Origin.ManifestPath(u.name.Number)
+	have, err := s.store.read(path)
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(have, u.manifest) {
+		return nil, s.forked(a, path, u.manifest)
+	}
+	m, err := s.store.manifest(e.chain.Origin, u.name.Number)
+	if err != nil {
+		return nil, s.damaged(a.enrolment.Log, path, err)
+	}
+	return m, nil
+}
+
+// storePayload takes the body into a file and gives that its name once it was
+// checked against the manifest.
+func (s *Server) storePayload(ctx context.Context, u *upload, m *seal.Manifest) (bool, error) {
+	f, err := s.store.receive(storeFileMode)
+	if err != nil {
+		return false, err
+	}
+	if err := receiveBody(f, u); err != nil {
+		return false, errors.Join(err, f.discard())
+	}
+	if err := s.checkPayload(ctx, f, m); err != nil {
+		return false, errors.Join(err, f.discard())
+	}
+	if err := f.commit(u.path); err != nil {
+		return false, err
+	}
+	return true, nil
+}
+
+// receiveBody copies the body and checks its digest.
+func receiveBody(to io.Writer, u *upload) error {
+	h := sha256.New()
+	body := &bodyReader{body: u.body}
+	if _, err := io.Copy(io.MultiWriter(to, h), body); err != nil {
+		if body.err != nil {
+			return cutOff(err)
+		}
+		return fmt.Errorf("write incoming file: %w", err)
+	}
+	if sum(h) != u.digest {
+		return wrongDigest()
+	}
+	return nil
+}
+
+// bodyReader keeps the body's errors apart from those of the disk.
+type bodyReader struct {
+	body io.Reader
+	err  error
+}
+
+func (b *bodyReader) Read(p []byte) (int, error) {
+	n, err := b.body.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		b.err = err
+	}
+	return n, err
+}
+
+// repeatPayload answers for a payload whose bytes are stored: by this process
+// or by one that ended before it could say so. Of the latter it is not known by
+// which manifest they were checked.
+func (s *Server) repeatPayload(ctx context.Context, e *epoch, u *upload, m *seal.Manifest) error {
+	if err := receiveBody(io.Discard, u); err != nil {
+		return err
+	}
+	if m.Batch == e.chain.Next() && e.claim == nil {
+		if err := s.checkStoredPayload(ctx, m); err != nil {
+			return err
+		}
+	}
+	return s.store.makeDurable(u.path)
+}
+
+// checkStoredPayload checks the payload that is stored for a manifest.
+func (s *Server) checkStoredPayload(ctx context.Context, m *seal.Manifest) error {
+	f, _, err := s.store.open(m.PayloadPath)
+	if err != nil {
+		return err
+	}
+	err = s.checkPayload(ctx, f, m)
+	if closeErr := f.Close(); err == nil && closeErr != nil {
+		err = fmt.Errorf("read %s: %w", m.PayloadPath, closeErr)
+	}
+	return err
+}
+
+// checkPayload checks a file against its manifest. A payload takes one of the
+// server's checkers, so that memory does not grow with the number of requests.
+func (s *Server) checkPayload(ctx context.Context, f durable.File, m *seal.Manifest) error {
+	info, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("read payload: %w", err)
+	}
+	var checker *archive.PayloadChecker
+	select {
+	case checker = <-s.checkers:
+		defer func() { s.checkers <- checker }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	_, err = checker.Check(io.NewSectionReader(f, 0, info.Size()), m, archive.PayloadOptions{})
+	for _, finding := range []error{
+		archive.ErrPayloadDigest, archive.ErrPayloadEncoding, archive.ErrPayloadSize,
+		archive.ErrPayloadRecords, archive.ErrPayloadRoot, archive.ErrPayloadLine,
+	} {
+		if errors.Is(err, finding) {
+			p := refuse(http.StatusUnprocessableEntity, "the payload of batch %d is not what its manifest describes: %s", m.Batch, err)
+			p.cause = err
+			return p
+		}
+	}
+	return err
+}
