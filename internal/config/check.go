@@ -2,7 +2,7 @@ package config
 
 import (
 	"fmt"
-	"net"
+	"net/netip"
 	"net/url"
 	"path/filepath"
 	"slices"
@@ -103,10 +103,14 @@ func (k *checker) fileInput(input *FileInput, at path) {
 		k.wrong(at.key("service"), `service "auditail" is for the agent's own records; choose another`)
 	}
 	for i, glob := range input.Paths {
-		k.glob(append(at.key("paths"), i), "inputs.file.paths", glob)
+		k.pattern(append(at.key("paths"), i), "inputs.file.paths", glob)
+		k.absolute(append(at.key("paths"), i), "each value of inputs.file.paths", glob)
 	}
 	for i, glob := range input.Exclude {
-		k.glob(append(at.key("exclude"), i), "inputs.file.exclude", glob)
+		k.pattern(append(at.key("exclude"), i), "inputs.file.exclude", glob)
+		if strings.ContainsAny(glob, "/"+string(filepath.Separator)) {
+			k.absolute(append(at.key("exclude"), i), "a value of inputs.file.exclude with a slash", glob)
+		}
 	}
 	if input.Timezone != "" {
 		zone, err := time.LoadLocation(input.Timezone)
@@ -123,8 +127,7 @@ func (k *checker) fileInput(input *FileInput, at path) {
 	}
 }
 
-func (k *checker) glob(at path, what, glob string) {
-	k.absolute(at, "each value of "+what, glob)
+func (k *checker) pattern(at path, what, glob string) {
 	if _, err := filepath.Match(glob, ""); err != nil {
 		k.wrong(at, `%s: %q is not a pattern; a "[" must be closed, or written "\\["`, what, glob)
 	}
@@ -230,12 +233,12 @@ func (k *checker) url(output *HTTPOutput, at path) {
 	case base.RawQuery != "" || base.ForceQuery || base.Fragment != "":
 		k.wrong(at, "outputs.http.url must not have a query or fragment")
 	case base.Scheme == "http" && !loopback(base.Hostname()):
-		k.warn(at, "outputs.http.url is not encrypted: records and token can be read on the way")
+		k.wrong(at, "outputs.http.url must begin with https://; plain http is for this host only")
 	}
 	output.URL = strings.TrimRight(output.URL, "/")
 }
 
 func loopback(host string) bool {
-	address := net.ParseIP(host)
-	return host == "localhost" || address != nil && address.IsLoopback()
+	address, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && address.IsLoopback()
 }

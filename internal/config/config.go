@@ -58,7 +58,7 @@ const (
 type FileInput struct {
 	Name      string   `toml:"name,required"`
 	Paths     []string `toml:"paths,required"` // absolute globs (path/filepath.Match)
-	Exclude   []string `toml:"exclude"`        // absolute globs
+	Exclude   []string `toml:"exclude"`        // absolute globs, or of the file name alone
 	Parser    Parser   `toml:"parser,required"`
 	Service   string   `toml:"service"`   // default: the name
 	Provider  string   `toml:"provider"`  // model.provider of records that carry none
@@ -89,21 +89,22 @@ type Parser struct {
 // FieldMap fills a record field from a source field.
 type FieldMap struct {
 	// Field is the dotted path of an audit field that a parser may fill, or
-	// "input", "output" (the content) or "extra.<name>".
+	// "input", "output" (the content), "extra.<name>" or "data.<member>".
 	Field string `toml:"field"`
 	// From is the path of the source field. A segment of digits also indexes
 	// an array.
 	From []string `toml:"from"`
 	// Layout, of a time field: "rfc3339", "unix", "unix_ms", "unix_us",
 	// "unix_ns", a layout of Go's package time, or empty for the parser's own
-	// rule. A time field without one has the parser's TimeLayout here.
+	// rule. A time field without one has the parser's TimeLayout here. Of
+	// usage.duration_ms: the unit, "s", "ms", "us" or "ns".
 	Layout string `toml:"layout"`
 }
 
 // Constant fills a record field with the same value in every record.
 type Constant struct {
 	Field string `toml:"field"`
-	Value any    `toml:"value"` // string, int64 or bool, as the field's kind wants it
+	Value any    `toml:"value"` // string, int64, float64, bool or []string, as the field's kind wants it
 }
 
 // CatalogEntry declares which exact model stands behind a name in the logs.
@@ -179,7 +180,7 @@ type DirectoryOutput struct {
 // HTTPOutput sends batches to a central server. Names are unique over all outputs.
 type HTTPOutput struct {
 	Name     string        `toml:"name,required"`
-	URL      string        `toml:"url,required"` // the base, without a slash at its end
+	URL      string        `toml:"url,required"` // the base, without a slash at its end; https, or http to this host
 	Token    Secret        `toml:"token"`        // bearer token
 	CAFile   string        `toml:"ca_file"`      // default: the system's roots
 	CertFile string        `toml:"cert_file"`    // client certificate, with KeyFile

@@ -125,6 +125,11 @@ func TestTypedValues(t *testing.T) {
 		{Field: "actor.mfa", Value: false},
 		{Field: "params.n", Value: int64(1)},
 		{Field: "extra.region", Value: "eu"},
+		{Field: "extra.share", Value: 0.5},
+		{Field: "actor.verified", Value: true},
+		{Field: "actor.roles", Value: []string{"user"}},
+		{Field: "params.top_p", Value: int64(1)},
+		{Field: "params.temperature", Value: 0.2},
 	}
 	if diff := cmp.Diff(constants, gateway.Parser.Set); diff != "" {
 		t.Errorf("set (-want +got):\n%s", diff)

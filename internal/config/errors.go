@@ -143,7 +143,7 @@ func unknown(at span, what, word, where string, known []string) *FileError {
 // nearest returns the known word with the smallest edit distance, if one is
 // near enough to have been meant, or else one that begins alike.
 func nearest(word string, known []string) (string, bool) {
-	best, limit := "", 1+len(word)/3
+	best, limit := "", 1+len(word)/4
 	for _, candidate := range known {
 		if d := distance(strings.ToLower(word), candidate); d < limit || d == limit && best == "" {
 			best, limit = candidate, d

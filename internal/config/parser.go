@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"math"
 	"reflect"
 	"regexp"
 	"slices"
@@ -63,6 +64,13 @@ func settleFields(into *Parser, from *node, what string) error {
 			field.Layout = into.TimeLayout
 		}
 	}
+	if whole := from.at("fields", "data"); whole != from.get("fields") {
+		for i, name := range from.get("fields").names {
+			if strings.HasPrefix(name, "data.") {
+				return from.get("fields").items[i].key.errorf("data is mapped as a whole already (%s)", whole.key.place())
+			}
+		}
+	}
 	for _, constant := range into.Set {
 		if mapped := from.at("fields", constant.Field); mapped != from.get("fields") {
 			return from.at("set", constant.Field).key.errorf("%s is filled twice; the other is %s", quote(constant.Field), mapped.key.place())
@@ -119,10 +127,14 @@ func decodeLayout(into *FieldMap, from *node, what string) error {
 	if err := decodeString(&into.Layout, from, what); err != nil {
 		return err
 	}
-	if !isTime(into.Field) {
+	switch {
+	case into.Field == audit.UsageDurationMs.String():
+		return oneOf(from, what, into.Layout, []string{"s", "ms", "us", "ns"})
+	case !isTime(into.Field):
 		return from.key.errorf("%s is not a time; leave layout out", quote(into.Field))
+	default:
+		return checkLayout(from, what, into.Layout)
 	}
-	return checkLayout(from, what, into.Layout)
 }
 
 // sourcePath reads the path of a source field: "a.b.0", or ["a.with.dots", "b"].
@@ -158,8 +170,11 @@ func decodeConstants(into *[]Constant, from *node, what string) error {
 		if item.kind == table && !mappable(name) {
 			return item.key.errorf(`a record field with a dot must stand in quotes, such as "%s.%s"`, name, strings.Join(item.names[:min(1, len(item.names))], ""))
 		}
-		if err := checkField(item, name); err != nil {
-			return err
+		// A line cannot vouch for itself, but the operator can for its writer.
+		if name != audit.ActorVerified.String() {
+			if err := checkField(item, name); err != nil {
+				return err
+			}
 		}
 		value, err := constant(item, name, path)
 		if err != nil {
@@ -175,31 +190,39 @@ func constant(from *node, name, what string) (any, error) {
 	if name == "input" || name == "output" {
 		return nil, from.key.errorf("%s is content; it comes from the line, it cannot be set", name)
 	}
-	field, known := audit.Lookup(name)
-	if !known { // extra.<name> takes what it is given
-		switch from.kind {
-		case integer:
-			return wholeNumber(from, what)
-		case boolean:
-			return from.text == "true", nil
-		default:
-			var s string
-			err := decodeString(&s, from, what)
-			return s, err
+	if strings.HasPrefix(name, "extra.") {
+		if from.kind == integer || from.kind == number || from.kind == boolean {
+			return scalar(from, what)
 		}
+		var s string
+		err := decodeString(&s, from, what)
+		return s, err
+	}
+	field, known := audit.Lookup(name)
+	if !known || field.Def().Kind == audit.KindTime || field.Def().Kind == audit.KindJSON {
+		return nil, from.key.errorf("%s cannot be set, it comes from the line", quote(name))
 	}
 	switch def := field.Def(); def.Kind {
 	case audit.KindInt:
 		if from.kind != integer {
 			return nil, wrongKind(from, what, "a whole number")
 		}
-		return wholeNumber(from, what)
+		return scalar(from, what)
+	case audit.KindNumber:
+		if from.kind != integer && from.kind != number {
+			return nil, wrongKind(from, what, "a number")
+		}
+		return scalar(from, what)
 	case audit.KindBool:
 		if from.kind != boolean {
 			return nil, wrongKind(from, what, "true or false")
 		}
-		return from.text == "true", nil
-	case audit.KindText, audit.KindEnum:
+		return scalar(from, what)
+	case audit.KindStrings:
+		var list []string
+		err := decodeStrings(&list, from, what)
+		return list, err
+	default:
 		var s string
 		if err := decodeString(&s, from, what); err != nil {
 			return nil, err
@@ -211,8 +234,27 @@ func constant(from *node, name, what string) (any, error) {
 			return s, checkEvent(from, what, s)
 		}
 		return s, nil
+	}
+}
+
+// scalar reads a number, true or false.
+func scalar(from *node, what string) (any, error) {
+	literal := strings.ReplaceAll(from.text, "_", "")
+	switch from.kind {
+	case integer:
+		whole, err := strconv.ParseInt(literal, 0, 64)
+		if err != nil {
+			return nil, from.value.errorf("%s: %s is not a whole number of 64 bits", what, from.text)
+		}
+		return whole, nil
+	case number:
+		fraction, err := strconv.ParseFloat(literal, 64)
+		if err != nil || math.IsInf(fraction, 0) || math.IsNaN(fraction) {
+			return nil, from.value.errorf("%s: %s is not a number that a record can hold", what, from.text)
+		}
+		return fraction, nil
 	default:
-		return nil, from.key.errorf("%s cannot be set; only fields that are text, a whole number or true/false can", quote(name))
+		return from.text == "true", nil
 	}
 }
 
@@ -221,18 +263,12 @@ func checkEvent(from *node, what, event string) error {
 	if _, known := audit.EventAction(event); !known {
 		return from.value.errorf("%s: unknown event %q; a request to a model is \"model.inference\"", what, event)
 	}
-	if strings.HasPrefix(event, "agent.") || strings.HasPrefix(event, "alert.") {
-		return from.value.errorf("%s: %q is written by the agent itself", what, event)
+	for _, own := range []string{"agent.", "alert.", "store.", "contain."} {
+		if strings.HasPrefix(event, own) {
+			return from.value.errorf("%s: %q is not for a log line to report", what, event)
+		}
 	}
 	return nil
-}
-
-func wholeNumber(from *node, what string) (int64, error) {
-	number, err := strconv.ParseInt(strings.ReplaceAll(from.text, "_", ""), 0, 64)
-	if err != nil {
-		return 0, from.value.errorf("%s: %s is not a whole number of 64 bits", what, from.text)
-	}
-	return number, nil
 }
 
 var extraField = regexp.MustCompile(`^extra\.[a-z0-9_]{1,63}$`)
@@ -246,6 +282,9 @@ func checkField(at *node, name string) error {
 	if strings.HasPrefix(name, "extra.") {
 		return at.key.errorf("%q: the name after \"extra.\" must have 1 to 63 of a-z 0-9 _", name)
 	}
+	if member, ok := strings.CutPrefix(name, "data."); ok {
+		return unknown(at.key, "member of data", member, "", dataMembers())
+	}
 	field, known := audit.Lookup(name)
 	switch {
 	case !known:
@@ -253,6 +292,8 @@ func checkField(at *node, name string) error {
 	case strings.HasPrefix(name, "input."), strings.HasPrefix(name, "output."):
 		group, _, _ := strings.Cut(name, ".")
 		return at.key.errorf("%q is made by the capture policy; map the content itself to %q", name, group)
+	case field == audit.ActorVerified:
+		return at.key.errorf(`%q: a line cannot vouch for itself; put it into the table set when the log's writer has checked who calls`, name)
 	case field == audit.Extra:
 		return at.key.errorf(`"extra" needs a name; write "extra.<name>"`)
 	default:
@@ -285,11 +326,22 @@ func unknownField(at *node, name string) error {
 	return at.key.errorf(`unknown record field %q; %sa source field without a place in the record goes to "extra.<name>"`, name, known)
 }
 
+// dataMembers are the members of an item of data (SCHEMA.md, section 2).
+func dataMembers() []string {
+	return []string{
+		"role", "id", "kind", "version", "digest", "basis", "bytes", "records",
+		"class", "format", "dest", "dest_kind",
+	}
+}
+
 // mappable tells whether a field map may fill the field: the allow-list of what
 // a line can say. The rest is the envelope, or concluded by the agent.
 func mappable(name string) bool {
 	if name == "input" || name == "output" || extraField.MatchString(name) {
 		return true
+	}
+	if member, ok := strings.CutPrefix(name, "data."); ok {
+		return slices.Contains(dataMembers(), member)
 	}
 	field, known := audit.Lookup(name)
 	if !known {
@@ -298,7 +350,7 @@ func mappable(name string) bool {
 	switch field {
 	case audit.Time, audit.Event, audit.Outcome, audit.Reason, audit.Tenant, audit.Workspace,
 		audit.ClientIP, audit.ClientUserAgent, audit.ClientApp, audit.ClientDevice,
-		audit.OutputFinish,
+		audit.OutputFinish, audit.Data,
 		audit.ModelName, audit.ModelServed, audit.ModelProvider, audit.ModelID, audit.ModelVersion,
 		audit.ModelRevision, audit.ModelDigest, audit.ModelAdapter, audit.ModelConfig,
 		audit.PromptName, audit.PromptVersion, audit.ToolName, audit.ToolCallID,

@@ -21,8 +21,9 @@ const (
 	array
 	text
 	integer
+	number // with a fraction or an exponent
 	boolean
-	other // numbers with a fraction, dates: no key takes them
+	other // dates and times: no key takes them
 )
 
 func (k kind) String() string {
@@ -37,10 +38,12 @@ func (k kind) String() string {
 		return "text"
 	case integer:
 		return "a whole number"
+	case number:
+		return "a number with a fraction"
 	case boolean:
 		return "true or false"
 	default:
-		return "a number or a date"
+		return "a date"
 	}
 }
 
@@ -296,6 +299,8 @@ func (b *builder) value(from *unstable.Node, at span) (*node, error) {
 		}
 	case unstable.Integer:
 		n.kind = integer
+	case unstable.Float:
+		n.kind = number
 	case unstable.Bool:
 		n.kind = boolean
 	case unstable.Array:
