@@ -196,18 +196,18 @@ func continuesAfterKill(t *testing.T, d Destination) {
 func survivesFaults(t *testing.T, d Destination) {
 	e := sample(t)
 	o := start(t, d)
-	for i, object := range objects(e.Batches) {
-		var opened atomic.Int32
-		once := object
-		once.Open = func() (io.ReadSeekCloser, error) {
-			if opened.Add(1) == 1 {
-				return nil, errors.New("this read fails once")
+	for _, b := range e.Batches {
+		for i, object := range b.Objects {
+			var opened atomic.Int32
+			once := object
+			once.Open = func() (io.ReadSeekCloser, error) {
+				if opened.Add(1) == 1 {
+					return nil, errors.New("this read fails once")
+				}
+				return object.Open()
 			}
-			return object.Open()
-		}
-		d.Break([]Fault{Lost, Unreported}[i%2])
-		if _, err := o.Ship(t.Context(), part(e.Batches[0], once)); err != nil {
-			t.Fatalf("ship %s: %v", object.Path, err)
+			d.Break([]Fault{Lost, Unreported}[(int(b.Manifest.Batch)+i)%2]) //nolint:gosec // a handful of batches
+			ship(t, o, []seal.Batch{part(b, once)})
 		}
 	}
 	wantFiles(t, d, e.Files)
