@@ -40,6 +40,9 @@ var (
 	ErrPayloadLine = errors.New("the payload is not a sequence of record lines")
 )
 
+// errReadPayload: the fault is the reader's.
+var errReadPayload = errors.New("read payload")
+
 // PayloadOptions are what a caller of CheckPayload may want beside the check.
 type PayloadOptions struct {
 	// Record, when set, is called for every record line (without LF) in order,
@@ -105,7 +108,7 @@ func (c *PayloadChecker) Check(r io.Reader, m *seal.Manifest, o PayloadOptions) 
 		file.err = err
 	}
 	if file.err != nil {
-		return PayloadSummary{}, fmt.Errorf("read payload: %w", file.err)
+		return PayloadSummary{}, fmt.Errorf("%w: %w", errReadPayload, file.err)
 	}
 	s := PayloadSummary{Bytes: file.n, Plain: plain, Records: lines.tree.Size(), Last: lines.last}
 	var problems []error

@@ -1,0 +1,98 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/auditail/auditail/seal"
+)
+
+// check does what can be done for one batch by itself: the SSH signature and
+// the payload. It runs in a worker.
+func (s *step) check(ctx context.Context, v *verifier, checker *PayloadChecker) {
+	s.checkSignature(ctx, v)
+	if s.manifest.Kind == seal.Data {
+		s.checkPayload(ctx, v, checker)
+	}
+}
+
+func (s *step) add(level Level, code Code, path, format string, args ...any) {
+	s.findings = append(s.findings, Finding{Level: level, Code: code, Path: path, What: fmt.Sprintf(format, args...)})
+}
+
+func (s *step) checkSignature(ctx context.Context, v *verifier) {
+	path := s.epoch.origin.SignaturePath(s.manifest.Batch)
+	if !s.epoch.files.signatures.has(s.manifest.Batch) {
+		s.add(Violation, SSHSignatureMissing, path, "the SSH signature of the manifest is not there")
+		return
+	}
+	signature, err := v.readSmall(ctx, path)
+	if err != nil {
+		s.add(Violation, Unreadable, path, "%v", err)
+		return
+	}
+	if err := seal.SSHVerify(s.file, signature, s.epoch.identity); err != nil {
+		s.add(Violation, SSHSignatureWrong, path, "%v", err)
+	}
+}
+
+func (s *step) checkPayload(ctx context.Context, v *verifier, checker *PayloadChecker) {
+	m := s.manifest
+	f, err := v.source.Open(ctx, m.PayloadPath)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && s.proven && !m.KeepUntil.After(v.report.Until):
+		s.add(Notice, PayloadExpired, m.PayloadPath, "expired: it was to be kept until %s", formatTime(m.KeepUntil))
+		return
+	case errors.Is(err, fs.ErrNotExist):
+		s.add(Violation, PayloadMissing, m.PayloadPath, "payload owed: it is not there, but was to be kept until %s", formatTime(m.KeepUntil))
+		return
+	case err != nil:
+		s.add(Violation, Unreadable, m.PayloadPath, "%v", err)
+		return
+	}
+	s.contents = newContents(m)
+	s.summary, err = checker.Check(f, m, PayloadOptions{Record: s.contents.record})
+	if closing := f.Close(); err == nil {
+		err = closing
+	}
+	s.present = true
+	s.payloadProblems(err)
+	if s.summary.Proven {
+		s.contents.end(m)
+		s.findings = append(s.findings, s.contents.findings...)
+	}
+}
+
+func (s *step) payloadProblems(err error) {
+	if err == nil {
+		return
+	}
+	problems := parts(err)
+	if len(problems) == 0 || errors.Is(err, errReadPayload) {
+		problems = []error{err}
+	}
+	for _, problem := range problems {
+		code := Unreadable
+		switch {
+		case errors.Is(problem, ErrPayloadDigest):
+			code = PayloadDigest
+		case errors.Is(problem, ErrPayloadEncoding):
+			code = PayloadEncoding
+		case errors.Is(problem, ErrPayloadSize):
+			code = PayloadSize
+		case errors.Is(problem, ErrPayloadRecords):
+			code = PayloadRecords
+		case errors.Is(problem, ErrPayloadRoot):
+			code = PayloadRoot
+		case errors.Is(problem, ErrPayloadLine):
+			code = PayloadLine
+		}
+		what := problem.Error()
+		if code == PayloadDigest && s.summary.Proven {
+			what += "; its records are those that were sealed"
+		}
+		s.add(Violation, code, s.manifest.PayloadPath, "%s", what)
+	}
+}

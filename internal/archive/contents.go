@@ -1,0 +1,251 @@
+package archive
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/auditail/auditail/seal"
+)
+
+// span is a half-open range of one source generation that a batch accounts for:
+// read (coverage) or lost (gap).
+type span struct {
+	source, generation string
+	unit               string // "" of a gap
+	from, to           uint64
+}
+
+// contents is what the records of one batch say about themselves. Its record
+// method sees every line; end judges.
+type contents struct {
+	path     string
+	closing  []byte // what every line holds before its number: the agent's id
+	expected uint64 // records by the manifest: the last one is the coverage record
+	findings []Finding
+	more     int // findings beyond maxOfOne
+
+	seq       uint64
+	wrongForm uint64 // lines
+	wrongTurn uint64
+	covered   bool
+	unparsed  uint64 // lines, summed over agent.unparsed
+	lines     uint64 // summed over the coverage record
+	spans     []span
+}
+
+func newContents(m *seal.Manifest) *contents {
+	return &contents{
+		path: m.PayloadPath, expected: m.RecordsTo - m.RecordsFrom,
+		closing: fmt.Appendf(nil, `"agent":{"id":%q,"seq":`, m.Origin.Agent),
+	}
+}
+
+// maxOfOne is how many findings one payload may make.
+const maxOfOne = 1000
+
+func (c *contents) add(level Level, code Code, format string, args ...any) {
+	if len(c.findings) >= maxOfOne {
+		c.more++
+		return
+	}
+	c.findings = append(c.findings, Finding{Level: level, Code: code, Path: c.path, What: fmt.Sprintf(format, args...)})
+}
+
+func (c *contents) violation(code Code, format string, args ...any) {
+	c.add(Violation, code, format, args...)
+}
+
+var (
+	eventKey  = []byte(`"event":"`)
+	agentName = []byte(`agent.`)
+)
+
+// record looks at one line. Nearly all lines cost a search for their event in
+// the first fields and for their number at the end; only records by the agent
+// about its own losses are decoded.
+func (c *contents) record(index uint64, line []byte) {
+	c.number(index, line)
+	if at := bytes.Index(line, eventKey); at < 0 || bytes.HasPrefix(line[at+len(eventKey):], agentName) {
+		c.own(index, line)
+	}
+}
+
+// number checks that the line ends in the agent's id and a number above the last.
+func (c *contents) number(index uint64, line []byte) {
+	seq, ok := c.seqOf(line)
+	switch {
+	case !ok:
+		if c.wrongForm++; c.wrongForm == 1 {
+			c.violation(RecordForm, "record %d does not end in %s…}}", index, c.closing)
+		}
+	case seq <= c.seq && index > 0:
+		if c.wrongTurn++; c.wrongTurn == 1 {
+			c.violation(RecordOrder, "record %d has agent.seq %d behind %d", index, seq, c.seq)
+		}
+		c.seq = seq
+	default:
+		c.seq = seq
+	}
+}
+
+func (c *contents) seqOf(line []byte) (seq uint64, ok bool) {
+	rest, ok := bytes.CutSuffix(line, []byte("}}"))
+	if !ok {
+		return 0, false
+	}
+	digits := len(rest)
+	for digits > 0 && rest[digits-1] >= '0' && rest[digits-1] <= '9' {
+		digits--
+	}
+	if n := len(rest) - digits; n == 0 || n > 19 || !bytes.HasSuffix(rest[:digits], c.closing) {
+		return 0, false
+	}
+	for _, d := range rest[digits:] {
+		seq = seq*10 + uint64(d-'0')
+	}
+	return seq, true
+}
+
+// own takes what the agent says about its reading and its losses.
+func (c *contents) own(index uint64, line []byte) {
+	var r struct {
+		Event  string `json:"event"`
+		Source struct {
+			ID string `json:"id"`
+		} `json:"source"`
+		Coverage []struct {
+			Source     string `json:"source"`
+			Generation string `json:"generation"`
+			Unit       string `json:"unit"`
+			From       uint64 `json:"from"`
+			To         uint64 `json:"to"`
+			Lines      uint64 `json:"lines"`
+		} `json:"coverage"`
+		Loss struct {
+			Generation string `json:"generation"`
+			From       uint64 `json:"from"`
+			To         uint64 `json:"to"`
+			Bytes      uint64 `json:"bytes"`
+			Lines      uint64 `json:"lines"`
+			Cause      string `json:"cause"`
+		} `json:"loss"`
+	}
+	if err := json.Unmarshal(line, &r); err != nil {
+		c.violation(RecordForm, "record %d is not a record: %v", index, err)
+		return
+	}
+	switch r.Event {
+	case "agent.coverage":
+		if index+1 != c.expected {
+			c.violation(CoverageInvalid, "record %d is agent.coverage, but not the last of %d records", index, c.expected)
+			return
+		}
+		c.covered = true
+		for _, s := range r.Coverage {
+			if s.To < s.From || s.Source == "" || s.Generation == "" || s.Unit == "" {
+				c.violation(CoverageInvalid, "coverage of %s generation %q goes from %d to %d %s", s.Source, s.Generation, s.From, s.To, s.Unit)
+				continue
+			}
+			c.lines = saturating(c.lines, s.Lines)
+			c.spans = append(c.spans, span{source: s.Source, generation: s.Generation, unit: s.Unit, from: s.From, to: s.To})
+		}
+	case "agent.unparsed":
+		c.unparsed = saturating(c.unparsed, r.Loss.Lines)
+	case "agent.gap":
+		c.gap(index, span{source: r.Source.ID, generation: r.Loss.Generation, from: r.Loss.From, to: r.Loss.To}, r.Loss.Bytes, r.Loss.Cause)
+	}
+}
+
+func (c *contents) gap(index uint64, s span, lost uint64, cause string) {
+	if s.to < s.from || s.source == "" {
+		c.violation(CoverageInvalid, "record %d is a gap of %s from %d to %d", index, s.source, s.from, s.to)
+		return
+	}
+	what := fmt.Sprintf("signed gap: %d bytes of %s could not be read", lost, s.source)
+	if s.generation != "" {
+		what += fmt.Sprintf(", generation %s from %d to %d", s.generation, s.from, s.to)
+		c.spans = append(c.spans, s)
+	}
+	if cause != "" {
+		what += " (" + cause + ")"
+	}
+	c.add(Notice, Gap, "%s", what)
+}
+
+// saturating adds without wrapping around, so that no sum can be made to fit.
+func saturating(a, b uint64) uint64 {
+	if a > math.MaxUint64-b {
+		return math.MaxUint64
+	}
+	return a + b
+}
+
+// end judges once all records were seen and proven to be the sealed ones.
+func (c *contents) end(m *seal.Manifest) {
+	if c.wrongForm > 1 {
+		c.violation(RecordForm, "and %d more records like this", c.wrongForm-1)
+	}
+	if c.wrongTurn > 1 {
+		c.violation(RecordOrder, "and %d more records like this", c.wrongTurn-1)
+	}
+	if !c.covered {
+		c.violation(CoverageMissing, "the last record is not agent.coverage: what was read is not accounted for")
+	} else if c.lines != m.Lines.Read {
+		c.violation(CoverageLines, "the coverage record counts %d lines, the manifest %d", c.lines, m.Lines.Read)
+	}
+	if c.unparsed != m.Lines.Unparsed {
+		c.violation(UnparsedLines, "the unparsed records count %d lines, the manifest %d", c.unparsed, m.Lines.Unparsed)
+	}
+	if c.more > 0 {
+		c.findings = append(c.findings, Finding{
+			Level: Violation, Code: RecordForm, Path: c.path,
+			What: fmt.Sprintf("%d more findings about this payload are not listed", c.more),
+		})
+	}
+	slices.SortStableFunc(c.spans, func(a, b span) int {
+		return cmp.Or(cmp.Compare(a.source, b.source), cmp.Compare(a.generation, b.generation), cmp.Compare(a.from, b.from), cmp.Compare(a.to, b.to))
+	})
+}
+
+// coverage joins the ranges of an agent's batches, in their order.
+type coverage struct {
+	at map[generation]position
+	// doubts counts the batches so far whose ranges nobody knows any more. Where
+	// one lies between two ranges of a generation, a hole proves nothing.
+	doubts int
+}
+
+type generation struct{ source, generation string }
+
+type position struct {
+	to     uint64
+	doubts int
+	unit   string
+}
+
+// join takes the ranges of the next batch, sorted.
+func (c *coverage) join(path string, spans []span) []Finding {
+	var findings []Finding
+	violation := func(code Code, format string, args ...any) {
+		findings = append(findings, Finding{Level: Violation, Code: code, Path: path, What: fmt.Sprintf(format, args...)})
+	}
+	for _, s := range spans {
+		key := generation{s.source, s.generation}
+		p := c.at[key] // a generation that was never seen starts at 0
+		switch {
+		case s.from > p.to && p.doubts == c.doubts:
+			violation(CoverageHole, "%s generation %s: nothing accounts for %d to %d", s.source, s.generation, p.to, s.from)
+		case s.from < p.to && s.from < s.to:
+			violation(CoverageOverlap, "%s generation %s: %d to %d was accounted for before", s.source, s.generation, s.from, min(p.to, s.to))
+		}
+		if p.unit != "" && s.unit != "" && p.unit != s.unit {
+			violation(CoverageInvalid, "%s generation %s is counted in %s, before in %s", s.source, s.generation, s.unit, p.unit)
+		}
+		c.at[key] = position{to: max(p.to, s.to), doubts: c.doubts, unit: cmp.Or(s.unit, p.unit)}
+	}
+	return findings
+}

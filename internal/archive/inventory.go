@@ -1,0 +1,198 @@
+package archive
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/auditail/auditail/seal"
+)
+
+// inventory is what lies in an archive, taken in one listing before anything is
+// checked, so that whatever no check asks for is noticed too.
+type inventory struct {
+	agents  map[string]map[int]*epochFiles
+	strays  list // files that are no part of an archive
+	bytes   int64
+	seals   bool // there is a file below seals/
+	records bool
+	// doubled tells that a batch has several payload files: two folders of
+	// records/ hold the same number.
+	doubled bool
+}
+
+// epochFiles are the files of an epoch.
+type epochFiles struct {
+	identity     bool
+	manifests    numberSet
+	signatures   numberSet
+	checkpoints  numberSet
+	cosignatures int
+	payloads     numberSet // by their number, wherever in records/ they lie
+	found        numberSet // payloads that lie where their manifest says
+}
+
+// list keeps findings that come in no particular order, up to a bound.
+type list struct {
+	findings []Finding
+	more     int
+}
+
+// maxStrays bounds the memory that files of foreign names can take.
+const maxStrays = 1000
+
+func (l *list) add(f Finding) {
+	if len(l.findings) == maxStrays {
+		l.more++
+		return
+	}
+	l.findings = append(l.findings, f)
+}
+
+// sorted returns the findings by path, and one that counts those left out.
+func (l *list) sorted() []Finding {
+	slices.SortFunc(l.findings, func(a, b Finding) int { return strings.Compare(a.Path, b.Path) })
+	if l.more > 0 {
+		what := fmt.Sprintf("%d more files that do not belong here are not listed", l.more)
+		l.findings = append(l.findings, Finding{Level: Violation, Code: UnknownFile, Path: ".", What: what})
+		l.more = 0
+	}
+	return l.findings
+}
+
+func takeInventory(ctx context.Context, source Source) (*inventory, error) {
+	inv := &inventory{agents: make(map[string]map[int]*epochFiles)}
+	outside := make(map[string]bool)
+	err := source.List(ctx, func(e Entry) error {
+		top, _, _ := strings.Cut(e.Path, "/")
+		switch top {
+		case "seals":
+			inv.seals = true
+		case "records":
+			inv.records = true
+		default:
+			if !outside[top] && len(outside) < maxStrays {
+				outside[top] = true
+				inv.strays.add(Finding{Level: Notice, Code: OutsideFile, Path: top, What: "lies beside seals and records; not looked at"})
+			}
+			return nil
+		}
+		inv.take(e)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list archive: %w", err)
+	}
+	return inv, nil
+}
+
+func (inv *inventory) take(e Entry) {
+	stray := func(level Level, code Code, what string) {
+		inv.strays.add(Finding{Level: level, Code: code, Path: e.Path, What: what})
+	}
+	if !e.Regular {
+		stray(Violation, NotRegular, "is not a regular file: no archive holds links, pipes or devices")
+		return
+	}
+	name, err := seal.ParsePath(e.Path)
+	if err != nil {
+		base := e.Path[strings.LastIndexByte(e.Path, '/')+1:]
+		if strings.HasPrefix(base, ".") && !strings.HasSuffix(base, seal.PayloadSuffix) {
+			stray(Notice, TemporaryFile, "left over by an interrupted write; no part of the archive")
+			return
+		}
+		stray(Violation, UnknownFile, "is no name of an archive: nothing vouches for this file")
+		return
+	}
+	inv.bytes += e.Size
+	files := inv.epoch(name.Agent, name.Epoch)
+	switch name.Kind {
+	case seal.PayloadObject:
+		inv.doubled = !files.payloads.add(name.Number) || inv.doubled
+	case seal.IdentityObject:
+		files.identity = true
+	case seal.ManifestObject:
+		files.manifests.add(name.Number)
+	case seal.SignatureObject:
+		files.signatures.add(name.Number)
+	case seal.CheckpointObject:
+		files.checkpoints.add(name.Number)
+	case seal.CosignatureObject:
+		files.cosignatures++
+	}
+}
+
+func (inv *inventory) epoch(agent string, number int) *epochFiles {
+	epochs := inv.agents[agent]
+	if epochs == nil {
+		epochs = make(map[int]*epochFiles)
+		inv.agents[agent] = epochs
+	}
+	if epochs[number] == nil {
+		epochs[number] = new(epochFiles)
+	}
+	return epochs[number]
+}
+
+// sealed returns the epochs of an agent that have a file below seals/, in order.
+func (inv *inventory) sealed(agent string) []int {
+	var numbers []int
+	for number, files := range inv.agents[agent] {
+		if files.identity || files.manifests.size > 0 || files.signatures.size > 0 || files.checkpoints.size > 0 || files.cosignatures > 0 {
+			numbers = append(numbers, number)
+		}
+	}
+	slices.Sort(numbers)
+	return numbers
+}
+
+func (inv *inventory) names() []string { return slices.Sorted(maps.Keys(inv.agents)) }
+
+// unnamed finds the payload files that no manifest vouches for, by listing the
+// archive a second time, but only when the counts say that there are some.
+func (v *verifier) unnamed(ctx context.Context) ([]Finding, error) {
+	extra := v.inventory.doubled
+	for agent := range v.inventory.agents {
+		for _, files := range v.inventory.agents[agent] {
+			extra = extra || files.payloads.size != files.found.size
+		}
+	}
+	if !extra {
+		return nil, nil
+	}
+	var found list
+	err := v.source.List(ctx, func(e Entry) error {
+		name, err := seal.ParsePath(e.Path)
+		if err != nil || !e.Regular || name.Kind != seal.PayloadObject || v.untrusted[name.Agent] {
+			return nil
+		}
+		switch {
+		case !v.inventory.epoch(name.Agent, name.Epoch).found.has(name.Number):
+			found.add(Finding{Level: Violation, Code: PayloadUnnamed, Path: e.Path, What: "no manifest names this payload"})
+		case v.inventory.doubled && !v.named(ctx, e.Path, name):
+			found.add(Finding{Level: Violation, Code: PayloadUnnamed, Path: e.Path, What: "the manifest of this batch names another payload"})
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list archive: %w", err)
+	}
+	return found.sorted(), nil
+}
+
+// named tells whether the manifest of a payload's number names its path.
+func (v *verifier) named(ctx context.Context, path string, name seal.ObjectName) bool {
+	o := seal.Origin{Log: seal.Log{Agent: name.Agent}, Epoch: name.Epoch}
+	file, err := v.readSmall(ctx, o.ManifestPath(name.Number))
+	if err != nil {
+		return false
+	}
+	text, err := seal.SplitNote(file)
+	if err != nil {
+		return false
+	}
+	m, err := seal.ParseText(text)
+	return err == nil && m.PayloadPath == path
+}

@@ -1,0 +1,295 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/auditail/auditail/seal"
+)
+
+// producer walks over the manifests in order. What ties one to the next is
+// checked here; what can be checked by itself goes to the workers.
+type producer struct {
+	*verifier
+	ordered chan<- *step
+	work    chan<- *step
+}
+
+func (p *producer) all(ctx context.Context) {
+	for _, a := range p.agents {
+		for i, e := range a.epochs {
+			w := walk{producer: p, agent: a, epoch: e, chain: seal.NewChain(e.origin, e.identity)}
+			w.opening(ctx, i)
+			w.manifests(ctx)
+			if last := w.chain.Last(); last != nil {
+				a.last = last
+			}
+		}
+	}
+}
+
+// send hands a step on, to a worker first when it has work for one. It gives up
+// when the verification ends.
+func (p *producer) send(ctx context.Context, s *step) {
+	if s.done != nil {
+		select {
+		case p.work <- s:
+		case <-ctx.Done():
+			return
+		}
+	}
+	select {
+	case p.ordered <- s:
+	case <-ctx.Done():
+	}
+}
+
+// walk is the way through one epoch.
+type walk struct {
+	*producer
+	agent *agent
+	epoch *epoch
+	chain *seal.Chain
+	// loose tells that the next manifest can not be tied to the one before: there
+	// is a hole, or the archive begins here.
+	loose      bool
+	checkpoint uint64 // size from which on checkpoints were not looked at
+	signed     uint64 // size of the last checkpoint that verifies
+	untold     bool   // a checkpoint's root could not be compared
+}
+
+func (w *walk) finding(level Level, code Code, path, format string, args ...any) Finding {
+	return Finding{Level: level, Code: code, Path: path, What: fmt.Sprintf(format, args...)}
+}
+
+// opening reports what stands between this epoch and the one before it.
+func (w *walk) opening(ctx context.Context, i int) {
+	s := &step{agent: w.agent, epoch: w.epoch, findings: w.epoch.findings}
+	// Where the archive begins in the middle, what was read before is unknown.
+	s.doubt = i == 0 && (w.epoch.from > 0 || w.epoch.origin.Epoch > 1)
+	if before := w.agent.last; i > 0 && before != nil && before.Kind != seal.Close {
+		s.findings = append(s.findings, w.finding(Violation, EpochNotClosed, w.agent.epochs[i-1].origin.SealsPath(),
+			"epoch %04d follows, but this one ends with batch %d without close: what was sealed behind it may have been cut off",
+			w.epoch.origin.Epoch, before.Batch))
+	}
+	w.send(ctx, s)
+}
+
+func (w *walk) manifests(ctx context.Context) {
+	files := &w.epoch.files.manifests
+	next := w.epoch.from
+	if first, ok := files.next(0); ok {
+		next = min(next, first)
+	}
+	if w.loose = next > 0; w.loose {
+		w.send(ctx, &step{agent: w.agent, epoch: w.epoch, findings: []Finding{w.finding(Notice, StartedAt, w.epoch.origin.ManifestPath(next),
+			"verified from batch %d on, as asked for: what ties it to the batches before can not be checked", next)}})
+	}
+	for n, ok := files.next(next); ok && ctx.Err() == nil; n, ok = files.next(n + 1) {
+		if n > next {
+			w.missing(ctx, next, n-1)
+		}
+		s := w.manifest(ctx, n)
+		w.checkpoints(ctx, s, n+1)
+		w.send(ctx, s)
+		next = n + 1
+	}
+	if files.size == 0 {
+		w.missing(ctx, next, next)
+	}
+	s := &step{agent: w.agent, epoch: w.epoch}
+	w.end(ctx, s, next)
+	w.send(ctx, s)
+}
+
+func (w *walk) missing(ctx context.Context, from, to uint64) {
+	what := "the manifest is not there"
+	if to > from {
+		what = fmt.Sprintf("the manifests of batches %d to %d are not there", from, to)
+	}
+	w.loose = true
+	w.send(ctx, &step{agent: w.agent, epoch: w.epoch, doubt: true, findings: []Finding{
+		w.finding(Violation, BatchMissing, w.epoch.origin.ManifestPath(from), "%s", what),
+	}})
+}
+
+// manifest reads manifest n and ties it to the one before.
+func (w *walk) manifest(ctx context.Context, n uint64) *step {
+	path := w.epoch.origin.ManifestPath(n)
+	s := &step{agent: w.agent, epoch: w.epoch}
+	refuse := func(code Code, format string, args ...any) *step {
+		s.findings = append(s.findings, w.finding(Violation, code, path, format, args...))
+		s.doubt, w.loose = true, true
+		return s
+	}
+	file, err := w.readSmall(ctx, path)
+	if err != nil {
+		return refuse(Unreadable, "%v", err)
+	}
+	m, err := parseManifest(file)
+	switch {
+	case err != nil:
+		return refuse(ManifestInvalid, "%v", err)
+	case m.Origin != w.epoch.origin:
+		return refuse(BatchMisplaced, "this is batch %d of %s", m.Batch, m.Origin)
+	case m.Batch != n:
+		return refuse(BatchMisplaced, "this is the manifest of batch %d", m.Batch)
+	}
+	before := w.chain.Last()
+	if w.loose {
+		before = nil
+		_, err = w.chain.Resume(file)
+		s.proven = err == nil
+		w.problem(s, path, err)
+	} else {
+		_, err = w.chain.Add(file)
+		s.proven = true
+		for _, problem := range parts(err) {
+			s.proven = w.problem(s, path, problem) && s.proven
+		}
+	}
+	w.loose = false
+	s.manifest, s.file, s.done = m, file, make(chan struct{})
+	w.story(s, path, before)
+	return s
+}
+
+func parseManifest(file []byte) (*seal.Manifest, error) {
+	text, err := seal.SplitNote(file)
+	if err != nil {
+		return nil, err
+	}
+	return seal.ParseText(text)
+}
+
+// parts returns the errors that errors.Join joined.
+func parts(err error) []error {
+	var joined interface{ Unwrap() []error }
+	if errors.As(err, &joined) {
+		return joined.Unwrap()
+	}
+	return nil
+}
+
+// problem reports what the chain found. It tells whether the manifest itself is
+// still beyond doubt.
+func (w *walk) problem(s *step, path string, err error) bool {
+	if err == nil {
+		return true
+	}
+	level, code, sound := Violation, ManifestInvalid, false
+	switch {
+	case errors.Is(err, seal.ErrSignature):
+		code = SignatureWrong
+	case errors.Is(err, seal.ErrRatchet):
+		code = RatchetWrong
+	case errors.Is(err, seal.ErrChain):
+		code, sound = ChainBroken, true
+	case errors.Is(err, seal.ErrRecords):
+		code, sound = RecordsBroken, true
+	case errors.Is(err, seal.ErrLines):
+		code, sound = LinesBroken, true
+	case errors.Is(err, seal.ErrTime):
+		level, code, sound = Notice, TimeBackwards, true
+	}
+	s.findings = append(s.findings, w.finding(level, code, path, "%s", strings.ReplaceAll(err.Error(), "\n", "; ")))
+	return sound
+}
+
+// story reports what the manifest says that an auditor should know.
+func (w *walk) story(s *step, path string, before *seal.Manifest) {
+	m := s.manifest
+	if before != nil && !before.NextBy.IsZero() && m.Sealed.After(before.NextBy) {
+		s.findings = append(s.findings, w.finding(Notice, Silence, path, "silence: sealed %s, but due by %s; the chain goes on unbroken",
+			formatTime(m.Sealed), formatTime(before.NextBy)))
+	}
+	switch {
+	case m.Kind == seal.Rotate:
+		s.findings = append(s.findings, w.finding(Violation, Unsupported, path,
+			"kind rotate is not supported by this version: batches under the new key can not be verified"))
+	case m.Kind == seal.Open && (m.Reason == seal.OpenFirst) != (m.Origin.Epoch == 1):
+		s.findings = append(s.findings, w.finding(Violation, OpenReason, path, "epoch %04d opens with the reason %q", m.Origin.Epoch, m.Reason))
+	}
+}
+
+// checkpoints checks the checkpoints of the sizes up to size, which the log has
+// now. What they find goes to s.
+func (w *walk) checkpoints(ctx context.Context, s *step, size uint64) {
+	for at, ok := w.epoch.files.checkpoints.next(w.checkpoint); ok && at <= size; at, ok = w.epoch.files.checkpoints.next(at + 1) {
+		w.checkpoint = at + 1
+		c, err := w.readCheckpoint(ctx, at)
+		path := w.epoch.origin.CheckpointPath(at)
+		tree := w.chain.Tree()
+		switch {
+		case err != nil:
+			s.findings = append(s.findings, w.finding(Violation, CheckpointInvalid, path, "%v", err))
+		case !w.chain.Whole() || w.loose || tree.Size() != at:
+			w.signed, w.untold = at, true
+		case tree.Root() != c.Root:
+			s.findings = append(s.findings, w.finding(Violation, CheckpointRoot, path,
+				"signs the root %s, but the manifests have %s: other manifests were signed than lie here", c.Root, tree.Root()))
+		default:
+			w.signed = at
+		}
+	}
+}
+
+func (w *walk) readCheckpoint(ctx context.Context, size uint64) (seal.Checkpoint, error) {
+	file, err := w.readSmall(ctx, w.epoch.origin.CheckpointPath(size))
+	if err != nil {
+		return seal.Checkpoint{}, err
+	}
+	c, err := seal.VerifyCheckpoint(file, w.epoch.identity)
+	if err == nil && (c.Origin != w.epoch.origin || c.Size != size) {
+		err = fmt.Errorf("this is the checkpoint of %d batches of %s", c.Size, c.Origin)
+	}
+	return c, err
+}
+
+// end reports what shows at the end of the epoch: size manifests were there.
+func (w *walk) end(ctx context.Context, s *step, size uint64) {
+	add := func(level Level, code Code, path, format string, args ...any) {
+		s.findings = append(s.findings, w.finding(level, code, path, format, args...))
+	}
+	ahead := w.ahead(ctx, s, size)
+	origin, files := w.epoch.origin, w.epoch.files
+	if ahead > 0 {
+		add(Violation, CheckpointAhead, origin.CheckpointPath(ahead), "signs %d manifests, but the log ends behind %d: the tail was cut off", ahead, size)
+	}
+	if w.signed < size {
+		add(Violation, CheckpointMissing, origin.CheckpointPath(size), "the last %d of %d manifests stand under no signed checkpoint", size-w.signed, size)
+	}
+	if w.untold {
+		add(Notice, CheckpointUnchecked, origin.SealsPath()+"/checkpoint", "signatures verify, but without all manifests from batch 0 on the roots can not be compared")
+	}
+	if size < w.epoch.expected {
+		add(Violation, ExpectedSize, origin.SealsPath(), "the log has %d manifests, but at least %d are expected: the tail was cut off", size, w.epoch.expected)
+	}
+	var stray list
+	for n, ok := files.signatures.next(0); ok; n, ok = files.signatures.next(n + 1) {
+		if !files.manifests.has(n) {
+			stray.add(w.finding(Violation, SSHSignatureStray, origin.SignaturePath(n), "the signature of a manifest that is not there"))
+		}
+	}
+	s.findings = append(s.findings, stray.sorted()...)
+	if files.cosignatures > 0 {
+		add(Notice, CosignatureUnchecked, origin.SealsPath()+"/cosignature", "%d cosignatures of witnesses are not checked by this version", files.cosignatures)
+	}
+}
+
+// ahead checks the checkpoints beyond the log's end and returns the largest
+// size that one of them signs, 0 without any.
+func (w *walk) ahead(ctx context.Context, s *step, size uint64) (largest uint64) {
+	var wrong list
+	for at, ok := w.epoch.files.checkpoints.next(max(w.checkpoint, size+1)); ok && ctx.Err() == nil; at, ok = w.epoch.files.checkpoints.next(at + 1) {
+		if _, err := w.readCheckpoint(ctx, at); err != nil {
+			wrong.add(w.finding(Violation, CheckpointInvalid, w.epoch.origin.CheckpointPath(at), "%v", err))
+			continue
+		}
+		largest = at
+	}
+	s.findings = append(s.findings, wrong.sorted()...)
+	return largest
+}
