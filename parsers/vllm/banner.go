@@ -1,0 +1,217 @@
+package vllm
+
+import (
+	"bytes"
+	"time"
+
+	"github.com/auditail/auditail/audit"
+	"github.com/auditail/auditail/parsers"
+)
+
+// banner remembers what a line of the start banner says. Other arguments than
+// these are not looked at: one of them is the API key.
+func (p *Parser) banner(dst []parsers.Draft, path string, when time.Time, message []byte) ([]parsers.Draft, bool) {
+	if version, ok := cut(message, "vLLM API server version "); ok {
+		if !isVersion(version) {
+			return dst, false
+		}
+		return p.restart(dst, path, when, version), true
+	}
+	if logo(message) {
+		return p.logoLine(dst, path, message), true
+	}
+	for _, prefix := range [...]string{"args: Namespace(", "non-default args: {"} {
+		if _, ok := cut(message, prefix); ok {
+			dst, s := p.serverOf(dst, path)
+			s.facts.learn(arguments(message))
+			if _, ok := argument(arguments(message), "enable_log_outputs"); ok {
+				s.endsLogged = true
+			}
+			return dst, true
+		}
+	}
+	if rest, ok := cut(message, "Initializing "); ok {
+		if at := bytes.Index(rest, []byte(" with config: ")); at >= 0 && bytes.Contains(rest[:at], []byte("LLM engine (v")) {
+			dst, s := p.serverOf(dst, path)
+			s.facts.learn(rest[at+len(" with config: "):])
+			return dst, true
+		}
+	}
+	return dst, false
+}
+
+// restart begins with a new server at the path. What the old one had open will
+// not end any more.
+func (p *Parser) restart(dst []parsers.Draft, path string, when time.Time, version []byte) []parsers.Draft {
+	dst, s := p.serverOf(dst, path)
+	for r := p.queue.next; r != &p.queue; {
+		next := r.next
+		if r.server == s {
+			if r.outcome == "" && !r.call.answered && r.answers == 0 {
+				r.end(outcomeUnknown, reasonRestarted, r.seen, r.logged)
+			}
+			dst = p.record(dst, r)
+		}
+		r = next
+	}
+	*s = *newServer(path)
+	s.clock = when.Unix()
+	s.facts.version = string(version)
+	return dst
+}
+
+// isVersion accepts "0.6.3.post1", "0.11.0", "0.9.2rc3.dev12+g1a2b3c".
+func isVersion(b []byte) bool {
+	for _, c := range b {
+		if !isNameByte(c) && c != '.' && c != '+' && c != '-' {
+			return false
+		}
+	}
+	return len(b) > 0 && len(b) <= 64 && b[0] >= '0' && b[0] <= '9'
+}
+
+// logo recognises the block letters that later versions print at the start,
+// with the version beside the second and the model beside the third line.
+func logo(message []byte) bool {
+	b := bytes.TrimLeft(message, " ")
+	for _, block := range [...]string{"█", "▄", "▀"} {
+		if bytes.HasPrefix(b, []byte(block)) {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *Parser) logoLine(dst []parsers.Draft, path string, message []byte) []parsers.Draft {
+	if at := bytes.Index(message, []byte("  version ")); at >= 0 {
+		if version := message[at+len("  version "):]; isVersion(version) {
+			var s *server
+			dst, s = p.serverOf(dst, path)
+			s.facts.version = string(version)
+		}
+	}
+	if at := bytes.Index(message, []byte("  model   ")); at >= 0 {
+		var s *server
+		dst, s = p.serverOf(dst, path)
+		if model := bytes.TrimSpace(message[at+len("  model   "):]); s.facts.model == "" && len(model) <= maxName {
+			s.facts.model = string(model)
+		}
+	}
+	return dst
+}
+
+// maxName bounds what is remembered of a banner.
+const maxName = 1024
+
+// learn reads pairs "model='…', revision=None, …" of a banner.
+func (f *facts) learn(pairs []byte) {
+	for {
+		key, value, rest, ok := nextPair(pairs)
+		if !ok {
+			return
+		}
+		pairs = rest
+		var to *string
+		switch string(key) {
+		case "model":
+			to = &f.model
+		case "model_tag":
+			if f.model == "" {
+				to = &f.model
+			}
+		case "served_model_name":
+			to = &f.name
+		case "revision":
+			to = &f.revision
+		case "max_log_len":
+			if n, ok := integer(value); ok {
+				f.limit = n
+			}
+		}
+		if to == nil {
+			continue
+		}
+		if t := firstText(value); t != "" && len(t) <= maxName {
+			*to = t
+		}
+	}
+}
+
+// argument returns the value of a key, and whether it is there and true.
+func argument(pairs []byte, name string) (value []byte, isTrue bool) {
+	for {
+		key, value, rest, ok := nextPair(pairs)
+		if !ok {
+			return nil, false
+		}
+		if string(key) == name {
+			return value, string(value) == "True"
+		}
+		pairs = rest
+	}
+}
+
+// describe fills api.server and model.* from what is remembered. The banner is
+// evidence for its own log only; without one the model stays unresolved.
+func (p *Parser) describe(d *parsers.Draft, s *server) {
+	r := &d.Record
+	r.SetString(audit.APIServer, "vllm")
+	if s != nil {
+		r.SetString(audit.APIServerVersion, s.facts.version)
+	}
+	if !bytes.HasPrefix(r.Text(audit.Event), []byte("model.")) {
+		return
+	}
+	d.SetProvider(p.provider)
+	if s == nil || s.facts.model == "" && s.facts.name == "" {
+		r.SetString(audit.ModelBasis, "unresolved")
+		r.Flag(audit.ModelUnresolved)
+		return
+	}
+	f := &s.facts
+	name := f.name
+	if name == "" {
+		name = f.model // vLLM serves under the name it was given
+	}
+	if r.Has(audit.ModelName) && string(r.Text(audit.ModelName)) != name {
+		r.SetString(audit.ModelBasis, "unresolved") // the path names another one
+		r.Flag(audit.ModelUnresolved)
+		return
+	}
+	r.SetString(audit.ModelName, name)
+	if isHubName(f.model) {
+		var buffer [128]byte
+		r.SetText(audit.ModelID, append(append(buffer[:0], "hf:"...), f.model...))
+	}
+	if isCommit(f.revision) {
+		r.SetString(audit.ModelRevision, f.revision)
+	}
+	r.SetString(audit.ModelBasis, "banner")
+}
+
+// isHubName accepts "mistralai/Mistral-Small", not "/models/x" or "./x/y".
+func isHubName(name string) bool {
+	slashes := 0
+	for i := range len(name) {
+		switch c := name[i]; {
+		case c == '/':
+			slashes++
+		case !isNameByte(c) && c != '-' && c != '.':
+			return false
+		}
+	}
+	return slashes == 1 && name[0] != '/' && name[0] != '.' && name[len(name)-1] != '/'
+}
+
+// isCommit accepts 40 hex digits; a branch name is not an exact version.
+func isCommit(revision string) bool {
+	if len(revision) != 40 {
+		return false
+	}
+	for i := range len(revision) {
+		if c := revision[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,634 @@
+package vllm
+
+import (
+	"bytes"
+	"time"
+	"unicode/utf8"
+
+	"github.com/auditail/auditail/audit"
+	"github.com/auditail/auditail/parsers"
+)
+
+// Outcomes and reasons of requests.
+const (
+	outcomeSuccess   = "success"
+	outcomeFailed    = "failed"
+	outcomeCancelled = "cancelled"
+	outcomeUnknown   = "unknown"
+
+	reasonAborted     = "aborted"         // by the server or its caller; the log does not say
+	reasonEngineError = "engine_error"    // the engine raised an exception
+	reasonRestarted   = "server_restart"  // the server started again while the request was open
+	reasonReused      = "request_id_used" // another request came with the same id
+)
+
+// engine reads a line of the engine's logger.
+func (p *Parser) engine(dst []parsers.Draft, line *parsers.Line, when time.Time, message []byte) ([]parsers.Draft, parsers.Outcome) {
+	s := p.find(line.Path)
+	if s != nil {
+		s.clock = max(s.clock, when.Unix())
+	}
+	if rest, ok := cut(message, "Received request "); ok {
+		return p.received(dst, line, when, rest)
+	}
+	if rest, ok := cut(message, "Generated response "); ok {
+		return p.generated(dst, line, when, rest)
+	}
+	if rest, ok := cut(message, "Added request "); ok {
+		return dst, p.added(line, s, rest)
+	}
+	if rest, ok := cut(message, "Finished request "); ok {
+		return p.finished(dst, line, when, rest)
+	}
+	if rest, ok := cut(message, "Aborted request "); ok {
+		return p.aborted(dst, line, when, rest)
+	}
+	if rest, ok := cut(message, "Aborted request(s) "); ok {
+		return p.aborted(dst, line, when, rest)
+	}
+	if rest, ok := cut(message, "Request "); ok {
+		return p.request(dst, line, when, rest)
+	}
+	if rest, ok := cut(message, "Loading weights took "); ok {
+		return p.loaded(dst, line, when, rest)
+	}
+	if rest, ok := cut(message, "Loading model weights took "); ok {
+		return p.loaded(dst, line, when, rest)
+	}
+	if dst, ok := p.banner(dst, line.Path, when, message); ok {
+		return dst, ignored(ruleBanner)
+	}
+	return p.message(dst, line.Path, message)
+}
+
+func cut(message []byte, prefix string) ([]byte, bool) {
+	if len(message) < len(prefix) || string(message[:len(prefix)]) != prefix {
+		return nil, false
+	}
+	return message[len(prefix):], true
+}
+
+// cutID takes a request id from the front of b. A caller may choose it (header
+// X-Request-Id), so it must not hold what could be read as the rest of the line.
+func cutID(b []byte) (id, rest []byte, ok bool) {
+	n := 0
+	for n < len(b) && n <= maxID && (isNameByte(b[n]) || bytes.IndexByte([]byte("-._/+=@~"), b[n]) >= 0) {
+		n++
+	}
+	return b[:n], b[n:], n > 0 && n <= maxID
+}
+
+const maxID = 256
+
+// cutLastID takes the id of a message that ends with it and a full stop, which
+// may be a byte of an id, too.
+func cutLastID(b []byte) (id []byte, ok bool) {
+	b, ok = bytes.CutSuffix(b, []byte("."))
+	if !ok {
+		return nil, false
+	}
+	id, rest, ok := cutID(b)
+	return id, ok && len(rest) == 0
+}
+
+// kinds of requests by the prefix vLLM gives their ids.
+var kinds = map[string]string{
+	"chatcmpl":   "chat",
+	"cmpl":       "text_completion",
+	"embd":       "embeddings",
+	"resp":       "chat",
+	"pool":       "pooling",
+	"classify":   "classify",
+	"score":      "score",
+	"rerank":     "rerank",
+	"transcribe": "transcription",
+	"translate":  "translation",
+}
+
+// operationOf returns the operation that an id tells, or "".
+func operationOf(id string) string {
+	for i := range len(id) {
+		if id[i] == '-' || id[i] == '_' {
+			return kinds[id[:i]]
+		}
+	}
+	return ""
+}
+
+// baseOf returns the id of the call that a request belongs to: vLLM numbers the
+// prompts of a completion or embedding, but not of a chat.
+func baseOf(id string) string {
+	if operation := operationOf(id); operation == "" || operation == "chat" {
+		return id
+	}
+	end := len(id)
+	for end > 0 && id[end-1] >= '0' && id[end-1] <= '9' {
+		end--
+	}
+	if end == len(id) || len(id)-end > 6 || end < 2 || id[end-1] != '-' {
+		return id
+	}
+	return id[:end-1]
+}
+
+// sections are the named values of a request line.
+type sections struct {
+	prompt, params, tokens, lora []byte
+
+	hasPrompt, hasParams bool
+	promptCut            bool // the line ended within the prompt
+	cut                  bool // the line ended within the last one kept
+}
+
+// readSections reads ": name: value, name: value." to the very end. That the
+// whole line has to fit keeps an id or a prompt from passing for sections.
+func readSections(b []byte, cutLine bool) (f sections, reason string) {
+	b, ok := cut(b, ": ")
+	for ok {
+		name, value, found := bytes.Cut(b, []byte(": "))
+		if !found || len(name) == 0 || len(name) > 32 {
+			break
+		}
+		end := endOfSection(value)
+		open := end < 0
+		if open {
+			end = len(value)
+			if !cutLine {
+				return f, "a value does not end"
+			}
+		}
+		b, value = value[end:], value[:end]
+		last := len(b) == 0
+		if last && !cutLine {
+			if value, ok = bytes.CutSuffix(value, []byte(".")); !ok {
+				return f, "the line does not end with a full stop"
+			}
+		}
+		f.cut = last && cutLine
+		if !f.keep(name, value, open) {
+			return f, "a section stands twice"
+		}
+		if last {
+			return f, ""
+		}
+		b, ok = cut(b, ", ")
+	}
+	if cutLine {
+		f.cut = true
+		return f, ""
+	}
+	return f, "not a list of sections"
+}
+
+// endOfSection is endOfValue for values of which a string is the whole.
+func endOfSection(b []byte) int {
+	if !isString(b) {
+		return endOfValue(b)
+	}
+	end := endOfString(b)
+	if end > 0 && string(b[end:]) == "." {
+		return len(b)
+	}
+	return end
+}
+
+// keep stores a section that a record has a home for. open tells that its value
+// does not end.
+func (f *sections) keep(name, value []byte, open bool) (once bool) {
+	switch string(name) {
+	case "prompt":
+		once = !f.hasPrompt
+		f.prompt, f.hasPrompt, f.promptCut = value, true, open
+	case "params":
+		once = !f.hasParams
+		if !f.cut {
+			f.params = value
+		}
+		f.hasParams = true
+	case "prompt_token_ids":
+		once = f.tokens == nil
+		if !f.cut {
+			f.tokens = value
+		}
+	case "lora_request":
+		once = f.lora == nil
+		if !f.cut {
+			f.lora = value
+		}
+	default:
+		once = true
+	}
+	return once
+}
+
+// received opens a request, or completes one that a "details" line opened.
+func (p *Parser) received(dst []parsers.Draft, line *parsers.Line, when time.Time, b []byte) ([]parsers.Draft, parsers.Outcome) {
+	id, rest, ok := cutID(b)
+	if !ok {
+		return dst, unparsed("no request id")
+	}
+	f, reason := readSections(rest, line.Cut)
+	if reason != "" {
+		return dst, unparsed(reason)
+	}
+	if !f.hasPrompt && !f.hasParams {
+		return dst, unparsed("a request without prompt and parameters")
+	}
+	dst, s := p.serverOf(dst, line.Path)
+	s.clock = max(s.clock, when.Unix())
+	r := s.open[string(id)]
+	if r != nil && (f.hasPrompt && r.hasPrompt || f.hasParams && r.hasParams) {
+		r.end(outcomeUnknown, reasonReused, r.seen, r.logged)
+		dst = p.record(dst, r)
+		r = nil
+	}
+	if r != nil {
+		p.fill(r, &f)
+		p.hold(r, line)
+		p.weigh(r)
+		return dst, held()
+	}
+	r = p.newRequest(s, string(id), line, when)
+	p.fill(r, &f)
+	if r.operation == "" {
+		r.operation = "text_completion"
+		if bytes.HasPrefix(f.params, []byte("PoolingParams(")) {
+			r.operation = "pooling"
+		}
+	}
+	p.hold(r, line)
+	return p.admit(dst, r), held()
+}
+
+// fill takes the sections of a line into a request.
+func (p *Parser) fill(r *request, f *sections) {
+	limit := r.server.facts.limit
+	r.cut = r.cut || f.cut
+	if f.hasPrompt {
+		r.hasPrompt = true
+		r.prompt = p.take(r, f.prompt, f.promptCut, parsers.Entered)
+	}
+	if f.hasParams {
+		r.hasParams = true
+		r.settings = readSettings(f.params)
+	}
+	if n, ok := countElements(f.tokens); ok && (limit < 0 || n < limit) {
+		r.inputTokens = n
+	}
+	for b := arguments(f.lora); ; {
+		key, value, rest, ok := nextPair(b)
+		if !ok {
+			break
+		}
+		if string(key) == "lora_name" {
+			r.adapter = text(value)
+		}
+		b = rest
+	}
+}
+
+// take decodes a logged text and applies the capture policy to it. What it
+// returns holds nothing that the policy does not keep.
+func (p *Parser) take(r *request, literal []byte, cut bool, direction parsers.Direction) content {
+	if !isString(literal) {
+		return content{}
+	}
+	c := &p.content
+	c.Reset()
+	var replaced bool
+	body := literal[1:]
+	if !cut {
+		body = body[:len(body)-1]
+	}
+	c.Text, replaced = appendUnescaped(c.Text, body)
+	r.invalid = r.invalid || replaced || !utf8.Valid(c.Text)
+	limit := r.server.facts.limit
+	several := direction == parsers.Returned && r.settings.number[settingN] > 1
+	c.Parts = 1
+	c.Truncated = cut || several || limit >= 0 && int64(utf8.RuneCount(c.Text)) >= limit
+	kept := content{parts: c.Parts, truncated: c.Truncated}
+	if p.config.Capture != nil {
+		kept.applied = p.config.Capture(nil, c, direction)
+	}
+	return kept
+}
+
+// readSettings reads "SamplingParams(n=1, temperature=0.7, …)".
+func readSettings(params []byte) settings {
+	var s settings
+	for b := arguments(params); ; {
+		key, value, rest, ok := nextPair(b)
+		if !ok {
+			return s
+		}
+		b = rest
+		index := -1
+		switch string(key) {
+		case "temperature":
+			if isNumber(value) {
+				s.temperature = string(value)
+			}
+		case "top_p":
+			if isNumber(value) {
+				s.topP = string(value)
+			}
+		case "stop":
+			if n, ok := countElements(value); ok {
+				s.set(settingStop, n)
+			} else if isString(value) {
+				s.set(settingStop, 1)
+			}
+		case "n":
+			index = settingN
+		case "top_k":
+			index = settingTopK
+		case "max_tokens":
+			index = settingMaxTokens
+		case "seed":
+			index = settingSeed
+		}
+		if n, ok := integer(value); ok && index >= 0 {
+			s.set(index, n)
+		}
+	}
+}
+
+// added holds "Added request ID." with the request it belongs to. Of a request
+// for several answers the engine names each ("0_ID").
+func (p *Parser) added(line *parsers.Line, s *server, b []byte) parsers.Outcome {
+	id, ok := cutLastID(b)
+	if !ok {
+		return unparsed("no request id")
+	}
+	if s == nil {
+		return ignored(ruleAdded)
+	}
+	r := s.open[string(id)]
+	if n := digitRun(id); r == nil && n > 0 && n < len(id) && id[n] == '_' {
+		r = s.open[string(id[n+1:])]
+	}
+	if r == nil || !p.hold(r, line) {
+		return ignored(ruleAdded)
+	}
+	return held()
+}
+
+// generated reads "Generated response ID: output: '…', …" of --enable-log-outputs.
+func (p *Parser) generated(dst []parsers.Draft, line *parsers.Line, when time.Time, b []byte) ([]parsers.Draft, parsers.Outcome) {
+	id, rest, ok := cutID(b)
+	if !ok {
+		return dst, unparsed("no request id")
+	}
+	rest, delta := bytes.CutPrefix(rest, []byte(" (streaming delta)"))
+	rest, complete := bytes.CutPrefix(rest, []byte(" (streaming complete)"))
+	f, reason := readAnswer(rest, line.Cut)
+	if reason != "" {
+		return dst, unparsed(reason)
+	}
+	dst, s := p.serverOf(dst, line.Path)
+	s.clock, s.endsLogged = max(s.clock, when.Unix()), true
+	if delta {
+		return dst, ignored(ruleStreamDelta)
+	}
+	r := s.open[string(id)]
+	if r == nil {
+		r = p.newRequest(s, string(id), line, when)
+	}
+	p.answer(r, &f)
+	r.streamed = complete
+	if r.answers < r.settings.number[settingN] && r.next != nil && p.hold(r, line) {
+		p.weigh(r)
+		return dst, held()
+	}
+	outcome, why := outcomeSuccess, ""
+	switch string(f.finish) {
+	case "abort":
+		outcome, why = outcomeCancelled, reasonAborted
+	case "error":
+		outcome, why = outcomeFailed, reasonEngineError
+	}
+	return p.end(dst, line, r, when, outcome, why)
+}
+
+// answer is what a "Generated response" line says.
+type answer struct {
+	output, tokens, finish []byte
+	outputCut, cut         bool
+}
+
+func readAnswer(b []byte, cutLine bool) (f answer, reason string) {
+	b, ok := cut(b, ": output: ")
+	if !ok {
+		return f, "no output behind the request id"
+	}
+	end := endOfSection(b)
+	if end < 0 {
+		if !cutLine || !isString(b) {
+			return f, "the output does not end"
+		}
+		return answer{output: b, outputCut: true, cut: true}, ""
+	}
+	f.output, b = b[:end], b[end:]
+	if rest, ok := cut(b, ", output_token_ids: "); ok {
+		if end = endOfValue(rest); end < 0 {
+			end = len(rest)
+		}
+		f.tokens, b = rest[:end], rest[end:]
+	}
+	if f.finish, ok = cut(b, ", finish_reason: "); ok && isReason(f.finish) {
+		return f, ""
+	}
+	if cutLine {
+		f.tokens, f.finish, f.cut = nil, nil, true
+		return f, ""
+	}
+	return f, "no finish reason at the end"
+}
+
+// isReason accepts a word: "stop", "tool_calls", "None".
+func isReason(b []byte) bool {
+	for _, c := range b {
+		if !isNameByte(c) && c != '-' {
+			return false
+		}
+	}
+	return len(b) > 0 && len(b) <= 64
+}
+
+// answer adds an answer to a request. Of several answers the text of the first
+// is kept, and marked as a part.
+func (p *Parser) answer(r *request, f *answer) {
+	r.cut = r.cut || f.cut
+	if r.answer.parts == 0 {
+		r.answer = p.take(r, f.output, f.outputCut, parsers.Returned)
+	}
+	limit := r.server.facts.limit
+	n, ok := countElements(f.tokens)
+	switch {
+	case !ok || limit >= 0 && n >= limit || r.answers > 0 && r.outputTokens < 0:
+		r.outputTokens = -1
+	default:
+		r.outputTokens = max(r.outputTokens, 0) + n
+	}
+	if !isNone(f.finish) {
+		r.finish = append(r.finish, string(f.finish))
+	}
+	r.answers++
+}
+
+// finished reads "Finished request ID." of the first engine generation.
+func (p *Parser) finished(dst []parsers.Draft, line *parsers.Line, when time.Time, b []byte) ([]parsers.Draft, parsers.Outcome) {
+	id, ok := cutLastID(b)
+	if !ok {
+		return dst, unparsed("no request id")
+	}
+	dst, s := p.serverOf(dst, line.Path)
+	s.clock, s.endsLogged = max(s.clock, when.Unix()), true
+	r := s.open[string(id)]
+	if r == nil {
+		r = p.newRequest(s, string(id), line, when)
+	}
+	if r.outcome != "" {
+		return dst, p.repeated(r, line)
+	}
+	return p.end(dst, line, r, when, outcomeSuccess, "")
+}
+
+// aborted reads "Aborted request ID." and "Aborted request(s) ID,ID.".
+func (p *Parser) aborted(dst []parsers.Draft, line *parsers.Line, when time.Time, b []byte) ([]parsers.Draft, parsers.Outcome) {
+	b, ok := bytes.CutSuffix(b, []byte("."))
+	for id := range bytes.SplitSeq(b, []byte(",")) {
+		if _, rest, valid := cutID(id); !valid || len(rest) > 0 {
+			ok = false
+		}
+	}
+	if !ok {
+		return dst, unparsed("no list of request ids")
+	}
+	dst, s := p.serverOf(dst, line.Path)
+	s.clock = max(s.clock, when.Unix())
+	sub := 0
+	for id := range bytes.SplitSeq(b, []byte(",")) {
+		r := s.open[string(id)]
+		if at := bytes.LastIndexByte(id, '-'); r == nil && len(id)-at == 9 && at > 0 {
+			r = s.open[string(id[:at])] // newer engines add eight random digits
+		}
+		if r != nil {
+			r.end(outcomeCancelled, reasonAborted, line.Seen, when.Unix())
+			dst = p.record(dst, r)
+			continue
+		}
+		r = p.newRequest(s, string(id), line, when)
+		r.end(outcomeCancelled, reasonAborted, line.Seen, when.Unix())
+		dst = p.draft(dst, r)
+		dst[len(dst)-1].Sub = sub
+		sub++
+	}
+	return dst, recorded()
+}
+
+// request reads "Request ID aborted.", "Request ID failed….", and the line with
+// the prompt that newer servers write when they debug.
+func (p *Parser) request(dst []parsers.Draft, line *parsers.Line, when time.Time, b []byte) ([]parsers.Draft, parsers.Outcome) {
+	id, rest, ok := cutID(b)
+	if !ok {
+		return dst, unparsed("no request id")
+	}
+	if _, ok := cut(rest, " details: "); ok {
+		return p.details(dst, line, when, b, id)
+	}
+	outcome, reason := outcomeFailed, reasonEngineError
+	switch {
+	case string(rest) == " aborted.":
+		outcome, reason = outcomeCancelled, reasonAborted
+	case bytes.HasPrefix(rest, []byte(" failed (engine dead)")):
+		reason = "engine_dead"
+	case bytes.HasPrefix(rest, []byte(" failed (bad request)")):
+		reason = "bad_request"
+	case bytes.HasPrefix(rest, []byte(" failed (input error)")):
+		reason = "input_error"
+	case string(rest) == " failed." || bytes.HasPrefix(rest, []byte(" failed due to ")):
+	default:
+		return dst, unparsed("not known what became of the request")
+	}
+	dst, s := p.serverOf(dst, line.Path)
+	s.clock = max(s.clock, when.Unix())
+	r := s.open[string(id)]
+	switch {
+	case r != nil && r.outcome == "":
+		return p.end(dst, line, r, when, outcome, reason)
+	case r != nil:
+		return dst, p.repeated(r, line)
+	case reason == reasonAborted || reason == reasonEngineError:
+		return dst, ignored(ruleRepeatedEnd) // behind an "Aborted request" line
+	}
+	return p.end(dst, line, p.newRequest(s, string(id), line, when), when, outcome, reason)
+}
+
+// details opens a request by "Request ID details: prompt: '…', …."; its
+// "Received request" line follows.
+func (p *Parser) details(dst []parsers.Draft, line *parsers.Line, when time.Time, b, id []byte) ([]parsers.Draft, parsers.Outcome) {
+	rest := b[len(id)+len(" details"):]
+	p.joined = append(append(p.joined[:0], id...), rest...)
+	return p.received(dst, line, when, p.joined)
+}
+
+// repeated holds a line that says again how a held request ended.
+func (p *Parser) repeated(r *request, line *parsers.Line) parsers.Outcome {
+	if !p.hold(r, line) {
+		return ignored(ruleRepeatedEnd)
+	}
+	return held()
+}
+
+// end notes how a request ended. It is recorded with this line, unless the
+// access line of its call can still follow.
+func (p *Parser) end(dst []parsers.Draft, line *parsers.Line, r *request, when time.Time, outcome, reason string) ([]parsers.Draft, parsers.Outcome) {
+	r.end(outcome, reason, line.Seen, when.Unix())
+	if r.next == nil { // its first line is not known
+		return p.draft(dst, r), recorded()
+	}
+	if outcome == outcomeCancelled || r.call.answered || r.call.crowded || !p.hold(r, line) {
+		return p.record(dst, r), recorded()
+	}
+	p.weigh(r)
+	return dst, held()
+}
+
+func (r *request) end(outcome, reason string, seen time.Time, logged int64) {
+	r.outcome, r.reason, r.ended, r.endedAt = outcome, reason, seen, logged
+}
+
+// loaded records that weights were loaded: "4.20 seconds", before 0.7 "14.9888 GB".
+func (p *Parser) loaded(dst []parsers.Draft, line *parsers.Line, when time.Time, b []byte) ([]parsers.Draft, parsers.Outcome) {
+	figure, unit, ok := bytes.Cut(b, []byte(" "))
+	if !ok || !isNumber(figure) {
+		return dst, unparsed("no figure behind the loading of weights")
+	}
+	dst, d := parsers.Next(dst)
+	d.SetTime(when, false)
+	d.Record.SetString(audit.Event, "model.load")
+	d.Record.SetString(audit.Outcome, outcomeSuccess)
+	d.SetActor(nil)
+	if string(unit) == "seconds" {
+		if n, ok := milliseconds(figure); ok {
+			d.Record.SetInt(audit.UsageDurationMs, n)
+		}
+	}
+	p.describe(d, p.find(line.Path))
+	return dst, recorded()
+}
+
+// milliseconds reads "9.61" as 9610.
+func milliseconds(figure []byte) (int64, bool) {
+	whole, fraction, _ := bytes.Cut(figure, []byte("."))
+	n, ok := integer(whole)
+	if !ok || n < 0 || n > 1e9 || digitRun(fraction) != len(fraction) {
+		return 0, false
+	}
+	n *= 1000
+	for i, scale := 0, int64(100); i < len(fraction) && i < 3; i, scale = i+1, scale/10 {
+		n += int64(fraction[i]-'0') * scale
+	}
+	return n, true
+}

@@ -1,0 +1,158 @@
+package vllm
+
+import (
+	"bytes"
+	"time"
+)
+
+// kind tells which logger wrote a line.
+type kind uint8
+
+const (
+	bare    kind = iota // no level: progress bars, tracebacks, other programs
+	uvicorn             // "INFO:     …"
+	engine              // "INFO 11-07 04:35:20 [logger.py:40] …"
+)
+
+// header is what stands before the message of a line.
+type header struct {
+	kind    kind
+	level   []byte
+	stamp   []byte // "11-07 04:35:20", of engine lines
+	message []byte
+}
+
+// split takes a line apart. An engine line without "[file.py:12]" is bare: the
+// logger writes it on every line, so what lacks it was written by something else.
+func split(line []byte) header {
+	line = peelProcess(line)
+	for _, level := range [...]string{"INFO", "WARNING", "ERROR", "DEBUG", "CRITICAL"} {
+		if len(line) <= len(level) || string(line[:len(level)]) != level {
+			continue
+		}
+		rest := line[len(level):]
+		switch rest[0] {
+		case ':':
+			return header{kind: uvicorn, level: line[:len(level)], message: bytes.TrimLeft(rest[1:], " ")}
+		case ' ':
+			if h, ok := splitEngine(rest[1:]); ok {
+				h.level = line[:len(level)]
+				return h
+			}
+		}
+		break
+	}
+	return header{message: line}
+}
+
+const stampLength = len("11-07 04:35:20")
+
+func splitEngine(b []byte) (header, bool) {
+	b = bytes.TrimLeft(b, " ")
+	if len(b) < stampLength+1 || b[stampLength] != ' ' {
+		return header{}, false
+	}
+	h := header{kind: engine, stamp: b[:stampLength]}
+	b = b[stampLength+1:]
+	if b[0] == '[' {
+		b = b[1:] // since 0.7
+	}
+	at := bytes.IndexByte(b, ']')
+	if at < 0 || !isPlace(b[:at]) {
+		return header{}, false
+	}
+	h.message = b[at+1:]
+	if len(h.message) > 0 && h.message[0] == ' ' {
+		h.message = h.message[1:]
+	}
+	return h, true
+}
+
+// isPlace accepts "logger.py:40" and "v1/engine/core.py:77".
+func isPlace(b []byte) bool {
+	at := bytes.LastIndexByte(b, ':')
+	if at < 1 || len(b) > 256 || at == len(b)-1 || digitRun(b[at+1:]) != len(b)-at-1 {
+		return false
+	}
+	for _, c := range b[:at] {
+		if !isNameByte(c) && c != '.' && c != '/' && c != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+// peelProcess removes the prefixes "(APIServer pid=1) " that vLLM 0.10 and
+// later put before every line of a process, nested ones too.
+func peelProcess(line []byte) []byte {
+	for range 3 {
+		if len(line) == 0 || line[0] != '(' {
+			return line
+		}
+		at := bytes.IndexByte(line, ')')
+		if at < 0 || at > 80 || at+1 >= len(line) || line[at+1] != ' ' || !isProcess(line[1:at]) {
+			return line
+		}
+		line = line[at+2:]
+	}
+	return line
+}
+
+// isProcess accepts "APIServer pid=1" and "VllmWorker rank=0 pid=12".
+func isProcess(b []byte) bool {
+	for _, c := range b {
+		if !isNameByte(c) && c != ' ' && c != '=' && c != '-' && c != ':' && c != '.' {
+			return false
+		}
+	}
+	return bytes.Contains(b, []byte("pid="))
+}
+
+// appendPlain appends the line without colours (ECMA-48 control sequences that
+// end in "m"). A prompt holds none: repr prints the escape byte as text.
+func appendPlain(dst, line []byte) []byte {
+	for {
+		at := bytes.IndexByte(line, 0x1b)
+		if at < 0 {
+			return append(dst, line...)
+		}
+		end := at + 1
+		if end < len(line) && line[end] == '[' {
+			end++
+			for end < len(line) && (line[end] >= '0' && line[end] <= '9' || line[end] == ';') {
+				end++
+			}
+			if end < len(line) && line[end] == 'm' {
+				dst, line = append(dst, line[:at]...), line[end+1:]
+				continue
+			}
+		}
+		dst, line = append(dst, line[:end]...), line[end:]
+	}
+}
+
+// readStamp reads "11-07 04:35:20". The log has no year: the newest one is
+// taken in which the time is at most a day after the line was seen, which
+// allows for clocks and zones that are off.
+func readStamp(stamp []byte, seen time.Time, zone *time.Location) (time.Time, bool) {
+	for i, c := range stamp {
+		want := "00-00 00:00:00"[i]
+		if want == '0' && (c < '0' || c > '9') || want != '0' && c != want {
+			return time.Time{}, false
+		}
+	}
+	two := func(at int) int { return int(stamp[at]-'0')*10 + int(stamp[at+1]-'0') }
+	month, day, hour, minute, second := two(0), two(3), two(6), two(9), two(12)
+	if month < 1 || month > 12 || day < 1 || day > 31 || hour > 23 || minute > 59 || second > 60 {
+		return time.Time{}, false
+	}
+	limit := seen.Add(24 * time.Hour)
+	newest := limit.In(zone).Year()
+	for year := newest; year > newest-9; year-- { // 29 February may be eight years away
+		t := time.Date(year, time.Month(month), day, hour, minute, second, 0, zone)
+		if !t.After(limit) && t.Day() == day {
+			return t, true
+		}
+	}
+	return time.Time{}, false
+}
