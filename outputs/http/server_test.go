@@ -58,7 +58,8 @@ func newStore(t *testing.T, central bool) *store {
 func serve(t *testing.T, h http.Handler) *http.Transport {
 	t.Helper()
 	l := &pipeListener{accepting: make(chan net.Conn), closed: make(chan struct{})}
-	server := &http.Server{Handler: h}
+	ctx, cancel := context.WithCancel(t.Context())
+	server := &http.Server{Handler: h, BaseContext: func(net.Listener) context.Context { return ctx }}
 	var serving sync.WaitGroup
 	serving.Go(func() {
 		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
@@ -68,6 +69,7 @@ func serve(t *testing.T, h http.Handler) *http.Transport {
 	transport := &http.Transport{DialContext: l.dial, DisableCompression: true}
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
+		cancel() // for handlers that hang
 		server.Close()
 		serving.Wait()
 	})

@@ -129,6 +129,7 @@ func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
+	response.Request = request // not the clone, which has the token
 	response.Body = &watched{moving{ReadCloser: response.Body, watch: watch}}
 	return response, nil
 }
