@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"sync"
@@ -21,6 +22,12 @@ type pipeline struct {
 	agent    *Agent
 	stream   seal.Stream
 	stateful parsers.Stateful // nil for a parser without state
+	to       committer
+	// watch sees each record, and each line that ended without one, as they
+	// pass; nil when nobody looks. record is valid until it returns.
+	watch func(d *parsers.Draft, line *parsers.Line, outcome parsers.Outcome, record []byte)
+
+	watched uint64 // records seen by watch
 
 	mu       sync.Mutex // one chunk at a time: the parser's state follows the commit order
 	envelope envelope
@@ -45,10 +52,19 @@ type unparsedRun struct {
 	hmac             []byte
 }
 
+// committer is what a pipeline needs of the buffer.
+type committer interface {
+	Append(ctx context.Context, e *buffer.Entry) error
+}
+
+func streamOf(cfg *Config, spec *Input) seal.Stream {
+	return seal.Stream{Environment: cfg.Environment, Service: spec.Service, Class: spec.Retention}
+}
+
 func newPipeline(a *Agent, spec *Input) (*pipeline, error) {
 	p := &pipeline{
-		spec: spec, agent: a, envelope: newEnvelope(&a.cfg), hasher: capture.NewHasher(a.cfg.CaptureKey),
-		stream: seal.Stream{Environment: a.cfg.Environment, Service: spec.Service, Class: spec.Retention},
+		spec: spec, agent: a, to: a.buffer, envelope: newEnvelope(&a.cfg), hasher: capture.NewHasher(a.cfg.CaptureKey),
+		stream: streamOf(&a.cfg, spec),
 	}
 	resume := a.buffer.Resume(spec.Name)
 	p.held = resume.Held
@@ -193,7 +209,7 @@ func (p *pipeline) commit(ctx context.Context, e *buffer.Entry) error {
 		return fmt.Errorf("parser %s lost count of lines: held %d + read %d is not recorded %d + unparsed %d + ignored %d + held %d",
 			p.spec.ParserName, before, l.Read, l.Recorded, l.Unparsed, l.Ignored, l.Held)
 	}
-	p.broken = p.agent.buffer.Append(ctx, e)
+	p.broken = p.to.Append(ctx, e)
 	p.free = append(p.free, e)
 	return p.broken
 }
@@ -223,6 +239,9 @@ func (p *pipeline) parse(e *buffer.Entry, in *inputs.Line) error {
 	case parsers.Unparsed:
 		e.Lines.Unparsed++
 		p.addUnparsed(in)
+	}
+	if p.watch != nil && len(drafts) == 0 {
+		p.watch(nil, &line, outcome, nil)
 	}
 	for i := range drafts {
 		if err := p.encode(e, &drafts[i], &line); err != nil {
@@ -265,7 +284,12 @@ func (p *pipeline) encode(e *buffer.Entry, d *parsers.Draft, line *parsers.Line)
 	r.SetInt(audit.SourceLength, first.Size)
 	r.SetString(audit.SourceParser, p.spec.ParserName)
 	p.envelope.fill(r, p.stream, origin{source: p.spec.Name, generation: first.Generation, offset: first.Offset, sub: d.Sub}, p.observed)
+	start := len(e.Records)
 	e.Records = append(r.AppendOpen(e.Records), '\n')
+	if p.watch != nil {
+		p.watched++
+		p.watch(d, line, parsers.Outcome{Verdict: parsers.Recorded}, audit.AppendSeq(bytes.Clone(e.Records[start:len(e.Records)-1]), p.watched))
+	}
 	return nil
 }
 

@@ -167,3 +167,6 @@ func writeSynced(fsys FS, name string, data []byte, perm fs.FileMode) error {
 	}
 	return nil
 }
+
+// ErrLocked is wrapped by Lock when another process holds the lock.
+var ErrLocked = errors.New("another process holds it")

@@ -1,0 +1,46 @@
+package buffer
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/auditail/auditail/internal/durable"
+)
+
+// Report is what Inspect found.
+type Report struct {
+	Segments int
+	Frames   int
+	Damaged  []string // one sentence each
+}
+
+// Inspect reads all segments of a buffer without changing anything. A torn tail
+// is no damage: it was never acknowledged. The folder may belong to a running
+// agent. It returns an error that is fs.ErrNotExist when there is no buffer.
+func Inspect(fsys durable.FS, dir string) (Report, error) {
+	var report Report
+	b := &Buffer{dir: dir, fs: fsys}
+	ids, err := listSegments(fsys, filepath.Join(dir, "segments"))
+	if err != nil {
+		return report, err
+	}
+	for _, id := range ids {
+		reader, closeFile, err := b.openSegment(id)
+		if err != nil {
+			return report, err
+		}
+		bad, err := readSegment(reader.file, reader.size, func(*frame) error { report.Frames++; return nil })
+		if err = errors.Join(err, closeFile()); err != nil {
+			return report, fmt.Errorf("read segment %s: %w", segmentName(id), err)
+		}
+		for _, d := range bad {
+			if d.to < reader.size {
+				report.Damaged = append(report.Damaged, fmt.Sprintf("segment %s: %d bytes at %d are no frame (%v); the agent starts without them and records the gap",
+					segmentName(id), d.to-d.from, d.from, d.cause))
+			}
+		}
+		report.Segments++
+	}
+	return report, nil
+}

@@ -1,0 +1,220 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/auditail/auditail/buffer"
+	"github.com/auditail/auditail/internal/config"
+	"github.com/auditail/auditail/internal/durable"
+	"github.com/auditail/auditail/internal/keys"
+	"github.com/auditail/auditail/outputs"
+)
+
+// probeTimeout bounds the probe of one output.
+const probeTimeout = 15 * time.Second
+
+func newCheck() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "check", Short: "Check configuration, permissions, buffer and outputs", Args: cobra.NoArgs,
+		Long: `Checks the configuration, the permissions of keys and folders, TLS files, the
+health of the buffer, and each output with a probe. One line a finding; exit 0 when
+there is no error, 1 otherwise. It may run beside a running agent.`,
+	}
+	path := configFlag(cmd)
+	asJSON := cmd.Flags().Bool("json", false, "one JSON object a finding")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c := &checker{out: cmd.OutOrStdout(), json: *asJSON}
+		cfg, err := config.Load(*path)
+		if err != nil {
+			c.fail("configuration", err)
+			return c.result()
+		}
+		c.ok("configuration", *path)
+		for _, w := range cfg.Warnings {
+			c.print("warning", "configuration", w)
+		}
+		c.all(cmd.Context(), cfg)
+		return c.result()
+	}
+	return cmd
+}
+
+// checker prints findings and remembers whether one was an error.
+type checker struct {
+	out    io.Writer
+	json   bool
+	failed bool
+	err    error // of writing
+}
+
+func (c *checker) print(level, part, text string) {
+	var err error
+	if c.json {
+		err = json.NewEncoder(c.out).Encode(map[string]string{"level": level, "part": part, "text": text})
+	} else {
+		_, err = fmt.Fprintf(c.out, "%-7s  %s: %s\n", level, part, text)
+	}
+	c.err = errors.Join(c.err, err)
+}
+
+func (c *checker) ok(part, text string)   { c.print("ok", part, text) }
+func (c *checker) warn(part, text string) { c.print("warning", part, text) }
+func (c *checker) fail(part string, err error) {
+	c.failed = true
+	c.print("error", part, oneSentence(err))
+}
+
+func (c *checker) result() error {
+	if c.failed {
+		return errors.Join(errReported, c.err)
+	}
+	return c.err
+}
+
+func (c *checker) all(ctx context.Context, cfg *config.Config) {
+	fsys := durable.OS{}
+	c.keys(fsys, cfg)
+	c.buffer(fsys, cfg)
+	for i := range cfg.Inputs.File {
+		c.input(cfg, &cfg.Inputs.File[i])
+	}
+	if len(cfg.Inputs.File) == 0 {
+		c.fail("inputs", errors.New("there is none: add an [[inputs.file]] with name, paths and parser"))
+	}
+	c.outputs(ctx, fsys, cfg)
+}
+
+func (c *checker) keys(fsys durable.FS, cfg *config.Config) {
+	path := keys.IdentityPath(cfg.Agent.DataDir)
+	_, err := keys.LoadIdentity(fsys, path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		c.ok("signing key", "none yet; it is made at the first start")
+	case err != nil:
+		c.fail("signing key", err)
+	default:
+		c.ok("signing key", path)
+	}
+	_, err = cfg.Capture.HMACKey.Resolve()
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && cfg.Capture.HMACKey.File != "":
+		c.ok("capture key", "none yet; it is made at the first start")
+	case err != nil:
+		c.fail("capture key", err)
+	default:
+		c.ok("capture key", cfg.Capture.HMACKey.String())
+	}
+}
+
+func (c *checker) buffer(fsys durable.FS, cfg *config.Config) {
+	report, err := buffer.Inspect(fsys, filepath.Join(cfg.Agent.DataDir, "buffer"))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		c.dataDir(cfg.Agent.DataDir)
+	case err != nil:
+		c.fail("buffer", err)
+	case len(report.Damaged) > 0:
+		for _, d := range report.Damaged {
+			c.fail("buffer", errors.New(d))
+		}
+	default:
+		c.ok("buffer", fmt.Sprintf("%d segments with %d frames, all undamaged", report.Segments, report.Frames))
+	}
+}
+
+// dataDir checks that the first start could make the data_dir.
+func (c *checker) dataDir(dir string) {
+	for parent := dir; ; parent = filepath.Dir(parent) {
+		info, err := os.Stat(parent)
+		if errors.Is(err, fs.ErrNotExist) && parent != filepath.Dir(parent) {
+			continue
+		}
+		switch {
+		case err != nil:
+			c.fail("data_dir", err)
+		case !info.IsDir():
+			c.fail("data_dir", fmt.Errorf("%s is not a folder", parent))
+		default:
+			c.writable(dir, parent)
+		}
+		return
+	}
+}
+
+func (c *checker) writable(dir, parent string) {
+	probe, err := os.CreateTemp(parent, ".auditail-check-*")
+	if err != nil {
+		c.fail("data_dir", fmt.Errorf("%s can not be made or written: %w", dir, err))
+		return
+	}
+	if err := errors.Join(probe.Close(), os.Remove(probe.Name())); err != nil {
+		c.fail("data_dir", err)
+		return
+	}
+	c.ok("data_dir", dir)
+}
+
+func (c *checker) input(cfg *config.Config, in *config.FileInput) {
+	part := "input " + in.Name
+	if _, err := newInput(cfg, in, checkKey(), slog.New(slog.DiscardHandler)); err != nil {
+		c.fail(part, err)
+		return
+	}
+	found := 0
+	for _, glob := range in.Paths {
+		matches, err := filepath.Glob(glob)
+		if err != nil {
+			c.fail(part, fmt.Errorf("glob %q: %w", glob, err))
+			return
+		}
+		for _, name := range matches {
+			f, err := os.Open(name) //nolint:gosec // a configured path
+			if err != nil {
+				c.fail(part, fmt.Errorf("%w: give the user of the agent read access, by group or ACL", err))
+				continue
+			}
+			_ = f.Close()
+			found++
+		}
+	}
+	if found == 0 {
+		c.warn(part, "no file matches its paths yet")
+		return
+	}
+	c.ok(part, fmt.Sprintf("%d files", found))
+}
+
+func (c *checker) outputs(ctx context.Context, fsys durable.FS, cfg *config.Config) {
+	list, err := newOutputs(cfg, fsys, slog.New(slog.DiscardHandler))
+	if err != nil {
+		c.fail("outputs", err)
+		return
+	}
+	for _, o := range list {
+		part := "output " + o.Name
+		prober, ok := o.Output.(outputs.Prober)
+		if !ok {
+			c.ok(part, "has no probe")
+			continue
+		}
+		probe, cancel := context.WithTimeout(ctx, probeTimeout)
+		err := prober.Probe(probe)
+		cancel()
+		if err = errors.Join(err, o.Output.Close()); err != nil {
+			c.fail(part, err)
+			continue
+		}
+		c.ok(part, "accepts batches")
+	}
+}

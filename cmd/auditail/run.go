@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/auditail/auditail/agent"
+	"github.com/auditail/auditail/internal/config"
+	"github.com/auditail/auditail/internal/version"
+)
+
+func newRun() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "run", Short: "Run the agent in the foreground", Args: cobra.NoArgs,
+		Long: `Runs until SIGTERM or SIGINT, then stops within 10 s: what was read is sealed,
+and what the outputs have not taken by then ships at the next start.
+
+With --once it reads what the file inputs hold now (an unterminated last line
+counts), seals, ships and stops. It exits with 1 when an output did not take
+everything within --timeout; the data is kept.`,
+		Example: `  auditail run --config /etc/auditail/auditail.toml
+  auditail run --once --timeout 5m`,
+	}
+	path := configFlag(cmd)
+	once := cmd.Flags().Bool("once", false, "read what is there, ship it, stop")
+	timeout := cmd.Flags().Duration("timeout", 5*time.Minute, "with --once: how long the outputs may take")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if cmd.Flags().Changed("timeout") && !*once {
+			return errors.New("--timeout goes with --once")
+		}
+		cfg, err := config.Load(*path)
+		if err != nil {
+			return err
+		}
+		log := newLogger(cfg.Log, cmd.ErrOrStderr())
+		for _, w := range cfg.Warnings {
+			log.Warn(w) //nolint:sloglint // the sentence is the configuration's
+		}
+		setup, err := prepare(cfg, log)
+		if err != nil {
+			return err
+		}
+		log.Info("starting", "version", version.String(), "log", setup.config.Log.String(), "data_dir", cfg.Agent.DataDir)
+		err = runAgent(cmd.Context(), setup, *once, *timeout)
+		if err = errors.Join(err, setup.close()); err != nil {
+			return err
+		}
+		log.Info("stopped")
+		return nil
+	}
+	return cmd
+}
+
+func runAgent(ctx context.Context, s *setup, once bool, timeout time.Duration) error {
+	a, err := agent.New(s.config, s.deps)
+	if err != nil {
+		return err
+	}
+	if !once {
+		return a.Run(ctx)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("--timeout %s is over", timeout))
+	defer cancel()
+	return a.RunOnce(ctx)
+}

@@ -1,0 +1,266 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+	_ "time/tzdata" // zones of the configuration on hosts without a zone database
+
+	"github.com/auditail/auditail/agent"
+	"github.com/auditail/auditail/agent/capture"
+	"github.com/auditail/auditail/agent/catalog"
+	"github.com/auditail/auditail/audit"
+	"github.com/auditail/auditail/buffer"
+	"github.com/auditail/auditail/inputs/file"
+	"github.com/auditail/auditail/internal/config"
+	"github.com/auditail/auditail/internal/durable"
+	"github.com/auditail/auditail/internal/keys"
+	"github.com/auditail/auditail/internal/version"
+	"github.com/auditail/auditail/outputs/directory"
+	httpoutput "github.com/auditail/auditail/outputs/http"
+	"github.com/auditail/auditail/parsers"
+	"github.com/auditail/auditail/parsers/combined"
+	"github.com/auditail/auditail/parsers/json"
+	"github.com/auditail/auditail/parsers/vllm"
+	"github.com/auditail/auditail/seal"
+)
+
+// setup is an agent ready to be made, with the data_dir locked.
+type setup struct {
+	config agent.Config
+	deps   agent.Deps
+	unlock func() error
+}
+
+func (s *setup) close() error { return s.unlock() }
+
+// prepare turns the configuration into what the agent is made of. It is the one
+// place that names concrete kinds.
+func prepare(cfg *config.Config, log *slog.Logger) (_ *setup, err error) {
+	fsys := durable.OS{}
+	if len(cfg.Inputs.File) == 0 {
+		return nil, errors.New("the configuration has no input: add an [[inputs.file]] with name, paths and parser")
+	}
+	if err := fsys.MkdirAll(cfg.Agent.DataDir, 0o750); err != nil {
+		return nil, fmt.Errorf("make agent.data_dir: %w", err)
+	}
+	unlock, err := durable.Lock(filepath.Join(cfg.Agent.DataDir, "lock"))
+	if errors.Is(err, durable.ErrLocked) {
+		return nil, fmt.Errorf("another auditail runs with data_dir %s: stop it, or give this one a data_dir and an agent.id of its own", cfg.Agent.DataDir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, unlock())
+		}
+	}()
+	s := &setup{unlock: unlock, deps: agent.Deps{FS: fsys, Log: log, Now: time.Now}}
+	identity, made, err := keys.LoadOrMakeIdentity(fsys, keys.IdentityPath(cfg.Agent.DataDir))
+	if err != nil {
+		return nil, err
+	}
+	s.deps.Identity = identity
+	host, err := agent.FindHost(fsys, cfg.Agent.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	if s.config, err = baseConfig(cfg, host); err != nil {
+		return nil, err
+	}
+	if made {
+		log.Info("an identity key was made; enrol it where batches go", "vkey", seal.VKey(s.config.Log.String(), publicKey(identity)))
+	}
+	if s.config.CaptureKey, err = captureKey(fsys, cfg); err != nil {
+		return nil, err
+	}
+	for i := range cfg.Inputs.File {
+		in, err := newInput(cfg, &cfg.Inputs.File[i], s.config.CaptureKey, log)
+		if err != nil {
+			return nil, err
+		}
+		s.config.Inputs = append(s.config.Inputs, in)
+	}
+	s.config.Outputs, err = newOutputs(cfg, fsys, log)
+	return s, err
+}
+
+// baseConfig is what needs no kind.
+func baseConfig(cfg *config.Config, host agent.Host) (agent.Config, error) {
+	run, err := thisRun(cfg)
+	if err != nil {
+		return agent.Config{}, err
+	}
+	return agent.Config{
+		Log:         seal.Log{Organization: cfg.Agent.Organization, Agent: cfg.Agent.ID},
+		Environment: cfg.Agent.Environment,
+		Host:        host,
+		Run:         run,
+		Buffer: buffer.Config{
+			Dir: filepath.Join(cfg.Agent.DataDir, "buffer"), MaxDisk: int64(cfg.Buffer.MaxDisk), BatchSize: int64(cfg.Buffer.BatchSize),
+			BatchAge: cfg.Buffer.BatchAge, Heartbeat: cfg.Buffer.Heartbeat, Retention: cfg.Retention,
+		},
+	}, nil
+}
+
+// thisRun says which program with which configuration makes the records.
+func thisRun(cfg *config.Config) (seal.Run, error) {
+	path, err := os.Executable()
+	if err != nil {
+		return seal.Run{}, fmt.Errorf("find the running program: %w", err)
+	}
+	binary, err := digestFile(path)
+	if err != nil {
+		return seal.Run{}, fmt.Errorf("hash the running program: %w", err)
+	}
+	return seal.Run{
+		Schema: audit.SchemaID, SchemaDigest: seal.DigestOf(audit.Schema()),
+		Version: version.String(), Binary: binary, Config: seal.DigestOf(cfg.JSON()),
+	}, nil
+}
+
+// captureKey reads the key of the keyed hashes, or makes its file.
+func captureKey(fsys durable.FS, cfg *config.Config) (capture.Key, error) {
+	secret := cfg.Capture.HMACKey
+	data, err := secret.Resolve()
+	if errors.Is(err, fs.ErrNotExist) && secret.File != "" {
+		key := capture.NewKey(time.Now())
+		if err := keys.Create(fsys, secret.File, key.Marshal()); err != nil {
+			return capture.Key{}, fmt.Errorf("make the capture key: %w", err)
+		}
+		return key, nil
+	}
+	if err != nil {
+		return capture.Key{}, fmt.Errorf("read the capture key: %w", err)
+	}
+	key, err := capture.ParseKey(data)
+	if err != nil {
+		return capture.Key{}, fmt.Errorf("read the capture key from %s: %w", secret, err)
+	}
+	return key, nil
+}
+
+func newInput(cfg *config.Config, in *config.FileInput, key capture.Key, log *slog.Logger) (agent.Input, error) {
+	spec, err := newSpec(cfg, in, key)
+	if err != nil {
+		return agent.Input{}, err
+	}
+	spec.Input, err = file.New(file.Config{
+		Name: in.Name, Paths: in.Paths, Exclude: in.Exclude, Start: file.Start(in.Start), MaxLine: int64(in.MaxLine),
+	}, file.Deps{Logger: log.With("input", in.Name)})
+	if err != nil {
+		return agent.Input{}, fmt.Errorf("input %s: %w", in.Name, err)
+	}
+	return spec, nil
+}
+
+// newSpec is an input without what reads it.
+func newSpec(cfg *config.Config, in *config.FileInput, key capture.Key) (agent.Input, error) {
+	policy, err := capture.New(capture.Mode(cfg.Capture.Default), key)
+	if err != nil {
+		return agent.Input{}, err
+	}
+	parser, name, err := newParser(in, policy)
+	if err != nil {
+		return agent.Input{}, fmt.Errorf("input %s: %w", in.Name, err)
+	}
+	return agent.Input{
+		Name: in.Name, Service: in.Service, Retention: in.Retention, Parser: parser, ParserName: name, Policy: policy,
+		Catalog: catalog.New(catalogEntries(cfg), in.Name, in.Provider),
+	}, nil
+}
+
+// newParser returns the parser and its name with version, as records carry it.
+func newParser(in *config.FileInput, policy *capture.Policy) (parsers.Parser, string, error) {
+	common := parsers.Config{Name: in.Name, Provider: in.Provider, Location: in.Location, Capture: policy.Hold}
+	switch in.Parser.Type {
+	case config.ParserVLLM:
+		p, err := vllm.New(common)
+		return p, "vllm/1", err
+	case config.ParserCombined:
+		p, err := combined.New(combined.Config{Config: common})
+		return p, "combined/1", err
+	case config.ParserJSON:
+		c := json.Config{Config: common, TimeLayout: in.Parser.TimeLayout}
+		for _, f := range in.Parser.Fields {
+			c.Fields = append(c.Fields, json.Mapping{Field: f.Field, Path: f.From, Layout: f.Layout})
+		}
+		for _, s := range in.Parser.Set {
+			c.Set = append(c.Set, json.Constant{Field: s.Field, Value: s.Value})
+		}
+		p, err := json.New(c)
+		return p, "json/1", err
+	}
+	return nil, "", fmt.Errorf("unknown parser %q", in.Parser.Type)
+}
+
+func catalogEntries(cfg *config.Config) []catalog.Entry {
+	var list []catalog.Entry
+	for _, e := range cfg.Catalog {
+		list = append(list, catalog.Entry{
+			Input: e.Input, Name: e.Name, Provider: e.Provider, ID: e.ID, Version: e.Version, Revision: e.Revision, Digest: e.Digest,
+			Adapter: e.Adapter, Config: e.Config, Sensitivity: e.Sensitivity, Owner: e.Owner,
+		})
+	}
+	return list
+}
+
+func newOutputs(cfg *config.Config, fsys durable.FS, log *slog.Logger) ([]agent.Output, error) {
+	var list []agent.Output
+	for _, o := range cfg.Outputs.Directory {
+		out, err := directory.New(directory.Config{Name: o.Name, Path: o.Path}, directory.Deps{FS: fsys, Log: log})
+		if err != nil {
+			return nil, err
+		}
+		item := agent.Output{Name: o.Name, Output: out}
+		if rel, err := filepath.Rel(cfg.Agent.DataDir, o.Path); err == nil && filepath.IsLocal(rel) {
+			item.CountsOnDisk = true
+			if item.Stored, err = treeSize(o.Path); err != nil {
+				return nil, fmt.Errorf("measure output %s: %w", o.Name, err)
+			}
+		}
+		list = append(list, item)
+	}
+	for _, o := range cfg.Outputs.HTTP {
+		var token func() ([]byte, error)
+		if !o.Token.IsZero() {
+			token = o.Token.Resolve
+		}
+		out, err := httpoutput.New(httpoutput.Config{
+			Name: o.Name, URL: o.URL, Token: token, CAFile: o.CAFile, CertFile: o.CertFile, KeyFile: o.KeyFile, Timeout: o.Timeout,
+		}, httpoutput.Deps{Log: log, Agent: cfg.Agent.ID, Version: version.String()})
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, agent.Output{Name: o.Name, Output: out})
+	}
+	return list, nil
+}
+
+// treeSize adds up the files below root. What vanishes meanwhile is not there.
+func treeSize(root string) (size int64, err error) {
+	err = filepath.WalkDir(root, func(_ string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return ignoreMissing(err)
+		}
+		info, err := e.Info()
+		if err != nil {
+			return ignoreMissing(err)
+		}
+		size += info.Size()
+		return nil
+	})
+	return size, err
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}

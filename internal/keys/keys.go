@@ -1,0 +1,100 @@
+// Package keys keeps the agent's identity key: an Ed25519 key in PKCS #8 PEM,
+// made on first start, mode 0600, never sent anywhere.
+package keys
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"runtime"
+
+	"github.com/auditail/auditail/internal/durable"
+)
+
+const (
+	maxKeyFile = 16 << 10
+	pemPrivate = "PRIVATE KEY"
+	pemPublic  = "PUBLIC KEY"
+)
+
+// IdentityPath is where an agent's identity key lies.
+func IdentityPath(dataDir string) string { return filepath.Join(dataDir, "keys", "identity.pem") }
+
+// LoadIdentity reads the key. The error of an absent file is fs.ErrNotExist.
+func LoadIdentity(fsys durable.FS, path string) (ed25519.PrivateKey, error) {
+	if err := CheckMode(fsys, path); err != nil {
+		return nil, err
+	}
+	data, err := durable.ReadFile(fsys, path, maxKeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("read identity key: %w", err)
+	}
+	block, _ := pem.Decode(data)
+	if block == nil || block.Type != pemPrivate {
+		return nil, fmt.Errorf("identity key %s is not a PEM file with a private key: restore it from a backup; a new key needs a new enrolment", path)
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("identity key %s: %w", path, err)
+	}
+	key, ok := parsed.(ed25519.PrivateKey)
+	if !ok {
+		return nil, fmt.Errorf("identity key %s is not an Ed25519 key", path)
+	}
+	return key, nil
+}
+
+// LoadOrMakeIdentity reads the key, or makes it when there is none.
+func LoadOrMakeIdentity(fsys durable.FS, path string) (key ed25519.PrivateKey, made bool, err error) {
+	key, err = LoadIdentity(fsys, path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return key, false, err
+	}
+	_, key, err = ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, false, fmt.Errorf("make identity key: %w", err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, false, fmt.Errorf("make identity key: %w", err)
+	}
+	if err := Create(fsys, path, pem.EncodeToMemory(&pem.Block{Type: pemPrivate, Bytes: der})); err != nil {
+		return nil, false, fmt.Errorf("make identity key: %w", err)
+	}
+	return key, true, nil
+}
+
+// PublicPEM returns the public half in PEM.
+func PublicPEM(key ed25519.PublicKey) ([]byte, error) {
+	der, err := x509.MarshalPKIXPublicKey(key)
+	if err != nil {
+		return nil, fmt.Errorf("encode public key: %w", err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: pemPublic, Bytes: der}), nil
+}
+
+// Create writes a secret to a new file of mode 0600 in a folder of mode 0700.
+// It fails with fs.ErrExist when the file is there.
+func Create(fsys durable.FS, path string, secret []byte) error {
+	if err := fsys.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	return durable.CreateFile(fsys, path, secret, 0o600)
+}
+
+// CheckMode refuses a key file that others than its owner can read or write.
+func CheckMode(fsys durable.FS, path string) error {
+	info, err := fsys.Stat(path)
+	if err != nil {
+		return fmt.Errorf("find key: %w", err)
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 && runtime.GOOS != "windows" {
+		return fmt.Errorf("key %s has mode %04o, so others can use it: run chmod 600 %s, and make a new key if somebody did", path, mode, path)
+	}
+	return nil
+}
