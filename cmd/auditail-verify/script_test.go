@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/auditail/auditail/seal/sealtest"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"auditail-verify": func() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) },
+	})
+}
+
+// Each script finds a sound archive in archive/, another one with an epoch that
+// was not closed in twice/, and trust.vkey with the key of both.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:  "testdata/script",
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"checks": unchecked},
+		Setup: func(env *testscript.Env) error {
+			e := sealtest.New(t, sealtest.Config{})
+			e.Open()
+			e.Data(sealtest.Chat(), e.Records(20))
+			e.Heartbeat()
+			e.Checkpoint()
+			e.Close()
+			e.Checkpoint()
+			e.Write(filepath.Join(env.WorkDir, "archive"))
+
+			first := sealtest.New(t, sealtest.Config{})
+			first.Open()
+			first.Data(sealtest.Chat(), first.Records(3))
+			first.Checkpoint()
+			second := first.NextEpoch("rollback " + first.Origin.String() + " 3 47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=")
+			second.Open()
+			second.Close()
+			second.Checkpoint()
+			second.Write(filepath.Join(env.WorkDir, "twice"))
+			return os.WriteFile(filepath.Join(env.WorkDir, "trust.vkey"), []byte("# enrolled\n"+e.Trust()), 0o600)
+		},
+	})
+}
+
+// unchecked runs auditail-verify and wants exit code 2, nothing on standard
+// output and one line like the pattern on standard error.
+func unchecked(ts *testscript.TestScript, _ bool, args []string) {
+	var stdout, stderr strings.Builder
+	for i, arg := range args {
+		if _, err := os.Stat(ts.MkAbs(arg)); i > 1 && err == nil {
+			args[i] = ts.MkAbs(arg)
+		}
+	}
+	code := run(context.Background(), args[1:], &stdout, &stderr)
+	got := strings.ReplaceAll(stderr.String(), ts.MkAbs("")+"/", "")
+	if ok, err := regexp.MatchString("^"+args[0]+"\n$", got); code != exitUnchecked || stdout.Len() > 0 || !ok || err != nil {
+		ts.Fatalf("exit %d, stdout %q, stderr %q", code, stdout.String(), got)
+	}
+}
