@@ -14,6 +14,7 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/base64"
+	"encoding/binary"
 	"math/bits"
 	"strconv"
 	"time"
@@ -241,25 +242,47 @@ func AppendString(dst []byte, s string) []byte { return AppendText(dst, []byte(s
 // AppendText is AppendString for bytes.
 func AppendText(dst, s []byte) []byte {
 	dst = append(dst, '"')
-	start := 0
+	plain := plainPrefix(s)
+	dst = append(dst, s[:plain]...)
+	if plain < len(s) {
+		dst = appendEscaped(dst, s[plain:])
+	}
+	return append(dst, '"')
+}
+
+// plainPrefix returns how many bytes at the start of s a JSON string takes as
+// they are: ASCII without quote, backslash and control characters. It looks at
+// eight bytes at a time; a borrow can mark bytes above the lowest match wrongly,
+// so only the lowest counts.
+func plainPrefix(s []byte) int {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	i := 0
+	for ; i+8 <= len(s); i += 8 {
+		w := binary.LittleEndian.Uint64(s[i:])
+		quote, slash := w^('"'*ones), w^('\\'*ones)
+		stop := w | ((w - ' '*ones) &^ w) | ((quote - ones) &^ quote) | ((slash - ones) &^ slash)
+		if stop &= highs; stop != 0 {
+			return i + bits.TrailingZeros64(stop)/8
+		}
+	}
+	for i < len(s) && isPlain(s[i]) {
+		i++
+	}
+	return i
+}
+
+func isPlain(c byte) bool { return c >= ' ' && c < utf8.RuneSelf && c != '"' && c != '\\' }
+
+// appendEscaped appends the inside of a JSON string.
+func appendEscaped(dst, s []byte) []byte {
 	for i := 0; i < len(s); {
 		c := s[i]
-		if plain[c] {
-			i++
-			continue
-		}
 		if c >= utf8.RuneSelf {
-			_, size := utf8.DecodeRune(s[i:])
-			if size > 1 {
-				i += size
-				continue
-			}
-			dst = append(append(dst, s[start:i]...), "\ufffd"...)
-			i++
-			start = i
+			r, size := utf8.DecodeRune(s[i:])
+			dst = utf8.AppendRune(dst, r) // U+FFFD for what is no rune
+			i += size
 			continue
 		}
-		dst = append(dst, s[start:i]...)
 		switch c {
 		case '"', '\\':
 			dst = append(dst, '\\', c)
@@ -270,24 +293,20 @@ func AppendText(dst, s []byte) []byte {
 		case '\t':
 			dst = append(dst, '\\', 't')
 		default:
+			if isPlain(c) {
+				end := i + plainPrefix(s[i:])
+				dst = append(dst, s[i:end]...)
+				i = end
+				continue
+			}
 			dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
 		}
 		i++
-		start = i
 	}
-	return append(append(dst, s[start:]...), '"')
+	return dst
 }
 
 const hexDigits = "0123456789abcdef"
-
-// plain holds the bytes a JSON string takes as they are.
-var plain = func() (t [256]bool) {
-	for c := 0x20; c < 0x7f; c++ {
-		t[c] = c != '"' && c != '\\'
-	}
-	t[0x7f] = true
-	return t
-}()
 
 // idEncoding is lower-case base32 (RFC 4648 alphabet) without padding.
 var idEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
