@@ -91,19 +91,24 @@ func (o *Output) Probe(context.Context) error {
 	if err != nil {
 		return fmt.Errorf("write to archive directory: %w", err)
 	}
-	linked := temporaryName(o.join("probe"))
 	err = errors.Join(f.Sync(), f.Close())
 	if err == nil {
-		if err = o.fsys.Link(temp, linked); err != nil {
-			err = fmt.Errorf("the archive directory needs a file system with hard links: %w", err)
-		} else {
-			err = o.fsys.Remove(linked)
-		}
+		err = o.probeLink(temp)
 	}
 	if err = errors.Join(err, o.fsys.Remove(temp), o.fsys.SyncDir(o.root)); err != nil {
 		return fmt.Errorf("probe archive directory: %w", err)
 	}
 	return nil
+}
+
+func (o *Output) probeLink(temp string) error {
+	linked := temporaryName(o.join("probe"))
+	linkErr := o.fsys.Link(temp, linked)
+	removeErr := o.fsys.Remove(linked)
+	if linkErr != nil {
+		return fmt.Errorf("a file system with hard links is needed: %w", linkErr)
+	}
+	return removeErr
 }
 
 func (o *Output) join(path string) string {
