@@ -1,0 +1,346 @@
+package file
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/auditail/auditail/inputs"
+)
+
+// follower is the state of one Run or Scan. One goroutine owns all of it; a
+// second one sits in Append, so that rotation is noticed and new files are
+// opened while the buffer makes the input wait.
+type follower struct {
+	in     *Input
+	config *Config
+	limits limits
+	log    *slog.Logger
+	now    func() time.Time
+	to     inputs.Appender
+	scan   bool
+
+	patterns    []pattern
+	generations []*generation // oldest first
+	byIdent     map[fileID]*generation
+	byName      map[string]*generation   // by names that events may carry
+	byBase      map[string][]*generation // attached ones by the last component of their real path
+	suspects    map[fileID]suspect
+	noted       map[string]struct{} // conditions that were logged
+	failures    map[string]error    // of Scan, by path
+	hot         []*generation       // polled
+	queue       []*generation       // with something to read
+	open        int                 // descriptors held
+
+	round    uint64
+	fresh    bool // nothing was ever committed: start = "end" applies
+	lookDue  bool
+	looked   time.Time     // when the directories were listed last
+	lookTook time.Duration // how long that took
+	polled   time.Time
+
+	watch    *watcher
+	chunk    inputs.Chunk // being gathered
+	touched  []*generation
+	spare    inputs.Chunk // memory of the last chunk
+	buffer   []byte       // lines of the chunk being gathered or in flight
+	inFlight bool
+	work     chan inputs.Chunk
+	done     chan error
+	scratch  [sampleSize]byte
+	seen     time.Time // when the lines being framed were read
+}
+
+// run follows until ctx ends.
+func (f *follower) run(ctx context.Context) error {
+	defer f.release()
+	f.watch = newWatcher(ctx, f.log)
+	defer f.watch.close()
+	stop := f.startAppending(ctx)
+	defer stop()
+
+	f.look(ctx)
+	timer := time.NewTimer(f.limits.poll)
+	defer timer.Stop()
+	for ctx.Err() == nil {
+		f.pollIfDue(ctx)
+		if !f.inFlight {
+			f.gather(ctx)
+			if err := f.ship(ctx); err != nil {
+				return err
+			}
+		}
+		timer.Reset(f.pause())
+		select {
+		case <-ctx.Done():
+		case err := <-f.done:
+			if err := f.appended(ctx, err); err != nil {
+				return err
+			}
+		case <-f.watch.C:
+			f.takeHints(ctx)
+		case <-timer.C:
+		}
+		f.lookIfDue(ctx)
+	}
+	return nil
+}
+
+// scanOnce reads what is there now and returns.
+func (f *follower) scanOnce(ctx context.Context) error {
+	defer f.release()
+	stop := f.startAppending(ctx)
+	defer stop()
+	f.look(ctx)
+	for _, g := range f.generations {
+		g.limit, g.flush = g.size, true
+		f.enqueue(g)
+	}
+	for ctx.Err() == nil {
+		f.gather(ctx)
+		if err := f.ship(ctx); err != nil {
+			return err
+		}
+		if !f.inFlight {
+			return f.failed()
+		}
+		select {
+		case err := <-f.done:
+			if err := f.appended(ctx, err); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+		}
+	}
+	return nil
+}
+
+// startAppending starts the goroutine that sits in Append. The returned
+// function ends it; ctx must have ended or nothing may be in flight.
+func (f *follower) startAppending(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case chunk := <-f.work:
+				err := f.to.Append(ctx, chunk)
+				select {
+				case f.done <- err:
+				case <-ctx.Done():
+					return
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return func() {
+		cancel()
+		<-ended
+	}
+}
+
+// ship hands the gathered chunk to Append, unless it is empty.
+func (f *follower) ship(ctx context.Context) error {
+	if f.inFlight {
+		return nil
+	}
+	for _, g := range f.touched {
+		g.touched = false
+		if g.ended {
+			continue
+		}
+		token, err := g.token()
+		if err != nil {
+			return fmt.Errorf("encode position of %s: %w", g.path, err)
+		}
+		g.committed = true
+		f.chunk.Positions = append(f.chunk.Positions, inputs.Position{Generation: g.id, Token: token})
+	}
+	f.touched = f.touched[:0]
+	c := &f.chunk
+	if len(c.Lines) == 0 && len(c.Ranges) == 0 && len(c.Gaps) == 0 && len(c.Positions) == 0 {
+		return nil
+	}
+	select {
+	case f.work <- f.chunk:
+		f.inFlight = true
+		f.spare, f.chunk = f.chunk, f.spare
+		// One set of lines is enough: lines are gathered when none are in flight.
+		f.chunk.Lines = nil
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+// appended takes the answer of Append.
+func (f *follower) appended(ctx context.Context, err error) error {
+	f.inFlight = false
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return fmt.Errorf("append lines of input %s: %w", f.config.Name, err)
+	}
+	clear(f.spare.Lines)
+	f.chunk.Lines = f.spare.Lines[:0]
+	clear(f.spare.Positions)
+	f.spare = inputs.Chunk{Ranges: f.spare.Ranges[:0], Gaps: f.spare.Gaps[:0], Positions: f.spare.Positions[:0]}
+	f.buffer = f.buffer[:0]
+	if cap(f.buffer) > f.limits.readSize {
+		f.buffer = nil // it had grown for one long line
+	}
+	return nil
+}
+
+// pause is how long nothing needs to be done.
+func (f *follower) pause() time.Duration {
+	if len(f.queue) > 0 && !f.inFlight {
+		return 0
+	}
+	if len(f.hot) > 0 {
+		return max(f.limits.poll-f.now().Sub(f.polled), 0)
+	}
+	return max(f.nextLook().Sub(f.now()), 0)
+}
+
+// nextLook is when the directories are listed next: soon after an event, and
+// now and then without one, but never so often that listing many files is all
+// that is done.
+func (f *follower) nextLook() time.Time {
+	wait := max(f.limits.list, f.lookTook*f.limits.listShare)
+	if f.lookDue {
+		wait = max(f.limits.poll, f.lookTook*4)
+	}
+	return f.looked.Add(wait)
+}
+
+func (f *follower) lookIfDue(ctx context.Context) {
+	if !f.now().Before(f.nextLook()) {
+		f.look(ctx)
+	}
+}
+
+// takeHints polls the files that were written to.
+func (f *follower) takeHints(ctx context.Context) {
+	look, all := f.watch.take(func(name string) {
+		if g := f.byName[name]; g != nil && !g.ended {
+			f.warm(g)
+		}
+	})
+	f.lookDue = f.lookDue || look
+	if all {
+		for _, g := range f.generations {
+			f.warm(g)
+		}
+	}
+	if f.now().Sub(f.polled) >= f.limits.poll/4 {
+		f.poll(ctx)
+	}
+}
+
+// warm makes a generation be polled.
+func (f *follower) warm(g *generation) {
+	if g.hot || g.ended {
+		return
+	}
+	g.hot = true
+	f.hot = append(f.hot, g)
+}
+
+func (f *follower) pollIfDue(ctx context.Context) {
+	if f.now().Sub(f.polled) >= f.limits.poll {
+		f.poll(ctx)
+	}
+}
+
+// poll looks at the sizes of the files that are written to.
+func (f *follower) poll(ctx context.Context) {
+	now := f.now()
+	f.polled = now
+	hot := f.hot
+	f.hot = nil // refresh may warm others
+	kept := hot[:0]
+	for _, g := range hot {
+		if !g.ended {
+			f.refresh(ctx, g, now)
+		}
+		if g.ended || g.drained() && now.Sub(g.changed) >= f.limits.cool {
+			g.hot = false
+			continue
+		}
+		kept = append(kept, g)
+	}
+	clear(hot[len(kept):])
+	f.hot = append(kept, f.hot...)
+}
+
+// enqueue makes a generation be read when it has something to read.
+func (f *follower) enqueue(g *generation) {
+	if g.queued || !g.ready() {
+		return
+	}
+	g.queued = true
+	f.queue = append(f.queue, g)
+}
+
+// touch makes the chunk being gathered carry the position of a generation.
+func (f *follower) touch(g *generation) {
+	if g.touched || g.ended {
+		return
+	}
+	g.touched = true
+	f.touched = append(f.touched, g)
+}
+
+// account brings the lag up to date.
+func (f *follower) account(g *generation) {
+	unread := int64(0)
+	if !g.ended {
+		unread = max(g.size-g.place(), 0)
+	}
+	f.in.unread.Add(unread - g.unread)
+	g.unread = unread
+}
+
+// release closes every descriptor.
+func (f *follower) release() {
+	for _, g := range f.generations {
+		f.closeFile(g)
+	}
+	f.in.sources.Store(0)
+	f.in.unread.Store(0)
+}
+
+func (f *follower) closeFile(g *generation) {
+	if g.file == nil {
+		return
+	}
+	if err := g.file.close(); err != nil {
+		f.log.Debug("close file", "path", g.path, "reason", err)
+	}
+	g.file = nil
+	f.open--
+}
+
+// noteOnce logs a condition when it begins; cleared makes it news again.
+func (f *follower) noteOnce(ctx context.Context, message, path string, reason any) {
+	key := message + "\x00" + path
+	if _, ok := f.noted[key]; ok || len(f.noted) >= maxNoted {
+		return
+	}
+	f.noted[key] = struct{}{}
+	if reason == nil {
+		f.log.WarnContext(ctx, message, "path", path) //nolint:sloglint // the callers' messages are constants
+		return
+	}
+	f.log.WarnContext(ctx, message, "path", path, "reason", reason) //nolint:sloglint // the callers' messages are constants
+}
+
+func (f *follower) cleared(message, path string) { delete(f.noted, message+"\x00"+path) }
+
+// maxNoted bounds the memory of conditions that were logged.
+const maxNoted = 10_000

@@ -1,0 +1,228 @@
+package file
+
+import (
+	"errors"
+	"hash"
+	"io"
+	"math"
+	"time"
+)
+
+// generation is one content that is followed: a file from its first byte to
+// the day it is gone, whatever it is called by then. When a file is truncated
+// the old generation ends and another begins on the same inode.
+//
+// Two coordinates: an offset counts the bytes of the generation, a place those
+// of the file it is read from now. They differ by shift, which is 0 unless the
+// generation lives on in a copy that ends before the bytes already read.
+type generation struct {
+	id    string
+	path  string // first name it was seen under: what lines and gaps carry
+	real  string // path with symbolic links resolved: beside it lie the rotated files
+	name  string // where it was found last
+	ident fileID // what the file system calls it
+	file  *handle
+
+	offset   int64 // of the first byte not handed over
+	shift    int64
+	looked   int64 // no line ends between place and here
+	size     int64 // newest seen
+	modified int64
+	links    uint64
+	limit    int64  // read no further; math.MaxInt64 but in Scan
+	head     sample // of the first bytes of the file
+	anchor   sample // of the bytes before place
+	marks    []mark // earlier anchors, thinned out; oldest first
+	long     *longLine
+	loss     int64 // bytes destroyed behind the end of a copy; 0: maybe some; -1: none
+
+	attached  bool // one of the globs leads to it
+	over      bool // was rotated away, read to its end, and quiet since
+	committed bool // a position was handed over
+	touched   bool // takes part in the chunk that is being gathered
+	ended     bool
+	flush     bool // an unterminated rest is a line now
+	queued    bool
+	hot       bool
+	resumed   bool // known from a position only, not found yet
+
+	round   uint64    // of the last look that found it
+	changed time.Time // when size or modification time changed last
+	missing time.Time // since when it is not found
+	checkAt time.Time // when to look after a parked or failing file again
+	unread  int64     // what it adds to the lag
+}
+
+// mark is an anchor at an earlier place.
+type mark struct {
+	place  int64
+	anchor sample
+}
+
+// maxMarks bounds the earlier anchors of a generation. They serve to recognise
+// a copy that ends before the place that was reached meanwhile.
+const maxMarks = 32
+
+// longLine is a line beyond max_line that is being measured. Its head is read
+// again when its end is found, so a hundred of them cost no more than one.
+type longLine struct {
+	scanned int64 // bytes of the line seen, a held back CR included
+	length  int64 // bytes hashed
+	sum     hash.Hash
+	cr      bool  // the last byte seen is a CR, which may belong to the terminator
+	size    int64 // of the whole line, set when its end was found
+}
+
+func (l *longLine) feed(data []byte) {
+	if len(data) == 0 {
+		return
+	}
+	l.scanned += int64(len(data))
+	if l.cr {
+		l.sum.Write([]byte{'\r'})
+		l.length++
+	}
+	l.cr = data[len(data)-1] == '\r'
+	if l.cr {
+		data = data[:len(data)-1]
+	}
+	l.sum.Write(data)
+	l.length += int64(len(data))
+}
+
+// end closes the measure; a CR before the LF belongs to the terminator.
+func (l *longLine) end(terminator int64) {
+	if l.cr && terminator == 0 {
+		l.sum.Write([]byte{'\r'})
+		l.length++
+	}
+	l.cr = false
+	l.size = l.scanned + terminator
+}
+
+// place is the position in the file it is read from.
+func (g *generation) place() int64 { return g.offset - g.shift }
+
+// end is how far the file is to be read.
+func (g *generation) end() int64 { return min(g.size, g.limit) }
+
+// ready tells whether reading can bring something new.
+func (g *generation) ready() bool {
+	if g.ended {
+		return false
+	}
+	place := g.place()
+	scanned := max(place, g.looked)
+	if g.long != nil {
+		scanned = place + g.long.scanned
+		if g.long.size > 0 {
+			return true
+		}
+	}
+	return g.end() > scanned || g.flush && g.end() > place
+}
+
+// drained tells that every complete line was handed over.
+func (g *generation) drained() bool { return !g.ready() }
+
+// token is the position to commit.
+func (g *generation) token() ([]byte, error) {
+	t := token{
+		Path: g.path, Real: g.real, Device: g.ident.device, Inode: g.ident.inode,
+		Offset: g.offset, Shift: g.shift, Size: g.size, Modified: g.modified,
+		Head: g.head, Anchor: g.anchor, Over: g.over,
+	}
+	if g.loss >= 0 {
+		t.Loss = &g.loss
+	}
+	return t.encode()
+}
+
+// resumedGeneration is what a committed position tells.
+func resumedGeneration(id string, data []byte) (*generation, error) {
+	t, err := decodeToken(data)
+	if err != nil {
+		return nil, err
+	}
+	g := &generation{
+		id: id, path: t.Path, real: t.Real, name: t.Path,
+		ident: fileID{device: t.Device, inode: t.Inode}, offset: t.Offset, shift: t.Shift,
+		size: t.Size, modified: t.Modified, head: t.Head, anchor: t.Anchor, over: t.Over,
+		loss: -1, committed: true, resumed: true, limit: math.MaxInt64,
+	}
+	g.looked = g.place()
+	if t.Loss != nil {
+		g.loss = *t.Loss
+	}
+	return g, nil
+}
+
+// holds tells whether r holds the content of g up to its place.
+func (g *generation) holds(r io.ReaderAt, scratch []byte) (bool, error) {
+	same, err := g.head.matches(r, 0, scratch)
+	if !same || err != nil {
+		return false, err
+	}
+	return g.anchor.matches(r, g.place()-g.anchor.length, scratch)
+}
+
+// copied tells whether r, size bytes long, is a copy of g's file, and at which
+// place reading goes on in it: at g's own, or at the end of a copy that was
+// made before g got where it is.
+func (g *generation) copied(r io.ReaderAt, size int64, scratch []byte) (place int64, same bool, err error) {
+	if g.head.length == 0 || size == 0 {
+		return 0, false, nil
+	}
+	if size >= g.place() {
+		same, err = g.holds(r, scratch)
+		return g.place(), same, err
+	}
+	for i := len(g.marks) - 1; i >= 0; i-- {
+		if m := g.marks[i]; m.place <= size {
+			if same, err = g.head.matches(r, 0, scratch); !same || err != nil {
+				return 0, false, err
+			}
+			same, err = m.anchor.matches(r, m.place-m.anchor.length, scratch)
+			return size, same, err
+		}
+	}
+	if g.head.length < sampleSize {
+		return 0, false, nil
+	}
+	same, err = g.head.matches(r, 0, scratch)
+	return size, same, err
+}
+
+// remember keeps the anchor before it is replaced by a newer one.
+func (g *generation) remember() {
+	if g.anchor.length == 0 {
+		return
+	}
+	if len(g.marks) == maxMarks {
+		kept := g.marks[:0]
+		for i, m := range g.marks {
+			if i%2 == 0 || i >= maxMarks*3/4 {
+				kept = append(kept, m)
+			}
+		}
+		g.marks = kept
+	}
+	g.marks = append(g.marks, mark{place: g.place(), anchor: g.anchor})
+}
+
+// growHead takes the sample of the head again while the file is shorter than
+// a sample.
+func (g *generation) growHead(r io.ReaderAt, scratch []byte) error {
+	if g.head.length == sampleSize || g.size <= g.head.length {
+		return nil
+	}
+	n, err := r.ReadAt(scratch[:sampleSize], 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	// Only what begins with the old head is a longer head of the same content.
+	if int64(n) > g.head.length && sampleOf(scratch[:g.head.length]).sum == g.head.sum || g.head.length == 0 {
+		g.head = sampleOf(scratch[:n])
+	}
+	return nil
+}

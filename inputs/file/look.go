@@ -1,0 +1,375 @@
+package file
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// found is a path that a glob leads to.
+type found struct {
+	name string
+	st   status
+}
+
+// suspect is a file that so far looks like the copy of a followed one. Copying
+// comes before truncating, so it waits until one or the other has happened.
+type suspect struct {
+	size  int64
+	since time.Time // when the size changed last
+}
+
+// newGenerationID returns 16 random hex characters.
+func newGenerationID() string {
+	var raw [8]byte
+	rand.Read(raw[:]) // never fails, says its documentation
+	return hex.EncodeToString(raw[:])
+}
+
+// look lists the directories and finds out what became of every file: known
+// ones under the same or another name first, then those that lost their name,
+// then new ones, so that nothing known is taken for new.
+func (f *follower) look(ctx context.Context) {
+	begin := f.now()
+	f.lookDue = false
+	f.round++
+	listings := &listings{byDir: map[string][]found{}}
+	matches, dirs := f.list(ctx)
+
+	clear(f.byName)
+	clear(f.byBase)
+	var unknown []found
+	for _, m := range matches {
+		g := f.byIdent[m.st.id]
+		if g == nil || !f.recognise(ctx, g, m, begin) {
+			unknown = append(unknown, m)
+		}
+	}
+	var astray []*generation
+	for _, g := range f.generations {
+		if g.round != f.round && !g.ended {
+			g.attached = false
+			astray = append(astray, g)
+		}
+	}
+	for _, g := range astray {
+		f.trace(ctx, g, listings, begin)
+	}
+	for _, m := range unknown {
+		f.admit(ctx, m, astray, begin)
+	}
+	for _, g := range astray {
+		f.giveUp(ctx, g, listings, begin)
+	}
+	f.forgetSuspects(unknown)
+	f.generations = slices.DeleteFunc(f.generations, func(g *generation) bool { return g.ended })
+	for _, g := range f.generations {
+		f.nameForEvents(g)
+		if dir := filepath.Dir(g.real); g.attached && dir != filepath.Dir(g.path) {
+			f.addDir(dirs, dir)
+		}
+	}
+	f.fresh = false
+	if f.watch != nil {
+		f.watch.watch(ctx, dirs)
+	}
+	f.looked = f.now()
+	f.lookTook = f.looked.Sub(begin)
+}
+
+// nameForEvents makes a generation be found by the names that events carry.
+func (f *follower) nameForEvents(g *generation) {
+	f.byName[g.name] = g
+	if g.attached {
+		f.byName[g.real] = g
+	}
+}
+
+// list expands the globs. Every path that leads to a regular file is returned,
+// and every directory whose entries matter.
+func (f *follower) list(ctx context.Context) ([]found, map[string]fileID) {
+	var matches []found
+	dirs := map[string]fileID{}
+	w := walker{
+		dir: func(name string) { f.addDir(dirs, name) },
+		fail: func(name string, err error) {
+			f.noteOnce(ctx, noteList, name, err)
+			f.failures[name] = err
+		},
+		match: func(name string) {
+			if excluded(f.config.Exclude, name) {
+				return
+			}
+			st, err := statPath(name)
+			switch {
+			case errors.Is(err, fs.ErrNotExist):
+			case err != nil:
+				f.noteOnce(ctx, noteStat, name, err)
+				f.failures[name] = err
+			case st.kind == kindRegular:
+				f.cleared(noteStat, name)
+				f.cleared(noteKind, name)
+				matches = append(matches, found{name: name, st: st})
+			default:
+				f.noteOnce(ctx, noteKind, name, nil)
+			}
+		},
+	}
+	for _, p := range f.patterns {
+		w.expand(p)
+	}
+	return matches, dirs
+}
+
+func (f *follower) addDir(dirs map[string]fileID, name string) {
+	if _, ok := dirs[name]; ok {
+		return
+	}
+	if st, err := statPath(name); err == nil && st.kind == kindDirectory {
+		dirs[name] = st.id
+		f.cleared(noteList, name)
+	}
+}
+
+// recognise takes a path that leads to the file a generation had. False: it
+// turned out that the inode is another file's by now.
+func (f *follower) recognise(ctx context.Context, g *generation, m found, now time.Time) bool {
+	if g.round == f.round && g.attached {
+		return true // a hard link, or two globs over one file: read once
+	}
+	first := !g.attached || g.resumed
+	if m.name != g.path {
+		f.flushRest(g, now) // renamed to another name that matches: over as well
+	}
+	g.round, g.attached, g.name = f.round, true, m.name
+	g.missing = time.Time{}
+	if g.over {
+		g.over = false
+	}
+	f.byBase[filepath.Base(g.real)] = append(f.byBase[filepath.Base(g.real)], g)
+	if g.file != nil {
+		if m.st.size != g.size || m.st.modified != g.modified {
+			f.warm(g)
+		}
+		return true
+	}
+	if first || m.st.size != g.size || m.st.modified != g.modified || g.ready() {
+		if f.openFile(ctx, g) {
+			g.resumed = false
+			f.warm(g)
+			f.enqueue(g)
+			f.closeIfMany(g)
+		}
+		return true // when it was replaced, the new generation has the inode
+	}
+	return true
+}
+
+// closeIfMany gives up the descriptor of a file that has nothing to read when
+// there are many of them.
+func (f *follower) closeIfMany(g *generation) {
+	if f.open > f.limits.maxOpen && g.attached && g.file != nil {
+		f.closeFile(g)
+	}
+}
+
+// admit decides about a file that is not known by its inode.
+func (f *follower) admit(ctx context.Context, m found, astray []*generation, now time.Time) {
+	if g := f.byIdent[m.st.id]; g != nil {
+		// A generation was traced to it meanwhile, or a link to it came first.
+		f.recognise(ctx, g, m, now)
+		return
+	}
+	if f.tooOld(m, now) || f.isSuspect(ctx, m, now) || f.isEdited(ctx, m, astray) {
+		return
+	}
+	delete(f.suspects, m.st.id)
+	realPath, err := filepath.EvalSymlinks(m.name)
+	if err != nil {
+		realPath = m.name
+	}
+	g := f.create(m.name, realPath, m.name, m.st)
+	f.byBase[filepath.Base(realPath)] = append(f.byBase[filepath.Base(realPath)], g)
+	if !f.openFile(ctx, g) {
+		f.warm(g) // not yet readable: kept, so that it is found when it is renamed
+		return
+	}
+	if f.fresh && f.config.Start == StartEnd {
+		f.skipToEnd(ctx, g)
+	}
+	f.warm(g)
+	f.enqueue(g)
+	f.closeIfMany(g)
+}
+
+func (f *follower) tooOld(m found, now time.Time) bool {
+	return f.config.IgnoreOlder > 0 && now.Sub(time.Unix(0, m.st.modified)) > f.config.IgnoreOlder
+}
+
+// isSuspect tells whether a new file so far is the beginning of a followed
+// one and named like its rotated copy: copytruncate at work. It waits, until
+// it differs, or the original is truncated and goes on in it, or nothing
+// happened for the grace period: then it is a file of its own.
+func (f *follower) isSuspect(ctx context.Context, m found, now time.Time) bool {
+	if f.scan {
+		return false
+	}
+	s, known := f.suspects[m.st.id]
+	if !known || s.size != m.st.size {
+		s = suspect{size: m.st.size, since: now}
+	}
+	if known && now.Sub(s.since) >= f.limits.grace {
+		return false
+	}
+	for _, g := range f.originals(m.name) {
+		if g.file == nil || g.ended || m.st.id == g.ident {
+			continue
+		}
+		alike := f.beginsLike(m, g)
+		// Only now is it certain what they were compared with: when the
+		// original was truncated, it may already go on in this very copy.
+		intact := f.verify(ctx, g)
+		if f.byIdent[m.st.id] != nil {
+			return true
+		}
+		if alike && intact {
+			f.suspects[m.st.id] = s
+			return true
+		}
+	}
+	return false
+}
+
+// originals returns the followed files that name may be a rotated form of.
+func (f *follower) originals(name string) []*generation {
+	base, _ := plainName(filepath.Base(name))
+	extension := filepath.Ext(base)
+	var out []*generation
+	for i := 1; i < len(base); i++ {
+		if !strings.ContainsRune(".-_~", rune(base[i])) {
+			continue
+		}
+		for _, candidate := range []string{base[:i], base[:i] + extension} {
+			if candidate != base && rotationOf(candidate, base).rotated() {
+				out = append(out, f.byBase[candidate]...)
+			}
+		}
+	}
+	return out
+}
+
+// beginsLike tells whether the file m is, as far as samples tell, the
+// beginning of the file g holds open.
+func (f *follower) beginsLike(m found, g *generation) bool {
+	if m.st.size == 0 {
+		return true
+	}
+	h, err := f.openPath(m.name)
+	if err != nil {
+		return false
+	}
+	defer f.discard(h)
+	for _, from := range []int64{0, max(m.st.size-sampleSize, 0)} {
+		data := f.scratch[:min(m.st.size, sampleSize)]
+		n, err := h.ReadAt(data, from)
+		if err != nil {
+			return false
+		}
+		var other [sampleSize]byte
+		if same, err := sampleOf(data[:n]).matches(g.file, from, other[:]); err != nil || !same {
+			return false
+		}
+	}
+	return true
+}
+
+func (f *follower) forgetSuspects(unknown []found) {
+	if len(f.suspects) == 0 {
+		return
+	}
+	seen := map[fileID]bool{}
+	for _, m := range unknown {
+		seen[m.st.id] = true
+	}
+	for id := range f.suspects {
+		if !seen[id] {
+			delete(f.suspects, id)
+		}
+	}
+}
+
+// leastEdited is how much of a file must have been read for other content
+// under its path to be taken for an edited version of it: a shorter one may be
+// the same few lines that a service writes at every start.
+const leastEdited = 256
+
+// isEdited tells whether a new file took the path of a generation whose own
+// file is gone, and begins with all that was read of it: an editor wrote it
+// anew. The generation goes on in it.
+func (f *follower) isEdited(ctx context.Context, m found, astray []*generation) bool {
+	for _, g := range astray {
+		gone := g.file != nil && g.links == 0 || g.file == nil && !g.missing.IsZero()
+		if g.ended || g.attached || g.path != m.name || !gone || g.shift != 0 {
+			continue
+		}
+		if g.place() < leastEdited || m.st.size < g.place() || g.file != nil && g.size > g.place() {
+			continue
+		}
+		h, err := f.openPath(m.name)
+		if err != nil {
+			return false
+		}
+		same, err := g.holds(h, f.scratch[:])
+		st, statErr := h.stat()
+		if err != nil || statErr != nil || !same || st.id != m.st.id {
+			f.discard(h)
+			continue
+		}
+		f.log.InfoContext(ctx, "file was written anew with the same beginning, going on in it", "path", g.path)
+		f.moveTo(g, m.name, h, st)
+		g.attached, g.round, g.over = true, f.round, false
+		f.warm(g)
+		f.enqueue(g)
+		return true
+	}
+	return false
+}
+
+// skipToEnd begins behind the last complete line and says so.
+func (f *follower) skipToEnd(ctx context.Context, g *generation) {
+	end, err := lastLineEnd(g.file, g.size)
+	if err != nil {
+		f.readFailed(ctx, g, err)
+		return
+	}
+	if end == 0 {
+		return
+	}
+	anchor := min(end, sampleSize)
+	n, err := g.file.ReadAt(f.scratch[:anchor], end-anchor)
+	if err != nil || int64(n) < anchor {
+		return // truncated this moment: nothing to skip
+	}
+	f.chunk.Gaps = append(f.chunk.Gaps, startGap(g, end))
+	g.offset, g.looked = end, end
+	g.anchor = sampleOf(f.scratch[:anchor])
+	f.touch(g)
+	f.account(g)
+}
+
+// failed joins what Scan could not read.
+func (f *follower) failed() error {
+	var problems []error
+	for path, err := range f.failures {
+		problems = append(problems, fmt.Errorf("scan %s: %w", path, err))
+	}
+	slices.SortFunc(problems, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return errors.Join(problems...)
+}

@@ -1,0 +1,376 @@
+package file
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/auditail/auditail/inputs"
+)
+
+// listings remembers within one look what lies where rotated files go.
+type listings struct{ byDir map[string][]found }
+
+// at returns the regular files in a directory.
+func (l *listings) at(dir string) []found {
+	if files, ok := l.byDir[dir]; ok {
+		return files
+	}
+	var files []found
+	entries, err := os.ReadDir(dir)
+	if err == nil {
+		for _, entry := range entries {
+			name := filepath.Join(dir, entry.Name())
+			if !entry.Type().IsRegular() {
+				continue
+			}
+			if st, err := statPath(name); err == nil && st.kind == kindRegular {
+				files = append(files, found{name: name, st: st})
+			}
+		}
+	}
+	l.byDir[dir] = files
+	return files
+}
+
+// maxSubdirectories bounds how many directories beside a file are searched for
+// its rotated siblings.
+const maxSubdirectories = 32
+
+// places returns the files that may be rotated siblings of a generation's:
+// those in its directory, in the directories in it, and where the
+// configuration says.
+func (f *follower) places(g *generation, l *listings) []found {
+	dir := filepath.Dir(g.real)
+	files := l.at(dir)
+	if current := filepath.Dir(g.name); current != dir {
+		files = append(files[:len(files):len(files)], l.at(current)...)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return files
+	}
+	searched := 0
+	for _, entry := range entries {
+		if entry.IsDir() && searched < maxSubdirectories {
+			searched++
+			files = append(files[:len(files):len(files)], l.at(filepath.Join(dir, entry.Name()))...)
+		}
+	}
+	w := walker{
+		dir:  func(string) {},
+		fail: func(string, error) {},
+		match: func(name string) {
+			if st, err := statPath(name); err == nil && st.kind == kindRegular {
+				files = append(files[:len(files):len(files)], found{name: name, st: st})
+			}
+		},
+	}
+	for _, glob := range f.config.Rotated {
+		w.expand(parsePattern(glob))
+	}
+	return files
+}
+
+// trace looks after a generation that no glob leads to: it was rotated away,
+// deleted, or the agent only knows its position.
+func (f *follower) trace(ctx context.Context, g *generation, l *listings, now time.Time) {
+	if g.file != nil {
+		st, err := g.file.stat()
+		if err != nil {
+			f.readFailed(ctx, g, err)
+			return
+		}
+		f.update(ctx, g, st, now)
+		if g.ended || g.file == nil {
+			return
+		}
+		f.warm(g)
+		if g.links > 0 {
+			f.findName(ctx, g, l)
+		}
+		f.retire(ctx, g, now)
+		return
+	}
+	if !f.scan && g.over && !g.resumed && g.missing.IsZero() && now.Before(g.checkAt) {
+		return
+	}
+	g.checkAt = now.Add(f.limits.parked)
+	if st, err := statPath(g.name); err == nil && st.id == g.ident && !g.resumed {
+		g.missing = time.Time{}
+		if st.size != g.size || st.modified != g.modified || g.ready() {
+			g.checkAt = time.Time{}
+			g.over = false
+			if f.openFile(ctx, g) {
+				f.warm(g)
+				f.enqueue(g)
+			}
+		}
+		return
+	}
+	if f.search(ctx, g, l, now) {
+		return
+	}
+	f.lost(g, now)
+}
+
+// findName learns under which name a file that is held open lies by now, and
+// admits what was rotated after it.
+func (f *follower) findName(ctx context.Context, g *generation, l *listings) {
+	if st, err := statPath(g.name); err == nil && st.id == g.ident {
+		return
+	}
+	for _, m := range f.places(g, l) {
+		if m.st.id == g.ident {
+			g.name = m.name
+			f.admitSuccessors(ctx, g, l, m.st.modified)
+			return
+		}
+	}
+}
+
+// search finds the file of a generation of which no descriptor is held: by its
+// inode, wherever it was moved, and by its content in a copy.
+func (f *follower) search(ctx context.Context, g *generation, l *listings, now time.Time) bool {
+	for _, m := range f.places(g, l) {
+		owner := f.byIdent[m.st.id]
+		if m.st.id.inode != g.ident.inode || owner != nil && owner != g {
+			continue
+		}
+		h, err := f.openPath(m.name)
+		if err != nil {
+			f.noteOnce(ctx, noteOpen, m.name, err)
+			return true // it is there: wait until it can be read
+		}
+		same, err := g.holds(h, f.scratch[:])
+		st, statErr := h.stat()
+		if err != nil || statErr != nil || !same || st.id != m.st.id {
+			f.discard(h)
+			continue
+		}
+		wasOver := g.over
+		f.moveTo(g, m.name, h, st)
+		g.over = wasOver && !g.ready()
+		f.found(ctx, g, l)
+		f.retire(ctx, g, now)
+		return true
+	}
+	return f.continueInCopy(ctx, g)
+}
+
+// found goes on with a generation whose file was found under another name.
+func (f *follower) found(ctx context.Context, g *generation, l *listings) {
+	g.checkAt, g.missing = time.Time{}, time.Time{}
+	if f.scan {
+		g.limit, g.flush = g.size, true
+	}
+	f.warm(g)
+	f.enqueue(g)
+	f.admitSuccessors(ctx, g, l, g.modified)
+}
+
+// moveTo makes a generation be read from another file, which holds its content.
+func (f *follower) moveTo(g *generation, name string, h *handle, st status) {
+	f.closeFile(g)
+	if f.byIdent[g.ident] == g {
+		delete(f.byIdent, g.ident)
+	}
+	if !g.resumed || g.ident != st.id {
+		f.touch(g)
+	}
+	g.name, g.file, g.ident = name, h, st.id
+	f.open++
+	f.byIdent[st.id] = g
+	delete(f.suspects, st.id)
+	g.size, g.modified, g.links = st.size, st.modified, st.links
+	g.looked, g.long = g.place(), nil
+	g.resumed, g.missing, g.changed = false, time.Time{}, f.now()
+	f.account(g)
+}
+
+// continueInCopy looks for the copy that copytruncate made of a generation's
+// file before it was truncated, or that somebody made before deleting it, and
+// goes on in it.
+func (f *follower) continueInCopy(ctx context.Context, g *generation) bool {
+	l := &listings{byDir: map[string][]found{}}
+	base := filepath.Base(g.real)
+	for _, m := range f.places(g, l) {
+		if f.byIdent[m.st.id] != nil || m.st.id == g.ident || m.name == g.path || !rotationOf(base, filepath.Base(m.name)).rotated() {
+			continue
+		}
+		if _, packed := plainName(m.name); packed {
+			continue
+		}
+		h, err := f.openPath(m.name)
+		if err != nil {
+			continue
+		}
+		st, err := h.stat()
+		place, same, copiedErr := g.copied(h, st.size, f.scratch[:])
+		if err != nil || copiedErr != nil || !same || st.id != m.st.id || f.anchorAt(g, h, place) != nil {
+			f.discard(h)
+			continue
+		}
+		f.log.InfoContext(ctx, "file was truncated, going on in its copy", "path", g.path, "copy", m.name,
+			"unread_bytes", st.size-place)
+		g.loss = f.lossOf(g, max(g.place(), st.size))
+		g.shift = g.offset - place
+		g.marks = nil
+		f.moveTo(g, m.name, h, st)
+		g.attached, g.over = false, false
+		f.found(ctx, g, l)
+		return true
+	}
+	return false
+}
+
+// anchorAt takes the anchor before a place, where reading goes on.
+func (f *follower) anchorAt(g *generation, r io.ReaderAt, place int64) error {
+	if place == g.place() {
+		return nil
+	}
+	length := min(place, sampleSize)
+	n, err := r.ReadAt(f.scratch[:length], place-length)
+	if err != nil {
+		return err
+	}
+	if int64(n) < length {
+		return io.ErrUnexpectedEOF
+	}
+	g.anchor = sampleOf(f.scratch[:length])
+	return nil
+}
+
+// admitSuccessors admits the files that were rotated after g and never seen:
+// several rotations went by while nobody looked. modified is g's file's.
+func (f *follower) admitSuccessors(ctx context.Context, g *generation, l *listings, modified int64) {
+	base := filepath.Base(g.real)
+	current := rotationOf(base, filepath.Base(g.name))
+	for _, m := range f.places(g, l) {
+		name := filepath.Base(m.name)
+		if f.byIdent[m.st.id] != nil || m.st.size == 0 || excluded(f.config.Exclude, m.name) ||
+			!rotationOf(base, name).after(m.st.modified, current, modified) {
+			continue
+		}
+		if _, packed := plainName(name); packed {
+			f.noteOnce(ctx, "rotated file was compressed before it was read", m.name, nil)
+			continue
+		}
+		if f.isSuspect(ctx, m, f.now()) {
+			continue
+		}
+		n := f.create(m.name, m.name, m.name, m.st)
+		n.attached = false
+		if f.openFile(ctx, n) {
+			f.enqueue(n)
+		}
+		f.warm(n)
+	}
+}
+
+// lost notes that the file of a generation is nowhere. It may be on its way to
+// another name, or reappear with the same content: giveUp comes later.
+func (f *follower) lost(g *generation, now time.Time) {
+	if g.missing.IsZero() {
+		g.missing = now
+	}
+	g.checkAt = time.Time{}
+}
+
+// giveUp ends a generation whose file has been nowhere for the grace period.
+// Where even its directory is missing or empty, a file system may not be
+// mounted (yet): the position is kept, or everything would be read again when
+// it is back.
+func (f *follower) giveUp(ctx context.Context, g *generation, l *listings, now time.Time) {
+	if g.ended || g.missing.IsZero() || g.file != nil {
+		return
+	}
+	entries, err := os.ReadDir(filepath.Dir(g.real))
+	if err != nil || len(entries) == 0 {
+		f.noteOnce(ctx, noteMissing, g.path, nil)
+		return
+	}
+	if !f.scan && now.Sub(g.missing) < f.limits.grace {
+		return
+	}
+	f.cleared(noteMissing, g.path)
+	f.admitSuccessors(ctx, g, l, g.modified)
+	f.drop(ctx, g, inputs.CauseRemoved, f.lossOf(g, g.place()))
+}
+
+// flushRest lets an unterminated last line be handed over once the file has
+// not changed for the grace period.
+func (f *follower) flushRest(g *generation, now time.Time) {
+	if g.file != nil && !g.ready() && g.size > g.place() && now.Sub(g.changed) >= f.limits.grace {
+		g.flush = true
+		f.enqueue(g)
+	}
+}
+
+// retire ends what is over: a rotated file that was read and does not change
+// any more gives up its unterminated last line, its descriptor, and when it
+// was deleted its position.
+func (f *follower) retire(ctx context.Context, g *generation, now time.Time) {
+	if f.scan || g.ready() || now.Sub(g.changed) < f.limits.grace || g.file == nil {
+		return
+	}
+	if g.size > g.place() {
+		f.flushRest(g, now)
+		return
+	}
+	if g.loss >= 0 {
+		f.gap(ctx, g, inputs.CauseTruncated, g.loss)
+		g.offset += g.loss
+		g.shift += g.loss
+		g.loss = -1
+		f.touch(g)
+	}
+	if !g.over {
+		g.over = true
+		f.touch(g)
+	}
+	quiet := now.Sub(g.changed)
+	if g.links == 0 {
+		if quiet >= min(f.limits.deleted, f.config.CloseAfter) {
+			f.drop(ctx, g, "", -1)
+		}
+		return
+	}
+	if quiet < f.config.CloseAfter && f.open <= f.limits.maxOpen {
+		return
+	}
+	if st, err := statPath(g.name); err == nil && st.id == g.ident {
+		f.closeFile(g)
+		g.checkAt = now.Add(f.limits.parked)
+		return
+	}
+	// It has a name where nobody can see it: whoever moved it there looks after it.
+	f.drop(ctx, g, "", -1)
+}
+
+// lastLineEnd returns the place behind the last line end of a file, 0 when
+// there is none.
+func lastLineEnd(r io.ReaderAt, size int64) (int64, error) {
+	block := make([]byte, leastRoom)
+	for end := size; end > 0; {
+		from := max(end-int64(len(block)), 0)
+		n, err := r.ReadAt(block[:end-from], from)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return 0, err
+		}
+		if i := bytes.LastIndexByte(block[:n], '\n'); i >= 0 {
+			return from + int64(i) + 1, nil
+		}
+		end = from
+	}
+	return 0, nil
+}
+
+// startGap is the gap of start = "end".
+func startGap(g *generation, end int64) inputs.Gap {
+	return inputs.Gap{Generation: g.id, Path: g.path, From: 0, To: end, Cause: inputs.CauseStartEnd}
+}

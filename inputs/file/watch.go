@@ -1,0 +1,218 @@
+package file
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+// A watcher turns file-system events into hints. Everything it says may be
+// late, repeated or missing: sizes are polled and directories are listed
+// anyway, so without events the input is slower, not wrong.
+//
+// The goroutine that drains events never adds or removes a watch, because
+// fsnotify holds one lock for both.
+type watcher struct {
+	log *slog.Logger
+	fs  *fsnotify.Watcher // nil: polling only
+
+	// C carries one token when there are hints to take.
+	C chan struct{}
+
+	mu    sync.Mutex
+	hints hints
+
+	dirs    map[string]fileID // watched now; of the goroutine that calls watch
+	refused bool              // a refusal was logged
+	closing chan struct{}
+	drained chan struct{} // closed when the draining goroutine has ended
+}
+
+// hints is what happened since the last take.
+type hints struct {
+	written map[string]struct{} // names of files that were written to
+	look    bool                // names came or went: list the directories
+	all     bool                // too much happened to say what
+	lost    bool                // a watched directory may have gone, its watch with it
+}
+
+const (
+	// maxHints bounds the memory of names not yet taken.
+	maxHints = 4096
+	// drainFor and drainPause let the kernel join the write events of a busy
+	// log while nobody drains: 50,000 events/s would cost a tenth of a core.
+	drainFor   = 2 * time.Millisecond
+	drainPause = 10 * time.Millisecond
+)
+
+// newWatcher never fails: without inotify the input polls.
+func newWatcher(ctx context.Context, log *slog.Logger) *watcher {
+	w := &watcher{
+		log: log, C: make(chan struct{}, 1), dirs: map[string]fileID{},
+		closing: make(chan struct{}), drained: make(chan struct{}),
+	}
+	w.hints.written = map[string]struct{}{}
+	events, err := fsnotify.NewWatcher()
+	if err != nil {
+		log.WarnContext(ctx, "no file-system events, polling instead", "reason", err)
+		close(w.drained)
+		return w
+	}
+	w.fs = events
+	go w.drain()
+	return w
+}
+
+// close ends the draining goroutine and waits for it.
+func (w *watcher) close() {
+	close(w.closing)
+	if w.fs != nil {
+		if err := w.fs.Close(); err != nil {
+			w.log.Debug("close file-system events", "reason", err)
+		}
+	}
+	<-w.drained
+}
+
+// drain takes events in short bursts until the watcher is closed.
+func (w *watcher) drain() {
+	defer close(w.drained)
+	for w.receive(nil) {
+		burst := time.NewTimer(drainFor)
+		for w.receive(burst.C) {
+			continue
+		}
+		burst.Reset(drainPause)
+		select {
+		case <-burst.C:
+		case <-w.closing:
+			return
+		}
+	}
+}
+
+// receive notes one event; false when stop fired first or nothing will come any more.
+func (w *watcher) receive(stop <-chan time.Time) bool {
+	select {
+	case event, open := <-w.fs.Events:
+		if open {
+			w.note(event)
+		}
+		return open
+	case err, open := <-w.fs.Errors:
+		if open {
+			w.noteError(err)
+		}
+		return open
+	case <-stop:
+		return false
+	case <-w.closing:
+		return false
+	}
+}
+
+func (w *watcher) note(event fsnotify.Event) {
+	if event.Op == 0 {
+		return
+	}
+	w.mu.Lock()
+	switch {
+	case event.Op != fsnotify.Write:
+		w.hints.look = true
+		w.hints.lost = w.hints.lost || event.Has(fsnotify.Remove) || event.Has(fsnotify.Rename)
+	case len(w.hints.written) < maxHints:
+		w.hints.written[event.Name] = struct{}{}
+	default:
+		w.hints.all = true
+	}
+	w.mu.Unlock()
+	w.wake()
+}
+
+func (w *watcher) noteError(err error) {
+	w.mu.Lock()
+	w.hints.all, w.hints.look, w.hints.lost = true, true, true
+	w.mu.Unlock()
+	// An overflow is no news for people: the answer to it is a full look.
+	if !errors.Is(err, fsnotify.ErrEventOverflow) {
+		w.log.Warn("file-system events disturbed, listing everything", "reason", err)
+	}
+	w.wake()
+}
+
+func (w *watcher) wake() {
+	select {
+	case w.C <- struct{}{}:
+	default:
+	}
+}
+
+// take hands over the hints and starts a new set. written is called with the
+// name of each file that was written to.
+func (w *watcher) take(written func(name string)) (look, all bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for name := range w.hints.written {
+		written(name)
+	}
+	clear(w.hints.written)
+	look, all = w.hints.look, w.hints.all
+	w.hints.look, w.hints.all = false, false
+	return look, all
+}
+
+// watch makes dirs the watched directories. A directory that was replaced
+// under its name is watched anew.
+func (w *watcher) watch(ctx context.Context, dirs map[string]fileID) {
+	if w.fs == nil {
+		return
+	}
+	w.forgetLost()
+	for name, id := range w.dirs {
+		if now, ok := dirs[name]; ok && now == id {
+			continue
+		}
+		delete(w.dirs, name)
+		if err := w.fs.Remove(name); err != nil && !errors.Is(err, fsnotify.ErrNonExistentWatch) {
+			w.log.DebugContext(ctx, "stop watching directory", "path", name, "reason", err)
+		}
+	}
+	for name, id := range dirs {
+		if _, ok := w.dirs[name]; ok {
+			continue
+		}
+		if err := w.fs.Add(name); err != nil {
+			// The limit of watches is the usual reason; the path is listed
+			// again and again anyway, and the next look tries once more.
+			if !w.refused {
+				w.refused = true
+				w.log.WarnContext(ctx, "directory can not be watched, polling it", "path", name, "reason", err)
+			}
+			continue
+		}
+		w.dirs[name] = id
+	}
+}
+
+// forgetLost drops the directories whose watch ended with them: a new
+// directory of the same name may even have the same inode.
+func (w *watcher) forgetLost() {
+	w.mu.Lock()
+	lost := w.hints.lost
+	w.hints.lost = false
+	w.mu.Unlock()
+	if !lost {
+		return
+	}
+	kept := w.fs.WatchList()
+	for name := range w.dirs {
+		if !slices.Contains(kept, name) {
+			delete(w.dirs, name)
+		}
+	}
+}
