@@ -53,12 +53,12 @@ type Prober interface {
 }
 
 var (
-	// ErrPermanent: the object can not be delivered for good, because the
-	// destination refuses it or because its own bytes are not those that were
-	// sealed. A payload is quarantined and its manifest still ships; a manifest
+	// ErrPermanent says that the object can not be delivered for good, because
+	// the destination refuses it or because its own bytes are gone or not those
+	// that were sealed. A payload is quarantined and its manifest still ships; a manifest
 	// stops the output.
 	ErrPermanent = errors.New("refused for good")
-	// ErrFork: other bytes are stored under the same name. The output stops.
+	// ErrFork says that other bytes are stored under the same name. The output stops.
 	ErrFork = errors.New("other bytes are stored under this name")
 )
 

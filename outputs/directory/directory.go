@@ -207,7 +207,7 @@ func (o *Output) write(ctx context.Context, temp string, object seal.Object) err
 	if err != nil {
 		return sourceFault(err)
 	}
-	defer source.Close() //nolint:errcheck // only read
+	defer source.Close()
 	f, err := o.fsys.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode)
 	if err != nil {
 		return fmt.Errorf("create temporary file: %w", err)

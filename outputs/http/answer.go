@@ -95,7 +95,7 @@ func describe(r *http.Response) string {
 	if err != nil || !isProblem(r) || json.Unmarshal(body, &problem) != nil {
 		return text
 	}
-	if problem.Title != "" {
+	if problem.Title != "" && problem.Title != http.StatusText(r.StatusCode) {
 		text += " " + quote(problem.Title)
 	}
 	if problem.Detail != "" {
@@ -140,7 +140,7 @@ func answerFault(r *http.Response) retry.Fault {
 		fault.Alarm = false
 	}
 	fault.Err = fmt.Errorf("%s%s", describe(r), joinHint(hint))
-	r.Body.Close() //nolint:errcheck,gosec // only read
+	r.Body.Close()
 	return fault
 }
 

@@ -101,7 +101,7 @@ func (d *delivery) put(ctx context.Context) (meaning, error) {
 	if err != nil {
 		return waits, settled(ctx, response, err)
 	}
-	defer response.Body.Close() //nolint:errcheck // only read
+	defer response.Body.Close()
 	m := answerToPut(response)
 	switch m {
 	case forks:
@@ -133,7 +133,7 @@ func (d *delivery) readBack(ctx context.Context) (finding, error) {
 	request.Header.Set("Accept-Encoding", "identity")
 	found := nothing
 	request.SetResponseHandler(func(response *http.Response) (err error) {
-		defer response.Body.Close() //nolint:errcheck // only read
+		defer response.Body.Close()
 		found = nothing
 		if response.StatusCode == http.StatusOK {
 			found, err = compare(response, d.object)

@@ -22,7 +22,7 @@ func (o *Output) Probe(ctx context.Context) error {
 	if err != nil {
 		return connectionFault(err).Err
 	}
-	defer response.Body.Close() //nolint:errcheck // only read
+	defer response.Body.Close()
 	if answerToGet(response) == waits {
 		return answerFault(response).Err
 	}
