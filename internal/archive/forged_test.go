@@ -1,0 +1,391 @@
+package archive_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/auditail/auditail/internal/archive"
+	"github.com/auditail/auditail/seal"
+	"github.com/auditail/auditail/seal/sealtest"
+)
+
+// chatPayload is the path of a data batch in the chat stream of epoch 1.
+func chatPayload(n int) string {
+	return strings.Replace(payload1, "0001.ndjson", fmt.Sprintf("%04d.ndjson", n), 1)
+}
+
+// ranges is one range of source vllm.
+func ranges(generation string, from, to, lines uint64) sealtest.Option {
+	return sealtest.WithCoverage(sealtest.Range{Source: "vllm", Generation: generation, From: from, To: to, Lines: lines})
+}
+
+// What whoever holds the identity key, but not the erased one-time keys, can
+// make, and what a faulty agent would seal.
+func TestForgedLogs(t *testing.T) {
+	stranger := sealtest.Key("stranger")
+	tests := []struct {
+		name    string
+		build   func(e *sealtest.Epoch)
+		options func(*archive.Options)
+		want    []string
+	}{
+		{
+			name: "signed by a key that is not trusted",
+			build: func(e *sealtest.Epoch) {
+				e.Open()
+				e.Data(sealtest.Chat(), e.Records(2), sealtest.SignedBy(stranger))
+				e.Close()
+				e.Checkpoint()
+			},
+			want: []string{"violation signature-wrong " + manifest(1), "violation sshsig-wrong " + signature(1)},
+		},
+		{
+			name: "signed again with the identity key, the one-time key being gone",
+			build: func(e *sealtest.Epoch) {
+				e.Open()
+				e.Data(sealtest.Chat(), e.Records(2), sealtest.RatchetedBy(stranger))
+				e.Close()
+				e.Checkpoint()
+			},
+			want: []string{"violation ratchet-wrong " + manifest(1)},
+		},
+		{
+			name: "an epoch opened by a stranger",
+			build: func(e *sealtest.Epoch) {
+				e.Open(sealtest.SignedBy(stranger))
+				e.Close()
+				e.Checkpoint()
+			},
+			want: []string{"violation signature-wrong " + manifest(0), "violation sshsig-wrong " + signature(0)},
+		},
+		{
+			name: "closed, then continued",
+			build: func(e *sealtest.Epoch) {
+				e.Open()
+				e.Close()
+				e.Now = e.Now.Add(30 * 24 * time.Hour)
+				e.Data(sealtest.Chat(), e.Records(1))
+				e.Close()
+				e.Checkpoint()
+			},
+		},
+		{
+			name: "a silence that the chain bridges",
+			build: func(e *sealtest.Epoch) {
+				e.Open()
+				e.Now = e.Now.Add(time.Hour)
+				e.Heartbeat()
+				e.Close()
+				e.Checkpoint()
+			},
+			want: []string{"notice silence " + manifest(1)},
+		},
+		{
+			name: "a clock set back",
+			build: func(e *sealtest.Epoch) {
+				e.Open()
+				e.Now = e.Now.Add(-time.Hour)
+				e.Close()
+				e.Checkpoint()
+			},
+			want: []string{"notice time-backwards " + manifest(1)},
+		},
+		{
+			name: "a log that ends without close before the expected end",
+			build: func(e *sealtest.Epoch) {
+				e.Open()
+				e.Checkpoint()
+			},
+			options: func(o *archive.Options) { o.Until = time.Date(2026, 11, 20, 8, 2, 0, 1, time.UTC) },
+			want:    []string{"violation silent-end " + manifest(0)},
+		},
+		{
+			name: "a log that ends without close, its next batch not due yet",
+			build: func(e *sealtest.Epoch) {
+				e.Open()
+				e.Checkpoint()
+			},
+			options: func(o *archive.Options) { o.Until = time.Date(2026, 11, 20, 8, 2, 0, 0, time.UTC) },
+		},
+		{
+			name: "a changed key",
+			build: func(e *sealtest.Epoch) {
+				e.Open()
+				e.Heartbeat(sealtest.WithManifest(func(m *seal.Manifest) { m.Kind = seal.Rotate }))
+				e.Close()
+				e.Checkpoint()
+			},
+			want: []string{"violation unsupported " + manifest(1)},
+		},
+		{
+			name: "counts that do not continue",
+			build: func(e *sealtest.Epoch) {
+				e.Open()
+				e.Data(sealtest.Chat(), e.Records(1))
+				e.Data(sealtest.Chat(), e.Records(1), sealtest.WithManifest(func(m *seal.Manifest) {
+					m.RecordsFrom++
+					m.RecordsTo++
+				}))
+				e.Data(sealtest.Chat(), e.Records(1), sealtest.WithLines(seal.Lines{Read: 1}))
+				e.Close()
+				e.Checkpoint()
+			},
+			want: []string{"violation records-broken " + manifest(2), "violation lines-broken " + manifest(3)},
+		},
+		{
+			name: "a root of other records",
+			build: func(e *sealtest.Epoch) {
+				e.Open()
+				e.Data(sealtest.Chat(), e.Records(1), sealtest.WithManifest(func(m *seal.Manifest) { m.Root = seal.LeafHash(nil) }))
+				e.Data(sealtest.Chat(), e.Records(1), sealtest.WithManifest(func(m *seal.Manifest) { m.RecordsTo++ }))
+				e.Data(sealtest.Chat(), e.Records(1), sealtest.WithManifest(func(m *seal.Manifest) { m.Plain-- }))
+				e.Close()
+				e.Checkpoint()
+			},
+			want: []string{
+				"violation payload-root " + chatPayload(1), "violation payload-records " + chatPayload(2),
+				"violation payload-size " + chatPayload(3),
+			},
+		},
+		{
+			name: "records out of turn, or another agent's",
+			build: func(e *sealtest.Epoch) {
+				e.Open()
+				records := e.Records(4)
+				slices.Reverse(records)
+				e.Data(sealtest.Chat(), records)
+				records = e.Records(4)
+				for i := range 3 {
+					records[i] = bytes.Replace(records[i], []byte(`{"id":"gpu-07","seq"`), []byte(`{"id":"gpu-08","seq"`), 1)
+				}
+				e.Data(sealtest.Chat(), records)
+				e.Close()
+				e.Checkpoint()
+			},
+			want: []string{
+				"violation record-order " + chatPayload(1), "violation record-order " + chatPayload(1),
+				"violation record-form " + chatPayload(2), "violation record-form " + chatPayload(2),
+			},
+		},
+		{
+			name: "reading not accounted for",
+			build: func(e *sealtest.Epoch) {
+				e.Open()
+				e.Data(sealtest.Chat(), e.Records(1), sealtest.WithoutCoverage())
+				e.Data(sealtest.Chat(), e.Records(1), ranges("g1", 0, 100, 2))
+				e.Data(sealtest.Chat(), e.Records(1), ranges("g1", 200, 100, 1))
+				e.Data(sealtest.Chat(), append(e.Records(1), e.Unparsed(1)), ranges("g1", 100, 200, 1))
+				e.Data(sealtest.Chat(), append([][]byte{e.Record("agent.coverage", `"coverage":[]`)}, e.Records(1)...), ranges("g1", 200, 400, 2))
+				e.Close()
+				e.Checkpoint()
+			},
+			want: []string{
+				"violation coverage-missing " + chatPayload(1),
+				"violation coverage-lines " + chatPayload(2),
+				"violation coverage-invalid " + chatPayload(3), "violation coverage-lines " + chatPayload(3),
+				"violation coverage-lines " + chatPayload(4), "violation unparsed-lines " + chatPayload(4),
+				"violation coverage-invalid " + chatPayload(5),
+			},
+		},
+		{
+			name: "holes and overlaps",
+			build: func(e *sealtest.Epoch) {
+				e.Open()
+				e.Data(sealtest.Chat(), e.Records(1), ranges("g1", 10, 100, 1)) // begins behind 0
+				e.Data(sealtest.Chat(), e.Records(1), ranges("g1", 150, 200, 1))
+				e.Data(sealtest.Chat(), e.Records(1), ranges("g1", 190, 300, 1))
+				e.Data(sealtest.Chat(), e.Records(1), ranges("g2", 0, 300, 1))
+				e.Data(sealtest.Chat(), e.Records(1), ranges("g1", 300, 400, 1))
+				e.Data(sealtest.Chat(), e.Records(1), sealtest.WithCoverage(
+					sealtest.Range{Source: "vllm", Generation: "g2", Unit: "lines", From: 300, To: 301, Lines: 1}))
+				e.Close()
+				e.Checkpoint()
+			},
+			want: []string{
+				"violation coverage-hole " + chatPayload(1), "violation coverage-hole " + chatPayload(2),
+				"violation coverage-overlap " + chatPayload(3), "violation coverage-invalid " + chatPayload(6),
+			},
+		},
+		{
+			name: "signed gaps fill holes",
+			build: func(e *sealtest.Epoch) {
+				e.Open()
+				one := seal.Lines{Read: 1, Recorded: 1}
+				e.Data(sealtest.Chat(), append(e.Records(1), e.Gap("vllm", "g1", 0, 10)), ranges("g1", 10, 100, 1), sealtest.WithLines(one))
+				e.Data(sealtest.Chat(), append([][]byte{e.Gap("vllm", "g1", 100, 150)}, e.Records(1)...), sealtest.WithLines(one), sealtest.WithCoverage(
+					sealtest.Range{Source: "vllm", Generation: "g1", From: 150, To: 160, Lines: 1}))
+				e.Close()
+				e.Checkpoint()
+			},
+			want: []string{"notice gap " + chatPayload(1), "notice gap " + chatPayload(2)},
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			e := sealtest.New(t, sealtest.Config{})
+			test.build(e)
+			o := archive.Options{Trust: trust(e)}
+			if test.options != nil {
+				test.options(&o)
+			}
+			found, _ := verify(t, e.Files, o)
+			if diff := cmp.Diff(test.want, found); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestEpochs(t *testing.T) {
+	const rollback = "rollback audit.example.com/acme/gpu-07/0001 3 47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
+	second := func(t *testing.T, reason string, finish func(*sealtest.Epoch)) *sealtest.Epoch {
+		first := sealtest.New(t, sealtest.Config{})
+		first.Open()
+		first.Data(sealtest.Chat(), first.Records(3))
+		finish(first)
+		first.Checkpoint()
+		e := first.NextEpoch(reason)
+		e.Open()
+		e.Data(sealtest.Chat(), e.Records(3))
+		e.Close()
+		e.Checkpoint()
+		return e
+	}
+	closed := func(e *sealtest.Epoch) { e.Close() }
+	open := func(*sealtest.Epoch) {}
+	tests := []struct {
+		name    string
+		reason  string
+		finish  func(*sealtest.Epoch)
+		change  func(files map[string][]byte)
+		options archive.Options
+		want    []string
+	}{
+		{name: "behind a close", reason: rollback, finish: closed},
+		{name: "without close", reason: rollback, finish: open, want: []string{"violation epoch-not-closed seals/gpu-07/0001"}},
+		{
+			name: "without close, accepted", reason: rollback, finish: open,
+			options: archive.Options{Accepted: archive.Accepted{
+				{Code: archive.EpochNotClosed, Path: "seals/gpu-07/0001"}: true,
+				{Code: archive.EpochNotClosed, Path: "seals/gpu-07/0002"}: true,
+			}},
+			want: []string{"notice epoch-not-closed seals/gpu-07/0001", "notice accepted-but-not-found seals/gpu-07/0002"},
+		},
+		{name: "first for the second time", reason: seal.OpenFirst, finish: closed, want: []string{"violation open-reason seals/gpu-07/0002/000000000000.manifest"}},
+		{
+			name: "the first one gone", reason: rollback, finish: closed,
+			change: func(files map[string][]byte) {
+				maps.DeleteFunc(files, func(path string, _ []byte) bool {
+					return strings.HasPrefix(path, "seals/gpu-07/0001/") || strings.Contains(path, "/0001-")
+				})
+			},
+			want: []string{"violation epoch-missing seals/gpu-07/0002"},
+		},
+		{
+			name: "the seals of the first one gone", reason: rollback, finish: closed,
+			change: func(files map[string][]byte) {
+				maps.DeleteFunc(files, func(path string, _ []byte) bool { return strings.HasPrefix(path, "seals/gpu-07/0001/") })
+			},
+			want: []string{"violation epoch-missing seals/gpu-07/0002", "violation payload-unnamed " + payload1},
+		},
+		{
+			name: "a batch of the first replayed in the second", reason: rollback, finish: closed,
+			change: func(files map[string][]byte) {
+				for _, suffix := range []string{".manifest", ".manifest.sig"} {
+					files["seals/gpu-07/0002/000000000001"+suffix] = files["seals/gpu-07/0001/000000000001"+suffix]
+				}
+			},
+			want: []string{
+				"violation batch-misplaced seals/gpu-07/0002/000000000001.manifest",
+				"notice checkpoint-unchecked seals/gpu-07/0002/checkpoint",
+				"violation payload-unnamed records/env=prod/svc=chat/class=standard/day=2026-11-20/collector=gpu-07/0002-000000000001.ndjson.zst",
+			},
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			e := second(t, test.reason, test.finish)
+			if test.change != nil {
+				test.change(e.Files)
+			}
+			test.options.Trust = trust(e)
+			found, _ := verify(t, e.Files, test.options)
+			if diff := cmp.Diff(test.want, found); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// Two agents in one archive: neither's findings touch the other's, and a log
+// can not be passed off as the other's.
+func TestTwoAgents(t *testing.T) {
+	one, two := build(t, sealtest.Config{}), build(t, sealtest.Config{Agent: "gpu-08"})
+	files := maps.Clone(one.Files)
+	maps.Copy(files, two.Files)
+	other := strings.Replace(theGap, "gpu-07", "gpu-08", 1)
+	found, report := verify(t, files, archive.Options{Trust: trust(one, two)})
+	if diff := cmp.Diff([]string{theGap, other}, found); diff != "" || report.Agents != 2 || report.Batches != 16 {
+		t.Errorf("%+v\n%s", report, diff)
+	}
+
+	for path, content := range one.Files {
+		files[strings.ReplaceAll(path, "gpu-07", "gpu-08")] = content
+	}
+	found, _ = verify(t, files, archive.Options{Trust: trust(one, two)})
+	for n := range 8 {
+		want := "violation batch-misplaced " + strings.Replace(manifest(n), "gpu-07", "gpu-08", 1)
+		if !slices.Contains(found, want) {
+			t.Errorf("no %q in %q", want, found)
+		}
+	}
+}
+
+// The same agent name in two organizations, and two keys of one log: the
+// auditor's trust decides, identity.vkey only chooses.
+func TestChoiceOfKey(t *testing.T) {
+	e := build(t, sealtest.Config{Organization: "beta.example.com"})
+	keys := archive.Trust{
+		{Organization: "alpha.example.com", Agent: "gpu-07"}: {sealtest.Key("a").Public().(ed25519.PublicKey)},
+		e.Origin.Log: {sealtest.Key("old").Public().(ed25519.PublicKey), e.PublicKey()},
+	}
+	found, _ := verify(t, e.Files, archive.Options{Trust: keys})
+	if diff := cmp.Diff([]string{theGap, "notice log-absent seals/gpu-07"}, found); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestFindingsAreTheSameEveryTime(t *testing.T) {
+	e := build(t, sealtest.Config{})
+	for path, content := range maps.Clone(e.Files) {
+		if strings.HasPrefix(path, "records/") {
+			e.Files[path] = flip(content, len(content)/2)
+			e.Files[path+".x"] = content
+		}
+	}
+	first, _ := verify(t, e.Files, archive.Options{Trust: trust(e), Workers: 4})
+	for range 20 {
+		again, _ := verify(t, e.Files, archive.Options{Trust: trust(e), Workers: 4})
+		if diff := cmp.Diff(first, again); diff != "" {
+			t.Fatal(diff)
+		}
+	}
+}
+
+func TestVerifyEndsWithItsContext(t *testing.T) {
+	e := build(t, sealtest.Config{})
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err := archive.Verify(ctx, memory(e.Files), archive.Options{Trust: trust(e), Found: func(archive.Finding) { cancel() }})
+	if err == nil {
+		t.Error("an interrupted verification has a result")
+	}
+}

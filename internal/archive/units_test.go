@@ -1,0 +1,145 @@
+package archive
+
+import (
+	"crypto/ed25519"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/auditail/auditail/seal"
+)
+
+// numberSet against a map.
+func TestNumberSet(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		number := rapid.OneOf(rapid.Uint64Range(0, 2000), rapid.Uint64Range(999_999_998_000, 999_999_999_999))
+		var set numberSet
+		model := make(map[uint64]bool)
+		for range rapid.IntRange(0, 200).Draw(t, "steps") {
+			n := number.Draw(t, "n")
+			if set.add(n) == model[n] {
+				t.Fatalf("add(%d) says new: %t", n, !model[n])
+			}
+			model[n] = true
+			at := number.Draw(t, "at")
+			if set.has(at) != model[at] {
+				t.Fatalf("has(%d) is %t", at, !model[at])
+			}
+			want, wantLast := uint64(math.MaxUint64), uint64(0)
+			for m := range model {
+				wantLast = max(wantLast, m)
+				if m >= at {
+					want = min(want, m)
+				}
+			}
+			if got, ok := set.next(at); ok != (want != math.MaxUint64) || ok && got != want {
+				t.Fatalf("next(%d) is %d, %t, want %d", at, got, ok, want)
+			}
+			if got, ok := set.last(); !ok || got != wantLast || set.size != len(model) {
+				t.Fatalf("last is %d of %d, want %d of %d", got, set.size, wantLast, len(model))
+			}
+		}
+	})
+}
+
+func TestNumberSetOfALongLogIsSmall(t *testing.T) {
+	var set numberSet
+	for n := range uint64(1_000_000) {
+		set.add(n)
+	}
+	if chunks := len(set.chunks); chunks > 1_000_000/512+1 {
+		t.Errorf("a million numbers take %d chunks", chunks)
+	}
+}
+
+// coverage against a count of every byte: ranges that follow on each other have
+// no finding, and without a finding every byte was accounted for once.
+func TestCoverageJoin(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		c := coverage{at: make(map[generation]position)}
+		var counts [100]int
+		end, findings, joins := uint64(0), 0, true
+		for range rapid.IntRange(1, 6).Draw(t, "batches") {
+			from := end
+			if rapid.Bool().Draw(t, "jumps") {
+				from = rapid.Uint64Range(0, 60).Draw(t, "from")
+			}
+			to := min(from+rapid.Uint64Range(1, 20).Draw(t, "size"), uint64(len(counts)))
+			joins = joins && from == end
+			findings += len(c.join("p", []span{{source: "s", generation: "g", unit: "bytes", from: from, to: to}}))
+			for i := from; i < to; i++ {
+				counts[i]++
+			}
+			end = max(end, to)
+		}
+		once := !slices.ContainsFunc(counts[:end], func(n int) bool { return n != 1 })
+		if joins && findings > 0 {
+			t.Fatalf("ranges that follow on each other have %d findings", findings)
+		}
+		if !once && findings == 0 {
+			t.Fatalf("bytes are accounted for %v times, without a finding", counts[:end])
+		}
+	})
+}
+
+// Where a batch's ranges are unknown, a hole proves nothing, but an overlap does.
+func TestCoverageJoinInDoubt(t *testing.T) {
+	c := coverage{at: make(map[generation]position)}
+	join := func(from, to uint64) int {
+		return len(c.join("p", []span{{source: "s", generation: "g", unit: "bytes", from: from, to: to}}))
+	}
+	join(0, 100)
+	c.doubts++
+	if n := join(500, 600); n != 0 {
+		t.Errorf("a hole behind an unknown batch has %d findings", n)
+	}
+	if n := join(700, 800); n != 1 {
+		t.Errorf("a hole behind a known batch has %d findings", n)
+	}
+	c.doubts++
+	if n := join(750, 900); n != 1 {
+		t.Errorf("an overlap behind an unknown batch has %d findings", n)
+	}
+}
+
+func TestParseTrust(t *testing.T) {
+	key := seal.VKey("gpu-07", make(ed25519.PublicKey, ed25519.PublicKeySize))
+	good := seal.VKey("acme/gpu-07", make(ed25519.PublicKey, ed25519.PublicKeySize))
+	for name, test := range map[string]struct{ text, want string }{
+		"empty":        {"", "no key in it"},
+		"comments":     {"# none\n\n", "no key in it"},
+		"no key":       {"# ok\nfoo\n", `line 2: key "foo" is not a C2SP verifier key`},
+		"short name":   {key, "line 1: log name \"gpu-07\" is not <organization>/<agent>; the key's name must be"},
+		"wrong hash":   {strings.Replace(good, "A", "B", 1), "line 1: key"},
+		"twice":        {good + "\n" + good, "line 2: the key of acme/gpu-07 stands here twice"},
+		"endless line": {strings.Repeat("x", 5000), "a line has more than 4096 bytes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := ParseTrust(strings.NewReader(test.text))
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error is %v, want %q", err, test.want)
+			}
+		})
+	}
+}
+
+func TestPrintable(t *testing.T) {
+	for in, want := range map[string]string{
+		"seals/gpu-07":         "seals/gpu-07",
+		"größer":               "größer",
+		`say "x"`:              `say "x"`,
+		"\x1b[2Jclean":         `\x1b[2Jclean`,
+		"two\nlines\r\"q\"":    `two\nlines\r"q"`,
+		"\xff\u202ereversed":   `\xff\u202ereversed`,
+		"back\\slash\a":        `back\\slash\a`,
+		"\u200bzero":           `\u200bzero`,
+		"replaced \uFFFD sign": "replaced \uFFFD sign",
+	} {
+		if got := Printable(in); got != want {
+			t.Errorf("Printable(%q) is %s, want %s", in, got, want)
+		}
+	}
+}
