@@ -32,7 +32,6 @@ It verifies signatures, chain, digests and roots before it stores anything, and
 never changes what is stored. Only agents that were enrolled may write, each
 into its own log.`,
 		Version:       version.String(),
-		Args:          cobra.NoArgs,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}

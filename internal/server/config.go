@@ -78,7 +78,7 @@ func configError(name string, err error) error {
 	var wrong *toml.DecodeError
 	if errors.As(err, &wrong) {
 		row, column := wrong.Position()
-		return fmt.Errorf("%s:%d:%d: %s\n%s", name, row, column, strings.TrimPrefix(wrong.Error(), "toml: "), wrong.String())
+		return fmt.Errorf("%s:%d:%d: the value does not fit\n%s", name, row, column, wrong.String())
 	}
 	return fmt.Errorf("read configuration %s: %w", name, err)
 }

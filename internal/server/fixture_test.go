@@ -53,6 +53,11 @@ func (s *syncBuffer) String() string {
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
+	return newFixtureOver(t, durable.OS{})
+}
+
+func newFixtureOver(t *testing.T, fsys durable.FS) *fixture {
+	t.Helper()
 	store := filepath.Join(t.TempDir(), "store")
 	if err := os.Mkdir(store, 0o750); err != nil {
 		t.Fatal(err)
@@ -63,7 +68,7 @@ func newFixture(t *testing.T) *fixture {
 	f.config.Store = store
 	f.deps = Deps{
 		Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		FS:     durable.OS{},
+		FS:     fsys,
 		Now:    func() time.Time { return time.Date(2026, 11, 20, 9, 0, 0, 0, time.UTC) },
 	}
 	f.token = f.enrol(f.epoch)
@@ -167,9 +172,11 @@ func (r request) http() *http.Request {
 	return h
 }
 
-func (f *fixture) do(r request) *http.Response {
+func (f *fixture) do(r request) *http.Response { return f.serve(r.http()) }
+
+func (f *fixture) serve(r *http.Request) *http.Response {
 	w := httptest.NewRecorder()
-	f.server.Handler().ServeHTTP(w, r.http())
+	f.server.Handler().ServeHTTP(w, r)
 	return w.Result()
 }
 

@@ -29,14 +29,16 @@ func openPlaces(c Config, d Deps, create bool) (*places, error) {
 	if state == "" {
 		state = filepath.Clean(c.Store) + ".state"
 	}
+	// Its parent is not made, for the same reason.
+	parent, err := existing(d.FS, "parent of the state directory", filepath.Dir(filepath.Clean(state)))
+	if err != nil {
+		return nil, err
+	}
+	state = filepath.Join(parent, filepath.Base(state))
 	if err := outside(root, state); err != nil {
 		return nil, err
 	}
 	if create {
-		// Parents are not made, for the same reason.
-		if _, err := existing(d.FS, "parent of the state directory", filepath.Dir(filepath.Clean(state))); err != nil {
-			return nil, err
-		}
 		if err := d.FS.MkdirAll(state, stateDirMode); err != nil {
 			return nil, fmt.Errorf("make state directory: %w", err)
 		}
@@ -44,7 +46,7 @@ func openPlaces(c Config, d Deps, create bool) (*places, error) {
 	if state, err = existing(d.FS, "state directory", state); err != nil {
 		return nil, err
 	}
-	if err := outside(root, state); err != nil { // again, links resolved
+	if err := outside(root, state); err != nil { // it may be a link itself
 		return nil, err
 	}
 	p := &places{store: newStore(d.FS, root, filepath.Join(state, "incoming")), forks: filepath.Join(state, "forks")}
@@ -69,7 +71,7 @@ func openPlaces(c Config, d Deps, create bool) (*places, error) {
 // existing returns the absolute path of a directory, links resolved.
 func existing(fsys durable.FS, what, dir string) (string, error) {
 	if dir == "" {
-		return "", fmt.Errorf("no %s given", what)
+		return "", fmt.Errorf("no %s given; set --%s", what, what)
 	}
 	info, err := fsys.Stat(dir)
 	switch {
@@ -89,12 +91,9 @@ func existing(fsys durable.FS, what, dir string) (string, error) {
 	return dir, nil // a file system of fsys' own, without links
 }
 
-// outside refuses a state directory within the store.
+// outside refuses a state directory within the store. Both are absolute, links
+// resolved.
 func outside(root, state string) error {
-	state, err := filepath.Abs(state)
-	if err != nil {
-		return fmt.Errorf("open state directory: %w", err)
-	}
 	if state == root || strings.HasPrefix(state, root+string(filepath.Separator)) {
 		return fmt.Errorf("state directory %s lies inside the store %s, which holds nothing but the archive; set state to a directory beside it", state, root)
 	}

@@ -494,6 +494,7 @@ func TestEarlierCheckpoints(t *testing.T) {
 		checkpoints = append(checkpoints, e.Checkpoint())
 	}
 	e.Write(f.config.Store)
+	f.start()
 	for _, size := range []int{1, 2, 7, markEvery - 1, markEvery, markEvery + 1, 2*markEvery - 1, 2 * markEvery, 2*markEvery + 1, 2*markEvery + 4} {
 		c := checkpoints[size-1]
 		if err := os.Remove(filepath.Join(f.config.Store, filepath.FromSlash(c.Path()))); err != nil {

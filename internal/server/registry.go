@@ -245,6 +245,9 @@ func Enrol(c Config, d Deps, log seal.Log, key ed25519.PublicKey, tokenFile stri
 	if err != nil {
 		return "", err
 	}
+	if err := p.checkStoredKey(log, key); err != nil {
+		return "", err
+	}
 	token = newToken(log.Agent)
 	if tokenFile != "" {
 		if err := durable.CreateFile(d.FS, tokenFile, []byte(token+"\n"), stateFileMode); err != nil {
@@ -262,4 +265,21 @@ func Enrol(c Config, d Deps, log seal.Log, key ed25519.PublicKey, tokenFile stri
 		return "", err
 	}
 	return token, nil
+}
+
+// checkStoredKey refuses to continue a stored log with another key.
+func (p *places) checkStoredKey(log seal.Log, key ed25519.PublicKey) error {
+	path := seal.Origin{Log: log, Epoch: 1}.IdentityPath()
+	have, err := p.store.read(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("enrol %s: %w", log, err)
+	}
+	if !bytes.Equal(have, seal.IdentityFile(log, key)) {
+		return fmt.Errorf("enrol %s: %w: the store holds a log of the agent %q that was begun with the key %s",
+			log, ErrEnrolled, log.Agent, bytes.TrimSpace(have))
+	}
+	return nil
 }

@@ -107,7 +107,11 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	if s.config.TLSCert != "" {
 		scheme = "https"
 		files := &certificateFiles{cert: s.config.TLSCert, key: s.config.TLSKey, logger: s.logger}
-		if err := errors.Join(s.config.checkFiles(), files.load()); err != nil {
+		err := s.config.checkFiles()
+		if err == nil {
+			err = files.load()
+		}
+		if err != nil {
 			return errors.Join(err, l.Close())
 		}
 		srv.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: files.get}
