@@ -66,9 +66,12 @@ func (p *Parser) access(dst []parsers.Draft, line *parsers.Line, c *httpCall) ([
 	s := p.find(line.Path)
 	// A refusal is mostly older than the request line, which it then has not;
 	// an answer, or a failure of the engine, has one.
-	if s != nil && len(s.waiting) > 0 && (c.status/100 == 2 || c.status >= 500) {
+	if s != nil && len(s.open) > 0 && (c.status/100 == 2 || c.status >= 500) && isLogged(route.Operation) {
 		if at := s.waitingFor(route.Operation); at >= 0 {
 			return p.join(dst, line, s, at, c, &route)
+		}
+		if s.crowd > 0 {
+			dst = p.answered(dst, s, c.status)
 		}
 	}
 	dst, d := parsers.Next(dst)
@@ -76,11 +79,26 @@ func (p *Parser) access(dst []parsers.Draft, line *parsers.Line, c *httpCall) ([
 	d.SetStatus(c.status)
 	d.SetActor(nil)
 	p.setClient(d, c.client)
-	p.describe(d, s)
+	if c.status == 404 && route.Operation != "" {
+		s.describe(d)
+		p.setModel(d, nil) // the model that was asked for is not the one that is served
+	} else {
+		p.describe(d, s)
+	}
 	if line.Cut {
 		d.Record.Flag(audit.Truncated)
 	}
 	return dst, recorded()
+}
+
+// isLogged tells whether the engine logs requests of an operation.
+func isLogged(operation string) bool {
+	switch operation {
+	case "chat", "text_completion", "embeddings", "pooling", "classify", "score", "rerank", "transcription", "translation":
+		return true
+	default:
+		return false
+	}
 }
 
 func (p *Parser) setClient(d *parsers.Draft, client []byte) {

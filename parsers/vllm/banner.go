@@ -151,14 +151,24 @@ func argument(pairs []byte, name string) (value []byte, isTrue bool) {
 	}
 }
 
-// describe fills api.server and model.* from what is remembered. The banner is
-// evidence for its own log only; without one the model stays unresolved.
+// describe fills api.server and model.* from what is remembered.
 func (p *Parser) describe(d *parsers.Draft, s *server) {
-	r := &d.Record
-	r.SetString(audit.APIServer, "vllm")
+	s.describe(d)
+	p.setModel(d, s)
+}
+
+// describe fills api.server; of a nil server only its name is known.
+func (s *server) describe(d *parsers.Draft) {
+	d.Record.SetString(audit.APIServer, "vllm")
 	if s != nil {
-		r.SetString(audit.APIServerVersion, s.facts.version)
+		d.Record.SetString(audit.APIServerVersion, s.facts.version)
 	}
+}
+
+// setModel fills model.* of a model.* record. The banner is evidence for its
+// own log only; without one the model stays unresolved.
+func (p *Parser) setModel(d *parsers.Draft, s *server) {
+	r := &d.Record
 	if !bytes.HasPrefix(r.Text(audit.Event), []byte("model.")) {
 		return
 	}

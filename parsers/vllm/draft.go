@@ -50,6 +50,9 @@ func (p *Parser) draft(dst []parsers.Draft, q *request) []parsers.Draft {
 	if q.cut {
 		r.Flag(audit.Truncated)
 	}
+	if q.inferred {
+		r.Flag(audit.InferredJoin)
+	}
 	if q.invalid {
 		r.Flag(audit.InvalidUTF8)
 	}

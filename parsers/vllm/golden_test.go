@@ -23,8 +23,14 @@ func TestSamples(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got != string(want) {
-				t.Errorf("differs from %s; look at git diff after -update. Got:\n%s", golden, got)
+			wantLines := strings.Split(string(want), "\n")
+			for i, line := range strings.Split(got, "\n") {
+				if i >= len(wantLines) || line != wantLines[i] {
+					t.Fatalf("%s:%d differs (look at git diff after -update), got\n%s", golden, i+1, line)
+				}
+			}
+			if len(got) != len(want) {
+				t.Fatalf("%s has more lines", golden)
 			}
 		})
 	}

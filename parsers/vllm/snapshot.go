@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/auditail/auditail/parsers"
@@ -82,7 +83,8 @@ func (e *encoder) server(s *server) {
 	e.number(s.facts.limit)
 	e.number(s.clock)
 	e.number(s.orphan)
-	e.flags(s.endsLogged, s.traceback)
+	e.number(int64(s.answers))
+	e.flags(s.endsLogged, s.traceback, s.failure)
 }
 
 func (e *encoder) call(c *call) {
@@ -273,7 +275,8 @@ func (d *decoder) server() *server {
 	s.facts.limit = d.number()
 	s.clock = d.number()
 	s.orphan = d.number()
-	d.flags(&s.endsLogged, &s.traceback)
+	s.answers = d.count(math.MaxInt32)
+	d.flags(&s.endsLogged, &s.traceback, &s.failure)
 	return s
 }
 

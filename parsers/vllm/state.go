@@ -20,6 +20,8 @@ type server struct {
 	open    map[string]*request
 	waiting []*call // calls that an access line can still be joined to, at most one an operation
 	crowd   int     // held calls that no access line can be joined to any more
+	answers int     // access lines since there is a crowd
+	failure bool    // one of these told of a failure
 }
 
 // facts are what the start banner says.
@@ -72,6 +74,7 @@ type request struct {
 	streamed     bool
 	cut          bool // a line was longer than max_line
 	invalid      bool // a text was not Unicode
+	inferred     bool // its outcome was told by counting access lines; it is recorded at once
 
 	outcome string // empty until its end was logged
 	reason  string
@@ -155,9 +158,9 @@ func (p *Parser) newRequest(s *server, id string, line *parsers.Line, when time.
 func (p *Parser) admit(dst []parsers.Draft, r *request) []parsers.Draft {
 	s := r.server
 	base := baseOf(r.id)
-	for _, c := range s.waiting {
-		if c.base == base {
-			r.call = c
+	if base != r.id {
+		if first := s.open[base+"-0"]; first != nil && !first.call.answered {
+			r.call = first.call
 		}
 	}
 	if r.call == nil {
@@ -230,6 +233,31 @@ func (p *Parser) recordEnded(dst []parsers.Draft, c *call) []parsers.Draft {
 	return dst
 }
 
+// answered counts an access line that no call can be named for. When there are
+// as many as calls in the crowd, each has been answered: if nothing more will be
+// logged of them, they are recorded.
+func (p *Parser) answered(dst []parsers.Draft, s *server, status int) []parsers.Draft {
+	s.answers++
+	s.failure = s.failure || status >= 500
+	if s.answers < s.crowd || s.endsLogged {
+		return dst
+	}
+	success := !s.failure
+	for r := p.queue.next; r != &p.queue; {
+		next := r.next
+		if r.server == s && r.call.crowded {
+			if success && r.outcome == "" {
+				r.end(outcomeSuccess, "", r.seen, r.logged)
+				r.inferred = true
+			}
+			dst = p.record(dst, r)
+		}
+		r = next
+	}
+	s.orphan = 0
+	return dst
+}
+
 // recordAll records everything that is held of a server.
 func (p *Parser) recordAll(dst []parsers.Draft, s *server) []parsers.Draft {
 	for r := p.queue.next; r != &p.queue; {
@@ -259,7 +287,13 @@ func (p *Parser) record(dst []parsers.Draft, r *request) []parsers.Draft {
 		return dst
 	}
 	if c.crowded {
+		// Had it been answered, its access line is no longer one of the crowd's;
+		// had it not, the crowd only waits longer.
 		s.crowd--
+		s.answers = max(s.answers-1, 0)
+		if s.crowd == 0 {
+			s.answers, s.failure = 0, false
+		}
 	} else {
 		s.waiting = slices.DeleteFunc(s.waiting, func(other *call) bool { return other == c })
 	}

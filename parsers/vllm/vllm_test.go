@@ -1,0 +1,587 @@
+package vllm_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/auditail/auditail/audit"
+	"github.com/auditail/auditail/parsers"
+	"github.com/auditail/auditail/parsers/vllm"
+)
+
+const stamp = "INFO 11-07 04:35:20 "
+
+func received(id, prompt string) string {
+	return stamp + "[logger.py:40] Received request " + id + ": prompt: " + prompt +
+		", params: SamplingParams(n=1, temperature=0.7, stop=['a,', \"b'\"], seed=None), prompt_token_ids: None, lora_request: None.\n"
+}
+
+func generated(id, output string) string {
+	return stamp + "[logger.py:71] Generated response " + id + ": output: " + output + ", output_token_ids: [1, 2], finish_reason: stop\n"
+}
+
+func finished(id string) string {
+	return stamp + "[async_llm_engine.py:176] Finished request " + id + ".\n"
+}
+
+func aborted(id string) string { return stamp + "[async_llm.py:411] Aborted request " + id + ".\n" }
+
+func access(client, route string, status int) string {
+	return fmt.Sprintf("INFO:     %s - \"POST %s HTTP/1.1\" %d OK\n", client, route, status)
+}
+
+const chat = "/v1/chat/completions"
+
+// drafts parses a log and returns its drafts and verdicts ("held", "ignored rule", …).
+func drafts(t *testing.T, log string) (list []parsers.Draft, words []string) {
+	t.Helper()
+	p := newParser(t)
+	for _, line := range text(log) {
+		var outcome parsers.Outcome
+		var err error
+		if list, outcome, err = p.Parse(list, line); err != nil {
+			t.Fatal(err)
+		}
+		word := verdicts[outcome.Verdict]
+		if outcome.Verdict == parsers.Ignored {
+			word += " " + outcome.Rule
+		}
+		words = append(words, word)
+	}
+	list, _ = p.Flush(time.Time{}, list)
+	return list, words
+}
+
+// line describes a draft in a few words.
+func summary(t *testing.T, d *parsers.Draft) string {
+	t.Helper()
+	r := &d.Record
+	s := fmt.Sprintf("%s %s", r.Text(audit.Event), r.Text(audit.Outcome))
+	for _, f := range []audit.Field{audit.Reason, audit.SessionRequestID, audit.ClientIP} {
+		if r.Has(f) {
+			s += " " + string(r.Text(f))
+		}
+	}
+	if r.Has(audit.APIStatus) {
+		s += fmt.Sprintf(" %d", r.Int(audit.APIStatus))
+	}
+	if r.Flags()&audit.InferredJoin != 0 {
+		s += " inferred"
+	}
+	for _, c := range []parsers.Content{d.Input, d.Output} {
+		if c.Parts > 0 {
+			s += fmt.Sprintf(" %q", revealed(t, c))
+		}
+		if c.Truncated {
+			s += "…"
+		}
+	}
+	return s
+}
+
+// TestJoin is the table of what becomes of calls, alone and at the same time.
+func TestJoin(t *testing.T) {
+	for name, c := range map[string]struct {
+		log     string
+		want    []string
+		verdict string
+	}{
+		"the answer is logged before the access line": {
+			log:     received("chatcmpl-a", "'p'") + generated("chatcmpl-a", "'o'") + access("10.0.0.1:1", chat, 200),
+			want:    []string{`model.inference success chatcmpl-a 10.0.0.1 200 inferred "p" "o"`},
+			verdict: "held held recorded",
+		},
+		"the answer is logged after the access line, once it is known that answers are": {
+			log: generated("chatcmpl-z", "'o'") + received("chatcmpl-a", "'p'") + access("10.0.0.1:1", chat, 200) + generated("chatcmpl-a", "'o'"),
+			want: []string{
+				`model.inference success chatcmpl-z "o"`,
+				`model.inference success chatcmpl-a 10.0.0.1 200 inferred "p" "o"`,
+			},
+			verdict: "recorded held held recorded",
+		},
+		"no access line follows": {
+			log:     received("chatcmpl-a", "'p'") + finished("chatcmpl-a"),
+			want:    []string{`model.inference success chatcmpl-a "p"`},
+			verdict: "held held",
+		},
+		"no end is logged": {
+			log:     received("chatcmpl-a", "'p'"),
+			want:    []string{`model.inference unknown outcome_not_logged chatcmpl-a "p"`},
+			verdict: "held",
+		},
+		"two calls at once: no address is lent": {
+			log: received("chatcmpl-a", "'p'") + received("chatcmpl-b", "'q'") +
+				generated("chatcmpl-b", "'o'") + access("10.0.0.2:1", chat, 200) +
+				generated("chatcmpl-a", "'n'") + access("10.0.0.1:1", chat, 200),
+			want: []string{
+				`model.inference success chatcmpl-b "q" "o"`,
+				`model.inference success 10.0.0.2 200`,
+				`model.inference success chatcmpl-a "p" "n"`,
+				`model.inference success 10.0.0.1 200`,
+			},
+			verdict: "held held recorded recorded recorded recorded",
+		},
+		"two calls at once, ends are not logged: all were answered": {
+			log: received("chatcmpl-a", "'p'") + received("chatcmpl-b", "'q'") +
+				access("10.0.0.2:1", chat, 200) + access("10.0.0.1:1", chat, 200) +
+				received("chatcmpl-c", "'r'") + access("10.0.0.3:1", chat, 200),
+			want: []string{
+				`model.inference success 10.0.0.2 200`,
+				`model.inference success chatcmpl-a inferred "p"`,
+				`model.inference success chatcmpl-b inferred "q"`,
+				`model.inference success 10.0.0.1 200`,
+				`model.inference success chatcmpl-c 10.0.0.3 200 inferred "r"`,
+			},
+			verdict: "held held recorded recorded held recorded",
+		},
+		"two calls at once, one failed: nobody can say which": {
+			log: received("chatcmpl-a", "'p'") + received("chatcmpl-b", "'q'") +
+				access("10.0.0.2:1", chat, 500) + access("10.0.0.1:1", chat, 200),
+			want: []string{
+				`model.inference failed http_500 10.0.0.2 500`,
+				`model.inference unknown outcome_not_logged chatcmpl-a "p"`,
+				`model.inference unknown outcome_not_logged chatcmpl-b "q"`,
+				`model.inference success 10.0.0.1 200`,
+			},
+			verdict: "held held recorded recorded",
+		},
+		"calls of other operations do not get in the way": {
+			log: received("chatcmpl-a", "'p'") + received("embd-b-0", "'q'") +
+				access("10.0.0.2:1", "/v1/embeddings", 200) + access("10.0.0.1:1", chat, 200),
+			want: []string{
+				`model.inference success embd-b-0 10.0.0.2 200 inferred "q"`,
+				`model.inference success chatcmpl-a 10.0.0.1 200 inferred "p"`,
+			},
+			verdict: "held held recorded recorded",
+		},
+		"prompts of one call share its access line": {
+			log: received("cmpl-a-0", "'p'") + received("cmpl-a-1", "'q'") + access("10.0.0.1:1", "/v1/completions", 200),
+			want: []string{
+				`model.inference success cmpl-a-0 10.0.0.1 200 inferred "p"`,
+				`model.inference success cmpl-a-1 10.0.0.1 200 inferred "q"`,
+			},
+			verdict: "held held recorded",
+		},
+		"a refusal belongs to no logged request": {
+			log: received("chatcmpl-a", "'p'") + access("10.0.0.9:1", chat, 401) + access("10.0.0.1:1", chat, 200),
+			want: []string{
+				`model.inference denied http_401 10.0.0.9 401`,
+				`model.inference success chatcmpl-a 10.0.0.1 200 inferred "p"`,
+			},
+			verdict: "held recorded recorded",
+		},
+		"an engine that died": {
+			log: received("chatcmpl-a", "'p'") + stamp + "[async_llm.py:342] Request chatcmpl-a failed (engine dead).\n" +
+				access("10.0.0.1:1", chat, 500),
+			want:    []string{`model.inference failed http_500 chatcmpl-a 10.0.0.1 500 inferred "p"`},
+			verdict: "held held recorded",
+		},
+		"an abort is said twice": {
+			log:     received("chatcmpl-a", "'p'") + aborted("chatcmpl-a") + stamp + "[async_llm.py:318] Request chatcmpl-a aborted.\n",
+			want:    []string{`model.inference cancelled aborted chatcmpl-a "p"`},
+			verdict: "held recorded ignored end_repeated",
+		},
+		"several are aborted at once, one unknown, one with a random tail": {
+			log: received("chatcmpl-a", "'p'") + received("chatcmpl-b", "'q'") +
+				stamp + "[async_llm.py:600] Aborted request(s) chatcmpl-a,chatcmpl-x,chatcmpl-b-0a1b2c3d.\n",
+			want: []string{
+				`model.inference cancelled aborted chatcmpl-a "p"`,
+				`model.inference cancelled aborted chatcmpl-x`,
+				`model.inference cancelled aborted chatcmpl-b "q"`,
+			},
+			verdict: "held held recorded",
+		},
+		"a start banner ends what was open": {
+			log: received("chatcmpl-a", "'p'") + stamp + "[api_server.py:1839] vLLM API server version 0.11.0\n" +
+				access("10.0.0.1:1", chat, 200),
+			want: []string{
+				`model.inference unknown server_restart chatcmpl-a "p"`,
+				`model.inference success 10.0.0.1 200`,
+			},
+			verdict: "held ignored start_banner recorded",
+		},
+		"an id is used again": {
+			log: received("chatcmpl-a", "'p'") + received("chatcmpl-a", "'q'"),
+			want: []string{
+				`model.inference unknown request_id_used chatcmpl-a "p"`,
+				`model.inference unknown outcome_not_logged chatcmpl-a "q"`,
+			},
+			verdict: "held held",
+		},
+		"an answer whose request is not known": {
+			log:     generated("chatcmpl-a", `"it's"`),
+			want:    []string{`model.inference success chatcmpl-a "it's"`},
+			verdict: "recorded",
+		},
+		"newer servers log the prompt apart": {
+			log: stamp + "[logger.py:50] Request chatcmpl-a details: prompt: 'p', prompt_token_ids: [1, 2], prompt_embeds shape: None.\n" +
+				stamp + "[logger.py:60] Received request chatcmpl-a: params: SamplingParams(n=1), lora_request: None.\n" +
+				access("10.0.0.1:1", chat, 200),
+			want:    []string{`model.inference success chatcmpl-a 10.0.0.1 200 inferred "p"`},
+			verdict: "held held recorded",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			list, words := drafts(t, c.log)
+			var got []string
+			for i := range list {
+				got = append(got, summary(t, &list[i]))
+			}
+			if strings.Join(got, "\n") != strings.Join(c.want, "\n") {
+				t.Errorf("records:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(c.want, "\n"))
+			}
+			if got := strings.Join(words, " "); got != c.verdict {
+				t.Errorf("verdicts: %s\nwant: %s", got, c.verdict)
+			}
+		})
+	}
+}
+
+// TestSeveralAnswers: with n=2 the request ends with its second answer.
+func TestSeveralAnswers(t *testing.T) {
+	log := strings.Replace(received("chatcmpl-a", "'p'"), "n=1", "n=2", 1) +
+		generated("chatcmpl-a", "'first'") + generated("chatcmpl-a", "'second'") + access("10.0.0.1:1", chat, 200)
+	list, words := drafts(t, log)
+	if len(list) != 1 || strings.Join(words, " ") != "held held held recorded" {
+		t.Fatalf("%d records, verdicts %v", len(list), words)
+	}
+	d := &list[0]
+	if got := revealed(t, d.Output); got != "first" || !d.Output.Truncated {
+		t.Errorf("output %q, truncated %t", got, d.Output.Truncated)
+	}
+	if got := string(d.Record.Text(audit.OutputFinish)); got != `["stop","stop"]` {
+		t.Errorf("finish %s", got)
+	}
+	if got := d.Record.Int(audit.UsageOutputTokens); got != 4 {
+		t.Errorf("%d output tokens", got)
+	}
+	if len(d.Held) != 3 {
+		t.Errorf("made from %d held lines", len(d.Held))
+	}
+}
+
+// TestHostile: neither a prompt nor an id can pass for another part of the line.
+func TestHostile(t *testing.T) {
+	for name, c := range map[string]struct {
+		log  string
+		want string // of the only draft; empty: the line is unparsed
+	}{
+		"sections within the prompt": {
+			log:  received("chatcmpl-a", `'x\', params: SamplingParams(n=9), prompt: "y", lora_request: None.'`),
+			want: `model.inference unknown outcome_not_logged chatcmpl-a "x', params: SamplingParams(n=9), prompt: \"y\", lora_request: None."`,
+		},
+		"quotes of the other kind": {
+			log:  received("chatcmpl-a", `"it's, params: x"`),
+			want: `model.inference unknown outcome_not_logged chatcmpl-a "it's, params: x"`,
+		},
+		"escapes": {
+			log:  received("chatcmpl-a", `'\\\\\'\n\r\t\x1b\xe9\u20ac\U0001f600 \q é'`),
+			want: `model.inference unknown outcome_not_logged chatcmpl-a "\\\\'\n\r\t\x1bé€😀 \\q é"`,
+		},
+		"no prompt": {
+			log:  received("chatcmpl-a", "None"),
+			want: `model.inference unknown outcome_not_logged chatcmpl-a`,
+		},
+		"an id that imitates the line":      {log: received("chatcmpl-a: prompt: 'forged', params: SamplingParams(n=1), lora_request: None.", "'real'")},
+		"an id that opens a string":         {log: received("chatcmpl-a: prompt: 'forged', x: 'open", "'real'")},
+		"an id with a blank":                {log: received("chatcmpl-a b", "'real'")},
+		"an id with a comma":                {log: aborted("chatcmpl-a,chatcmpl b")},
+		"an id too long":                    {log: received("chatcmpl-"+strings.Repeat("a", 300), "'real'")},
+		"text behind the prompt":            {log: received("chatcmpl-a", "'real' 'more'")},
+		"a prompt that does not end":        {log: stamp + "[logger.py:40] Received request chatcmpl-a: prompt: 'real\n"},
+		"brackets that do not match":        {log: received("chatcmpl-a", "'p', params: (]")},
+		"nothing but brackets":              {log: stamp + "[logger.py:40] Received request chatcmpl-a: params: " + strings.Repeat("(", 500) + "\n"},
+		"an answer with something behind":   {log: strings.TrimSuffix(generated("chatcmpl-a", "'o'"), "\n") + ", x: y\n"},
+		"an access line within a message":   {log: stamp + `[x.py:1] 10.0.0.1:1 - "POST /v1/chat/completions HTTP/1.1" 200 OK` + "\n"},
+		"a message without a place":         {log: "INFO 11-07 04:35:20 Received request chatcmpl-a: params: None.\n"},
+		"a stamp that is no time":           {log: "INFO 13-07 04:35:20 [logger.py:40] Finished request chatcmpl-a.\n"},
+		"a progress bar with a hidden line": {log: "\rLoading safetensors checkpoint shards:   0% Completed\rINFO: hidden\n"},
+		"an indented line alone":            {log: "    secret = 1\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			list, words := drafts(t, c.log)
+			if c.want == "" {
+				if len(list) != 0 || words[0] != "unparsed" {
+					t.Fatalf("%d records, verdicts %v", len(list), words)
+				}
+				return
+			}
+			if len(list) != 1 {
+				t.Fatalf("%d records, verdicts %v", len(list), words)
+			}
+			if got := summary(t, &list[0]); got != c.want {
+				t.Errorf("got  %s\nwant %s", got, c.want)
+			}
+		})
+	}
+}
+
+// TestAccess: what an access line of a server says that logs no requests.
+func TestAccess(t *testing.T) {
+	for log, want := range map[string]string{
+		"INFO:     ::1:36536 - \"POST /v1/completions HTTP/1.1\" 200 OK":                                        "recorded model.inference success ::1 200",
+		"INFO:     2001:db8::7:443 - \"POST /v1/embeddings HTTP/1.1\" 200 OK":                                   "recorded model.inference success 2001:db8::7 200",
+		"INFO:     10.0.0.1:1 - \"GET /?x=\"%20200 HTTP/1.1\" 404 Not Found":                                    "recorded data.access failed http_404 10.0.0.1 404",
+		"INFO:      - \"POST /v1/chat/completions HTTP/1.1\" 403 Forbidden":                                     "recorded model.inference denied http_403 403",
+		"INFO:     testclient:50000 - \"POST /v1/completions HTTP/2\" 500 X":                                    "recorded model.inference failed http_500 500",
+		"INFO:     10.0.0.1:1 - \"GET /health HTTP/1.1\" 200 OK":                                                "ignored health_check",
+		"INFO:     10.0.0.1:1 - \"GET /health HTTP/1.1\" 503 Service Unavailable":                               "recorded data.access failed http_503 10.0.0.1 503",
+		"(APIServer pid=1) INFO:     10.0.0.1:1 - \"GET /metrics HTTP/1.1\" 200 OK":                             "ignored metrics_scrape",
+		"\x1b[32mINFO\x1b[0m:     10.0.0.1:1 - \"\x1b[1mGET /v1/models HTTP/1.1\x1b[0m\" \x1b[32m200 OK\x1b[0m": "recorded model.list success 10.0.0.1 200",
+		"INFO:     10.0.0.1:1 - \"get / HTTP/1.1\" 200 OK":                                                      "unparsed",
+		"INFO:     10.0.0.1:1 - \"GET / HTTP/1.1\" 2000 OK":                                                     "unparsed",
+		"INFO:     10.0.0.1:1 - \"GET /":                                                                        "unparsed",
+		"INFO:     - \"":                                                                                        "unparsed",
+	} {
+		list, words := drafts(t, log+"\n")
+		got := words[0]
+		for i := range list {
+			got += " " + summary(t, &list[i])
+		}
+		if got != want {
+			t.Errorf("%q:\ngot  %s\nwant %s", log, got, want)
+		}
+	}
+}
+
+// TestTime: the year is the newest that is not more than a day ahead.
+func TestTime(t *testing.T) {
+	for _, c := range []struct{ stamp, seen, want string }{
+		{"11-21 09:00:00", "2026-11-21T08:00:00Z", "2026-11-21T09:00:00+01:00"},
+		{"11-22 08:59:59", "2026-11-21T08:00:00Z", "2026-11-22T08:59:59+01:00"},
+		{"11-22 09:00:01", "2026-11-21T08:00:00Z", "2025-11-22T09:00:01+01:00"},
+		{"12-31 23:59:59", "2027-01-01T00:00:10Z", "2026-12-31T23:59:59+01:00"},
+		{"01-01 00:00:01", "2026-12-31T23:00:00Z", "2027-01-01T00:00:01+01:00"},
+		{"02-29 12:00:00", "2026-11-21T08:00:00Z", "2024-02-29T12:00:00+01:00"},
+		{"07-01 12:00:00", "2026-11-21T08:00:00Z", "2026-07-01T12:00:00+02:00"},
+	} {
+		line := text(strings.Replace(finished("chatcmpl-a"), "11-07 04:35:20", c.stamp, 1))[0]
+		at, err := time.Parse(time.RFC3339, c.seen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		line.Seen = at
+		list, _, err := newParser(t).Parse(nil, line)
+		if err != nil || len(list) != 1 {
+			t.Fatalf("%d records, %v", len(list), err)
+		}
+		if got := string(list[0].Record.Text(audit.Time)); got != c.want {
+			t.Errorf("%s seen %s: got %s, want %s", c.stamp, c.seen, got, c.want)
+		}
+	}
+}
+
+// TestWindow: requests leave by Flush when their time is over, not before.
+func TestWindow(t *testing.T) {
+	p := newParser(t)
+	list := text(received("chatcmpl-a", "'p'") + received("embd-b-0", "'q'") + stamp + "[x.py:1] Finished request embd-b-0.\n")
+	for _, line := range list {
+		if _, outcome, err := p.Parse(nil, line); err != nil || outcome.Verdict != parsers.Held {
+			t.Fatal(outcome, err)
+		}
+	}
+	for _, c := range []struct {
+		after time.Duration
+		want  string
+	}{
+		{time.Second, ""},
+		{4 * time.Second, `model.inference success embd-b-0 "q"`},
+		{9 * time.Minute, ""},
+		{11 * time.Minute, `model.inference unknown outcome_not_logged chatcmpl-a "p"`},
+	} {
+		var got []string
+		flushed, _ := p.Flush(seen.Add(c.after), nil)
+		for i := range flushed {
+			got = append(got, summary(t, &flushed[i]))
+		}
+		if strings.Join(got, "\n") != c.want {
+			t.Errorf("after %s: got %v, want %q", c.after, got, c.want)
+		}
+	}
+	if p.Held() != 0 {
+		t.Errorf("%d lines held", p.Held())
+	}
+}
+
+// TestBounds: neither many requests nor long ones make the state grow without
+// end, and all of them are recorded.
+func TestBounds(t *testing.T) {
+	for name, c := range map[string]struct {
+		requests int
+		prompt   string
+		held     int // at most
+	}{
+		"many": {requests: 3000, prompt: "'p'", held: 1024},
+		"long": {requests: 40, prompt: "'" + strings.Repeat("p", 1<<20) + "'", held: 8},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newParser(t)
+			records := 0
+			var line parsers.Line
+			for i := range c.requests {
+				line = text(received(fmt.Sprintf("chatcmpl-%d", i), c.prompt))[0]
+				list, _, err := p.Parse(nil, line)
+				if err != nil {
+					t.Fatal(err)
+				}
+				records += len(list)
+				if p.Held() > c.held {
+					t.Fatalf("%d lines held", p.Held())
+				}
+			}
+			rest, _ := p.Flush(time.Time{}, nil)
+			if records += len(rest); records != c.requests {
+				t.Errorf("%d records of %d requests", records, c.requests)
+			}
+		})
+	}
+}
+
+// TestManyServers: the logs of more servers than are remembered lose nothing.
+func TestManyServers(t *testing.T) {
+	p := newParser(t)
+	records := 0
+	for i := range 600 {
+		line := text(received("chatcmpl-a", "'p'"))[0]
+		line.Path = fmt.Sprintf("/var/log/vllm/%d.log", i)
+		list, _, err := p.Parse(nil, line)
+		if err != nil {
+			t.Fatal(err)
+		}
+		records += len(list)
+	}
+	rest, _ := p.Flush(time.Time{}, nil)
+	if records += len(rest); records != 600 {
+		t.Errorf("%d records of 600 requests", records)
+	}
+}
+
+// TestCut: a prompt longer than max_line is kept as far as it was read.
+func TestCut(t *testing.T) {
+	p := newParser(t)
+	whole := received("chatcmpl-a", "'a long prompt'")
+	line := text(whole)[0]
+	line.Cut = true
+	line.Data = line.Data[:strings.Index(whole, "prompt'")]
+	if _, outcome, err := p.Parse(nil, line); err != nil || outcome.Verdict != parsers.Held {
+		t.Fatal(outcome, err)
+	}
+	list, _ := p.Flush(time.Time{}, nil)
+	if len(list) != 1 || list[0].Record.Flags()&audit.Truncated == 0 {
+		t.Fatalf("%d records, flagged %v", len(list), list)
+	}
+	if got := revealed(t, list[0].Input); got != "a long " || !list[0].Input.Truncated {
+		t.Errorf("input %q, truncated %t", got, list[0].Input.Truncated)
+	}
+}
+
+// TestLimit: texts that the server itself cut are marked, and tokens not counted.
+func TestLimit(t *testing.T) {
+	list, _ := drafts(t, stamp+"[utils.py:233] non-default args: {'model': '/models/x', 'max_log_len': 2}\n"+
+		received("chatcmpl-a", "'é'")+aborted("chatcmpl-a")+
+		received("chatcmpl-b", "'éa'")+generated("chatcmpl-b", "'o'"))
+	if len(list) != 2 || list[0].Input.Truncated || !list[1].Input.Truncated || list[1].Output.Truncated {
+		t.Errorf("%d records, %+v", len(list), list)
+	}
+	if list[1].Record.Has(audit.UsageOutputTokens) {
+		t.Error("tokens of a cut list are counted")
+	}
+	if list[1].Record.Has(audit.ModelID) || string(list[1].Record.Text(audit.ModelName)) != "/models/x" {
+		t.Errorf("model of a directory: %s", list[1].Record.Append(nil, 0))
+	}
+}
+
+// TestLogo: later versions print name and version beside block letters.
+func TestLogo(t *testing.T) {
+	list, words := drafts(t, stamp+"[utils.py:325]        █     █     █▄   ▄█\n"+
+		stamp+"[utils.py:325]  ▄▄ ▄█ █     █     █ ▀▄▀ █  version 0.14.0\n"+
+		stamp+"[utils.py:325]   █▄█▀ █     █     █     █  model   Qwen/Qwen3-0.6B\n"+
+		access("10.0.0.1:1", chat, 200))
+	if got := strings.Join(words, " "); got != strings.Repeat("ignored start_banner ", 3)+"recorded" {
+		t.Errorf("verdicts %s", got)
+	}
+	r := &list[0].Record
+	if string(r.Text(audit.APIServerVersion)) != "0.14.0" || string(r.Text(audit.ModelID)) != "hf:Qwen/Qwen3-0.6B" {
+		t.Errorf("%s", r.Append(nil, 0))
+	}
+}
+
+// TestValid: with what the agent adds, every record of the samples is complete
+// by the format's own rules.
+func TestValid(t *testing.T) {
+	zone := time.FixedZone("", 3600)
+	for _, name := range samples(t) {
+		p, err := vllm.New(parsers.Config{Location: zone, Capture: capture})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var list []parsers.Draft
+		for _, line := range sample(t, name) {
+			if list, _, err = p.Parse(list, line); err != nil {
+				t.Fatal(err)
+			}
+		}
+		list, _ = p.Flush(time.Time{}, list)
+		if len(list) == 0 {
+			t.Fatalf("%s: no records", name)
+		}
+		for i := range list {
+			r := &list[i].Record
+			envelope(r)
+			if err := audit.Validate(r.Append(nil, 1)); err != nil {
+				t.Errorf("%s, record %d: %v\n%s", name, i, err, r.Append(nil, 1))
+			}
+		}
+	}
+}
+
+// envelope adds what the agent does.
+func envelope(r *audit.Record) {
+	r.SetInt(audit.SchemaVersion, audit.Version)
+	r.SetText(audit.ID, audit.AppendID(nil, "h", "s", "g", 0, 0))
+	r.SetTime(audit.ObservedTime, seen)
+	if !r.Has(audit.Time) {
+		r.SetTime(audit.Time, seen)
+		r.SetString(audit.TimeBasis, "observed")
+	}
+	action, _ := audit.EventAction(string(r.Text(audit.Event)))
+	r.SetString(audit.Action, action)
+	r.SetInt(audit.Severity, 1)
+	for _, f := range []audit.Field{audit.Retention, audit.Service, audit.HostID, audit.HostName, audit.SourceID, audit.AgentID} {
+		r.SetString(f, "x")
+	}
+	r.SetString(audit.Environment, "test")
+	r.SetText(audit.Salt, audit.AppendSalt(nil, [8]byte{}))
+	if string(r.Text(audit.ModelBasis)) == "banner" {
+		m := audit.Model{
+			Provider: string(r.Text(audit.ModelProvider)), ID: string(r.Text(audit.ModelID)),
+			Revision: string(r.Text(audit.ModelRevision)), Adapter: string(r.Text(audit.ModelAdapter)),
+		}
+		r.SetString(audit.ModelRef, m.Ref())
+	}
+}
+
+// TestTrace: every field that the samples fill is traced to its source.
+func TestTrace(t *testing.T) {
+	p := newParser(t)
+	trace := p.Trace()
+	constant := map[audit.Field]bool{
+		audit.TimeBasis: true, audit.ActorType: true, audit.ActorBasis: true, audit.ActorVerified: true,
+		audit.ModelProvider: true, audit.ModelBasis: true, audit.APIServer: true,
+	}
+	for _, name := range samples(t) {
+		var list []parsers.Draft
+		for _, line := range sample(t, name) {
+			list, _, _ = p.Parse(list, line)
+		}
+		for i := range list {
+			for _, f := range audit.Fields() {
+				if list[i].Record.Has(f) && trace[f] == "" && !constant[f] {
+					t.Errorf("%s is filled and not traced", f)
+				}
+			}
+		}
+	}
+}
