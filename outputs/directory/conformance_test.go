@@ -99,7 +99,7 @@ type disk struct {
 	mu     sync.Mutex
 	faults map[string]*fault
 	linked []string // names in the order they were made
-	synced []string // directories
+	synced []string // files and directories
 	asked  int
 }
 
@@ -137,7 +137,7 @@ func (d *disk) OpenFile(name string, flag int, perm fs.FileMode) (durable.File, 
 	if err != nil {
 		return nil, err
 	}
-	return &file{File: f, disk: d}, nil
+	return &file{File: f, name: name, disk: d}, nil
 }
 
 func (d *disk) MkdirAll(name string, perm fs.FileMode) error {
@@ -181,6 +181,7 @@ func (d *disk) SyncDir(name string) error {
 
 type file struct {
 	durable.File
+	name string
 	disk *disk
 }
 
@@ -207,5 +208,8 @@ func (f *file) Sync() error {
 	if err := f.disk.ask("sync"); err != nil {
 		return err
 	}
+	f.disk.mu.Lock()
+	f.disk.synced = append(f.disk.synced, f.name)
+	f.disk.mu.Unlock()
 	return f.File.Sync()
 }
