@@ -1,0 +1,123 @@
+// Command bench measures the whole path on generated logs: the agent reads a
+// backlog, makes records, commits, seals and ships them over HTTP to a sink
+// that counts distinct records. All guarantees are on.
+//
+// The figures are of the agent's process alone (getrusage). Lines are
+// deterministic and carry ids, so the sink can tell lost and repeated ones.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	lines := flag.Int("lines", 300_000, "lines a log")
+	only := flag.String("only", "", "one workload: "+strings.Join(workloadNames(), ", "))
+	runs := flag.Int("runs", 3, "runs of each workload; the median by CPU time is shown")
+	bin := flag.String("bin", "bin/auditail", "the agent")
+	keep := flag.String("dir", ".bench", "working folder; cleared first")
+	flag.Parse()
+	if err := run(context.Background(), *lines, *only, *runs, *bin, *keep); err != nil {
+		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, lines int, only string, runs int, bin, dir string) error {
+	bin, err := filepath.Abs(bin)
+	if err != nil {
+		return err
+	}
+	dir, err = filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%-8s %9s %9s %11s %8s %8s %8s %9s %6s %9s\n", "log", "lines", "MB", "MB/CPU-s", "µs/line", "CPU s", "wall s", "peak MiB", "ratio", "lost/rep") //nolint:forbidigo // a program for a terminal
+	for _, w := range workloads {
+		if only != "" && only != w.name {
+			continue
+		}
+		var all []result
+		for range runs {
+			r, err := measure(ctx, w, lines, bin, dir)
+			if err != nil {
+				return fmt.Errorf("%s: %w", w.name, err)
+			}
+			all = append(all, r)
+		}
+		median(all).print(w.name)
+	}
+	return os.RemoveAll(dir)
+}
+
+// result is one run.
+type result struct {
+	lines          int
+	bytes, shipped int64
+	cpu, wall      time.Duration
+	peak           int64 // bytes
+	lost, repeated int
+}
+
+func median(all []result) result {
+	for i := 1; i < len(all); i++ {
+		for j := i; j > 0 && all[j].cpu < all[j-1].cpu; j-- {
+			all[j], all[j-1] = all[j-1], all[j]
+		}
+	}
+	return all[len(all)/2]
+}
+
+func (r result) print(name string) {
+	mb := float64(r.bytes) / 1e6
+	fmt.Printf("%-8s %9d %9.1f %11.1f %8.2f %8.2f %8.2f %9.1f %6.1f %5d/%d\n", //nolint:forbidigo // a program for a terminal
+		name, r.lines, mb, mb/r.cpu.Seconds(), float64(r.cpu.Microseconds())/float64(r.lines),
+		r.cpu.Seconds(), r.wall.Seconds(), float64(r.peak)/(1<<20), float64(r.bytes)/float64(max(r.shipped, 1)), r.lost, r.repeated)
+}
+
+// measure runs the agent once over a fresh log.
+func measure(ctx context.Context, w workload, lines int, bin, dir string) (result, error) {
+	if err := os.RemoveAll(dir); err != nil {
+		return result{}, err
+	}
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return result{}, err
+	}
+	log := filepath.Join(dir, "input.log")
+	size, err := generate(log, w, lines)
+	if err != nil {
+		return result{}, err
+	}
+	s, err := newSink()
+	if err != nil {
+		return result{}, err
+	}
+	config := filepath.Join(dir, "auditail.toml")
+	if err := os.WriteFile(config, []byte(w.config(dir, log, s.url())), 0o600); err != nil {
+		return result{}, err
+	}
+	command := exec.CommandContext(ctx, bin, "run", "--once", "--config", config) //nolint:gosec // our own program
+	var stderr strings.Builder
+	command.Stderr = &stderr
+	start := time.Now()
+	if err := command.Run(); err != nil {
+		return result{}, fmt.Errorf("%w\n%s", err, stderr.String())
+	}
+	r := result{lines: lines, bytes: size, wall: time.Since(start)}
+	r.cpu = command.ProcessState.UserTime() + command.ProcessState.SystemTime()
+	if usage, ok := command.ProcessState.SysUsage().(*syscall.Rusage); ok {
+		r.peak = usage.Maxrss << 10
+	}
+	seen, repeated, err := s.count(w.idKey)
+	r.lost, r.repeated, r.shipped = lines-seen, repeated, s.bytes()
+	return r, errors.Join(err, s.close())
+}
