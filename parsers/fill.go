@@ -3,6 +3,7 @@ package parsers
 import (
 	"bytes"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/auditail/auditail/audit"
@@ -152,10 +153,10 @@ func firstProduct(agent []byte) []byte {
 // isTokenByte accepts the bytes of a token (RFC 9110, 5.6.2).
 func isTokenByte(c byte) bool {
 	switch {
-	case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
+	case c >= 'a' && c <= 'z', c >= '0' && c <= '9', c >= 'A' && c <= 'Z', c == '-', c == '.', c == '_':
 		return true
 	default:
-		return bytes.IndexByte([]byte("!#$%&'*+-.^_`|~"), c) >= 0
+		return strings.IndexByte("!#$%&'*+^`|~", c) >= 0
 	}
 }
 

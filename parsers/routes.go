@@ -16,7 +16,12 @@ type Route struct {
 	Revision  []byte // model version, for APIs that have it in the path; may be nil
 
 	noise string // rule that knows the route as noise when it succeeds
+	known bool
 }
+
+// Known tells whether the route is one of the table, and Event more than the
+// meaning of its method.
+func (r *Route) Known() bool { return r.known }
 
 // Names of the rules under which access lines are ignored.
 const (
@@ -38,8 +43,8 @@ func (r *Route) Noise(status int) (rule string, ignored bool) {
 
 // Classify tells what a request line asks for. It finds an event for every
 // request, so that no access line is lost: what no rule knows is data.access
-// for a method that only reads or is not one at all, data.delete for DELETE,
-// data.modify for the rest.
+// for a method that only reads or is none at all, data.delete for DELETE,
+// data.modify for the rest. An empty method says that the log carries none.
 //
 // The target is compared as a server would understand it, with percent-encoding,
 // doubled slashes and dot segments resolved, so that an odd spelling does not
@@ -69,10 +74,13 @@ const (
 	posts
 	puts // PUT, PATCH and methods of extensions
 	deletes
+	unsaid // the log carries no method: the usual one of the path is meant
 )
 
 func verbOf(method []byte) verb {
 	switch string(method) {
+	case "":
+		return unsaid
 	case "GET", "HEAD", "OPTIONS", "TRACE", "PROPFIND", "CONNECT":
 		return reads
 	case "POST":

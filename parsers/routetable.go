@@ -138,7 +138,7 @@ func classify(v verb, path []byte) Route {
 			return r
 		}
 		if r, ok := named(v, rest, version); ok {
-			r.Version = version
+			r.Version, r.known = version, true
 			return r
 		}
 		_, tail, more := bytes.Cut(rest, []byte("/"))
@@ -159,6 +159,7 @@ func lookup(v verb, path []byte, atRoot bool) (Route, bool) {
 		return Route{}, false
 	}
 	r := fallback(v)
+	r.known = true
 	event := ""
 	switch v {
 	case reads:
@@ -166,6 +167,11 @@ func lookup(v verb, path []byte, atRoot bool) (Route, bool) {
 		r.noise = c.noise
 	case posts:
 		event = c.post
+	case unsaid:
+		r.noise = c.noise
+		if event = c.post; event == "" {
+			event = c.read
+		}
 	default: // no known path has a meaning of its own for other methods
 	}
 	if event != "" {
@@ -183,16 +189,17 @@ func named(v verb, path, version []byte) (Route, bool) {
 	if !more || len(rest) == 0 {
 		return Route{}, false
 	}
+	mayPost := v == posts || v == unsaid
 	switch string(collection) {
 	case "models", "endpoints":
 		return modelResource(v, rest, version), true
 	case "model": // Bedrock
 		name, call := cutLast(rest)
-		if operation, ok := modelCalls[string(call)]; ok && v == posts {
+		if operation, ok := modelCalls[string(call)]; ok && mayPost {
 			return Route{Event: "model.inference", Operation: operation, Model: name}, true
 		}
 	case "predictions": // TorchServe
-		if v == posts || v == puts {
+		if mayPost || v == puts {
 			name, revision, _ := bytes.Cut(rest, []byte("/"))
 			return Route{Event: "model.inference", Operation: "predict", Model: name, Revision: revision}, true
 		}
@@ -203,7 +210,7 @@ func named(v verb, path, version []byte) (Route, bool) {
 			return r, true
 		}
 	case "repository": // KServe v2: repository/models/NAME/load
-		if name, ok := bytes.CutPrefix(rest, []byte("models/")); ok && v == posts {
+		if name, ok := bytes.CutPrefix(rest, []byte("models/")); ok && mayPost {
 			name, call := cutLast(name)
 			switch string(call) {
 			case "load":
@@ -219,7 +226,8 @@ func named(v verb, path, version []byte) (Route, bool) {
 // modelResource reads what follows "models/": a name (which may contain
 // slashes), perhaps a version, perhaps what is asked of it.
 func modelResource(v verb, rest, version []byte) Route {
-	if at := bytes.LastIndexByte(rest, ':'); at > 0 && v == posts {
+	mayPost := v == posts || v == unsaid
+	if at := bytes.LastIndexByte(rest, ':'); at > 0 && mayPost {
 		if operation, ok := customMethods[string(rest[at+1:])]; ok {
 			r := Route{Event: "model.inference", Operation: operation}
 			r.Model, r.Revision = cutRevision(rest[:at])
@@ -227,14 +235,14 @@ func modelResource(v verb, rest, version []byte) Route {
 		}
 	}
 	name, call := cutLast(rest)
-	if operation, ok := modelCalls[string(call)]; ok && v == posts {
+	if operation, ok := modelCalls[string(call)]; ok && mayPost {
 		r := Route{Event: "model.inference", Operation: operation}
 		r.Model, r.Revision = cutRevision(name)
 		return r
 	}
 	r := fallback(v)
 	switch {
-	case v == reads:
+	case v == reads || v == unsaid:
 		r.Event = "model.list"
 		switch string(call) {
 		case "ready":

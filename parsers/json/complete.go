@@ -58,8 +58,9 @@ func (p *Parser) complete(s *pass) parsers.Outcome {
 }
 
 // decideEvent fills event and api.*. In this order: the event that the line or
-// a constant names; what the request asked for; an inference, for a log whose
-// map has neither event nor api.path, because then every line is one.
+// a constant names; what the request asked for, which is a tool call when the
+// path says nothing and the line names a tool; an inference, for a log whose map
+// has neither event nor api.path, because then every line is one.
 func (p *Parser) decideEvent(s *pass) parsers.Outcome {
 	d := s.draft
 	r := &d.Record
@@ -75,6 +76,9 @@ func (p *Parser) decideEvent(s *pass) parsers.Outcome {
 		route := parsers.Classify(method, target)
 		if rule, ignored := route.Noise(s.status); ignored && !named {
 			return parsers.Outcome{Verdict: parsers.Ignored, Rule: rule}
+		}
+		if !named && !route.Known() && r.Has(audit.ToolName) {
+			r.SetString(audit.Event, "tool.call") // MCP, whose path a gateway chooses
 		}
 		d.SetRequest(method, &route)
 	case named:

@@ -135,6 +135,8 @@ func (p *pass) takeField(t *target, v scalar) bool {
 		if !fromLines(v.text) {
 			return false
 		}
+	case audit.Outcome:
+		v.text = outcomeWord(v.text)
 	case audit.Reason:
 		if !isCode(v.text) {
 			return false
@@ -208,6 +210,20 @@ func fromLines(event []byte) bool {
 		}
 	}
 	return true
+}
+
+// outcomeWord translates words that logs commonly use for an outcome.
+func outcomeWord(text []byte) []byte {
+	switch string(text) {
+	case "ok", "succeeded":
+		return []byte("success")
+	case "failure", "error":
+		return []byte("failed")
+	case "canceled":
+		return []byte("cancelled")
+	default:
+		return text
+	}
 }
 
 // isCode keeps free text out of reason, which is a code of low cardinality.
