@@ -43,6 +43,7 @@ type limits struct {
 	poll      time.Duration // between two looks at the sizes of files that are written to
 	list      time.Duration // between two listings of the directories, at least
 	grace     time.Duration // a rotated file that did not change for so long is over
+	settled   time.Duration // a rotated file that was read and did not change for so long has nothing left
 	deleted   time.Duration // a deleted file that did not change for so long is let go
 	cool      time.Duration // a file that did not change for so long is no more polled
 	retry     time.Duration // until a file that can not be read is tried again
@@ -55,7 +56,7 @@ type limits struct {
 
 func defaultLimits() limits {
 	return limits{
-		poll: 20 * time.Millisecond, list: time.Second, grace: 5 * time.Second, deleted: 30 * time.Second,
+		poll: 20 * time.Millisecond, list: time.Second, grace: 5 * time.Second, settled: time.Second, deleted: 30 * time.Second,
 		cool: 10 * time.Second, retry: time.Second, parked: 10 * time.Second,
 		maxOpen: 512, readSize: 1 << 20, maxLines: 16 << 10, listShare: 20,
 	}

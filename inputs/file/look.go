@@ -145,12 +145,11 @@ func (f *follower) recognise(ctx context.Context, g *generation, m found, now ti
 		return true // a hard link, or two globs over one file: read once
 	}
 	first := !g.attached || g.resumed
-	if m.name != g.path {
-		f.flushRest(g, now) // renamed to another name that matches: over as well
-	}
 	g.round, g.attached, g.name = f.round, true, m.name
 	g.missing = time.Time{}
-	if g.over {
+	if m.name != g.path {
+		f.settle(ctx, g, now) // rotated away to another name that matches
+	} else {
 		g.over = false
 	}
 	f.byBase[filepath.Base(g.real)] = append(f.byBase[filepath.Base(g.real)], g)

@@ -83,7 +83,7 @@ func (r rotation) after(modified int64, other rotation, otherModified int64) boo
 	if a, b := r.number(), other.number(); a >= 0 && b >= 0 {
 		return a < b
 	}
-	return modified > otherModified
+	return modified >= otherModified // time stamps are coarser than rotations can be
 }
 
 func isStamp(s string) bool {

@@ -302,25 +302,21 @@ func (f *follower) giveUp(ctx context.Context, g *generation, l *listings, now t
 	f.drop(ctx, g, inputs.CauseRemoved, f.lossOf(g, g.place()))
 }
 
-// flushRest lets an unterminated last line be handed over once the file has
-// not changed for the grace period.
-func (f *follower) flushRest(g *generation, now time.Time) {
-	if g.file != nil && !g.ready() && g.size > g.place() && now.Sub(g.changed) >= f.limits.grace {
-		g.flush = true
-		f.enqueue(g)
-	}
-}
-
-// retire ends what is over: a rotated file that was read and does not change
-// any more gives up its unterminated last line, its descriptor, and when it
-// was deleted its position.
-func (f *follower) retire(ctx context.Context, g *generation, now time.Time) {
-	if f.scan || g.ready() || now.Sub(g.changed) < f.limits.grace || g.file == nil {
-		return
+// settle deals with a file that was rotated away. Once it does not change any
+// more, its unterminated last line is a line, what was lost behind the end of
+// a copy becomes a gap, and the position says that nothing is left to read.
+// It returns false while there is something to do before that.
+func (f *follower) settle(ctx context.Context, g *generation, now time.Time) bool {
+	quiet := now.Sub(g.changed)
+	if f.scan || g.file == nil || g.ready() || quiet < min(f.limits.settled, f.limits.grace) {
+		return false
 	}
 	if g.size > g.place() {
-		f.flushRest(g, now)
-		return
+		if quiet >= f.limits.grace {
+			g.flush = true
+			f.enqueue(g)
+		}
+		return false
 	}
 	if g.loss >= 0 {
 		f.gap(ctx, g, inputs.CauseTruncated, g.loss)
@@ -332,6 +328,15 @@ func (f *follower) retire(ctx context.Context, g *generation, now time.Time) {
 	if !g.over {
 		g.over = true
 		f.touch(g)
+	}
+	return true
+}
+
+// retire lets go of a rotated file that was read and does not change any more:
+// first of its descriptor, and when it was deleted of its position.
+func (f *follower) retire(ctx context.Context, g *generation, now time.Time) {
+	if !f.settle(ctx, g, now) {
+		return
 	}
 	quiet := now.Sub(g.changed)
 	if g.links == 0 {
@@ -349,7 +354,9 @@ func (f *follower) retire(ctx context.Context, g *generation, now time.Time) {
 		return
 	}
 	// It has a name where nobody can see it: whoever moved it there looks after it.
-	f.drop(ctx, g, "", -1)
+	if quiet >= f.config.CloseAfter {
+		f.drop(ctx, g, "", -1)
+	}
 }
 
 // lastLineEnd returns the place behind the last line end of a file, 0 when
