@@ -18,6 +18,9 @@ const MaxManifestText = 4096
 // MaxManifestFile is the most bytes a manifest with its signatures may have.
 const MaxManifestFile = MaxManifestText + 1024
 
+// maxBatch is the highest number that the twelve digits of a path can hold.
+const maxBatch = 999_999_999_999
+
 const manifestHeader = "auditail/manifest@v1"
 
 // Kind says what a batch is for.
@@ -176,6 +179,12 @@ func (m *Manifest) checkData() error {
 }
 
 func (m *Manifest) checkCommon() error {
+	if o, err := ParseOrigin(m.Origin.String()); err != nil || o != m.Origin {
+		return fmt.Errorf("origin %q is none", m.Origin)
+	}
+	if m.Batch > maxBatch {
+		return fmt.Errorf("batch %d: paths have room for numbers up to %d", m.Batch, uint64(maxBatch))
+	}
 	for what, word := range map[string]string{"boot": m.Boot, "schema": m.Run.Schema, "agent version": m.Run.Version} {
 		if word == "" || strings.ContainsFunc(word, func(r rune) bool { return r <= ' ' || r > '~' }) {
 			return fmt.Errorf("%s %q is not one word of printable ASCII", what, word)
