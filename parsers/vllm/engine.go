@@ -494,37 +494,51 @@ func (p *Parser) finished(dst []parsers.Draft, line *parsers.Line, when time.Tim
 	return p.end(dst, line, r, when, outcomeSuccess, "")
 }
 
-// aborted reads "Aborted request ID." and "Aborted request(s) ID,ID.".
+// aborted reads "Aborted request ID." and "Aborted request(s) ID,ID.". A list
+// counts only when all it names are open: a caller may put a comma into its id.
 func (p *Parser) aborted(dst []parsers.Draft, line *parsers.Line, when time.Time, b []byte) ([]parsers.Draft, parsers.Outcome) {
-	b, ok := bytes.CutSuffix(b, []byte("."))
-	for id := range bytes.SplitSeq(b, []byte(",")) {
-		if _, rest, valid := cutID(id); !valid || len(rest) > 0 {
-			ok = false
-		}
-	}
+	list, ok := bytes.CutSuffix(b, []byte("."))
 	if !ok {
-		return dst, unparsed("no list of request ids")
+		return dst, unparsed("no request id")
 	}
-	dst, s := p.serverOf(dst, line.Path)
-	s.clock = max(s.clock, when.Unix())
-	sub := 0
-	for id := range bytes.SplitSeq(b, []byte(",")) {
-		r := s.open[string(id)]
-		if at := bytes.LastIndexByte(id, '-'); r == nil && len(id)-at == 9 && at > 0 {
-			r = s.open[string(id[:at])] // newer engines add eight random digits
+	s := p.find(line.Path)
+	known := 0
+	for id := range bytes.SplitSeq(list, []byte(",")) {
+		if _, rest, valid := cutID(id); !valid || len(rest) > 0 {
+			return dst, unparsed("no request id")
 		}
-		if r != nil {
+		if s.lookup(id) != nil {
+			known++
+		}
+	}
+	switch {
+	case known == 0 && bytes.IndexByte(list, ',') < 0:
+		dst, s = p.serverOf(dst, line.Path)
+		s.clock = max(s.clock, when.Unix())
+		return p.end(dst, line, p.newRequest(s, string(list), line, when), when, outcomeCancelled, reasonAborted)
+	case known != bytes.Count(list, []byte(","))+1:
+		return dst, unparsed("not all of the requests are known")
+	}
+	for id := range bytes.SplitSeq(list, []byte(",")) {
+		if r := s.lookup(id); r != nil { // else it stands twice
 			r.end(outcomeCancelled, reasonAborted, line.Seen, when.Unix())
 			dst = p.record(dst, r)
-			continue
 		}
-		r = p.newRequest(s, string(id), line, when)
-		r.end(outcomeCancelled, reasonAborted, line.Seen, when.Unix())
-		dst = p.draft(dst, r)
-		dst[len(dst)-1].Sub = sub
-		sub++
 	}
 	return dst, recorded()
+}
+
+// lookup returns the open request that an engine line names, or nil. Newer
+// engines add eight random digits to the id.
+func (s *server) lookup(id []byte) *request {
+	if s == nil {
+		return nil
+	}
+	r := s.open[string(id)]
+	if at := bytes.LastIndexByte(id, '-'); r == nil && at > 0 && len(id)-at == 9 {
+		r = s.open[string(id[:at])]
+	}
+	return r
 }
 
 // request reads "Request ID aborted.", "Request ID failed….", and the line with

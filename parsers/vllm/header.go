@@ -54,7 +54,7 @@ func splitEngine(b []byte) (header, bool) {
 	}
 	h := header{kind: engine, stamp: b[:stampLength]}
 	b = b[stampLength+1:]
-	if b[0] == '[' {
+	if len(b) > 0 && b[0] == '[' {
 		b = b[1:] // since 0.7
 	}
 	at := bytes.IndexByte(b, ']')

@@ -16,14 +16,18 @@ const maxNesting = 64
 // is b[0], or -1 when it does not end.
 func endOfString(b []byte) int {
 	quote := b[0]
+	end := 0 // of the next quote, escaped or not
 	for i := 1; i < len(b); {
-		at := bytes.IndexByte(b[i:], quote)
-		if at < 0 {
-			return -1
+		if end < i {
+			at := bytes.IndexByte(b[i:], quote)
+			if at < 0 {
+				return -1
+			}
+			end = i + at
 		}
-		slash := bytes.IndexByte(b[i:i+at], '\\')
+		slash := bytes.IndexByte(b[i:end], '\\')
 		if slash < 0 {
-			return i + at + 1
+			return end + 1
 		}
 		i += slash + 2 // the backslash and what it escapes
 	}

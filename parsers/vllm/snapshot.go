@@ -28,26 +28,25 @@ func (p *Parser) Snapshot() []byte {
 	if len(p.servers) == 0 {
 		return nil
 	}
-	e := encoder{b: make([]byte, 0, 256*(len(p.servers)+2*p.count)+p.bytes)}
+	e := encoder{b: make([]byte, 0, 256*(len(p.servers)+p.count)+p.bytes)}
 	e.b = append(e.b, snapshotVersion)
-	index := make(map[*server]int, len(p.servers))
 	e.number(int64(len(p.servers)))
 	for i, s := range p.servers {
-		index[s] = i
+		s.number = i
 		e.server(s)
 	}
-	calls := map[*call]int{}
+	calls := 0
 	var last parsers.Ref
 	e.number(int64(p.count))
 	for r := p.queue.next; r != &p.queue; r = r.next {
-		e.number(int64(index[r.server]))
-		at, known := calls[r.call]
-		if !known {
-			at = len(calls)
-			calls[r.call] = at
+		e.number(int64(r.server.number))
+		first := r.call.requests[0] == r // both lists are in the order of admission
+		if first {
+			r.call.number = calls
+			calls++
 		}
-		e.number(int64(at))
-		if !known {
+		e.number(int64(r.call.number))
+		if first {
 			e.call(r.call)
 		}
 		e.request(r, &last)

@@ -22,6 +22,8 @@ type server struct {
 	crowd   int     // held calls that no access line can be joined to any more
 	answers int     // access lines since there is a crowd
 	failure bool    // one of these told of a failure
+
+	number int // within a snapshot
 }
 
 // facts are what the start banner says.
@@ -42,6 +44,7 @@ type call struct {
 	crowded   bool       // others were open with it, so no access line can be told to be its own
 	answered  bool       // its access line was found
 	access    access
+	number    int // within a snapshot
 }
 
 // access is what an access line adds to a call.

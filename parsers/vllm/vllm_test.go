@@ -183,15 +183,32 @@ func TestJoin(t *testing.T) {
 			want:    []string{`model.inference cancelled aborted chatcmpl-a "p"`},
 			verdict: "held recorded ignored end_repeated",
 		},
-		"several are aborted at once, one unknown, one with a random tail": {
+		"several are aborted at once, one with a random tail": {
 			log: received("chatcmpl-a", "'p'") + received("chatcmpl-b", "'q'") +
-				stamp + "[async_llm.py:600] Aborted request(s) chatcmpl-a,chatcmpl-x,chatcmpl-b-0a1b2c3d.\n",
+				stamp + "[async_llm.py:600] Aborted request(s) chatcmpl-a,chatcmpl-b-0a1b2c3d.\n",
 			want: []string{
 				`model.inference cancelled aborted chatcmpl-a "p"`,
-				`model.inference cancelled aborted chatcmpl-x`,
 				`model.inference cancelled aborted chatcmpl-b "q"`,
 			},
 			verdict: "held held recorded",
+		},
+		"an abort that names others along with an unknown id": {
+			log: received("chatcmpl-a", "'p'") + stamp + "[async_llm.py:600] Aborted request(s) chatcmpl-x,chatcmpl-a.\n",
+			want: []string{
+				`model.inference unknown outcome_not_logged chatcmpl-a "p"`,
+			},
+			verdict: "held unparsed",
+		},
+		"an abort of a request that is not known": {
+			log:     aborted("chatcmpl-a"),
+			want:    []string{`model.inference cancelled aborted chatcmpl-a`},
+			verdict: "recorded",
+		},
+		"an engine request of a call for several answers": {
+			log: received("chatcmpl-a", "'p'") + stamp + "[async_llm.py:321] Added request 1_chatcmpl-a.\n" +
+				stamp + "[async_llm.py:321] Added request chatcmpl-b.\n" + access("10.0.0.1:1", chat, 200),
+			want:    []string{`model.inference success chatcmpl-a 10.0.0.1 200 inferred "p"`},
+			verdict: "held held ignored request_added recorded",
 		},
 		"a start banner ends what was open": {
 			log: received("chatcmpl-a", "'p'") + stamp + "[api_server.py:1839] vLLM API server version 0.11.0\n" +
@@ -287,7 +304,8 @@ func TestHostile(t *testing.T) {
 		"an id that imitates the line":      {log: received("chatcmpl-a: prompt: 'forged', params: SamplingParams(n=1), lora_request: None.", "'real'")},
 		"an id that opens a string":         {log: received("chatcmpl-a: prompt: 'forged', x: 'open", "'real'")},
 		"an id with a blank":                {log: received("chatcmpl-a b", "'real'")},
-		"an id with a comma":                {log: aborted("chatcmpl-a,chatcmpl b")},
+		"an id with a comma":                {log: aborted("chatcmpl-a,chatcmpl-b")},
+		"a header and nothing behind":       {log: "INFO 11-07 04:35:20 \n"},
 		"an id too long":                    {log: received("chatcmpl-"+strings.Repeat("a", 300), "'real'")},
 		"text behind the prompt":            {log: received("chatcmpl-a", "'real' 'more'")},
 		"a prompt that does not end":        {log: stamp + "[logger.py:40] Received request chatcmpl-a: prompt: 'real\n"},
