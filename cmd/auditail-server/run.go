@@ -36,7 +36,7 @@ func runCommand() *cobra.Command {
 		}
 		s, err := server.New(config, deps(c.ErrOrStderr(), level))
 		if err != nil {
-			l.Close() //nolint:errcheck // nothing was accepted
+			l.Close()
 			return err
 		}
 		defer s.Close()

@@ -68,15 +68,13 @@ func LoadConfig(fsys durable.FS, name string) (Config, error) {
 
 // configError adds the file and the excerpt that the TOML reader points at.
 func configError(name string, err error) error {
-	var unknown *toml.StrictMissingError
-	if errors.As(err, &unknown) && len(unknown.Errors) > 0 {
+	if unknown, ok := errors.AsType[*toml.StrictMissingError](err); ok && len(unknown.Errors) > 0 {
 		first := unknown.Errors[0]
 		row, column := first.Position()
 		return fmt.Errorf("%s:%d:%d: unknown key %s; the keys are store, state, listen, tls_cert, tls_key, max_payload\n%s",
 			name, row, column, strings.Join(first.Key(), "."), first.String())
 	}
-	var wrong *toml.DecodeError
-	if errors.As(err, &wrong) {
+	if wrong, ok := errors.AsType[*toml.DecodeError](err); ok {
 		row, column := wrong.Position()
 		return fmt.Errorf("%s:%d:%d: the value does not fit\n%s", name, row, column, wrong.String())
 	}

@@ -108,14 +108,14 @@ var errStopped = errors.New("the process was killed")
 // acknowledged, or from the very first one.
 func TestStopAnywhere(t *testing.T) {
 	for stop := int64(0); ; stop++ {
-		f := newFixtureOver(t, neverStopping())
+		f := newFixture(t)
 		all := buildLog(f)[:10] // open, data, heartbeat
 		f.server.store.fs = newStoppingFS(stop, false, errStopped)
 		acknowledged := 0
 		for _, r := range all {
-			if response := f.do(r); response.StatusCode != http.StatusCreated {
-				if response.StatusCode != http.StatusServiceUnavailable {
-					t.Fatalf("stop %d: %s: status %d", stop, r.path, response.StatusCode)
+			if got := f.do(r); got.status != http.StatusCreated {
+				if got.status != http.StatusServiceUnavailable {
+					t.Fatalf("stop %d: %s: status %d", stop, r.path, got.status)
 				}
 				break
 			}
@@ -128,10 +128,10 @@ func TestStopAnywhere(t *testing.T) {
 			repeatFrom = 0
 		}
 		for i, r := range all[repeatFrom:] {
-			response := f.do(r)
-			stored := response.StatusCode == http.StatusCreated
-			if !stored && response.StatusCode != http.StatusOK {
-				t.Fatalf("stop %d: repeat of %s: status %d", stop, r.path, response.StatusCode)
+			got := f.do(r)
+			stored := got.status == http.StatusCreated
+			if !stored && got.status != http.StatusOK {
+				t.Fatalf("stop %d: repeat of %s: status %d", stop, r.path, got.status)
 			}
 			if stored && repeatFrom+i < acknowledged {
 				t.Fatalf("stop %d: %s was acknowledged and is gone", stop, r.path)
@@ -151,20 +151,20 @@ func TestStopAnywhere(t *testing.T) {
 // come again, the same server goes on, and nothing is lost.
 func TestDiskFullOnce(t *testing.T) {
 	for fail := int64(0); ; fail++ {
-		f := newFixtureOver(t, neverStopping())
+		f := newFixture(t)
 		all := buildLog(f)[:10] // open, data, heartbeat
 		full := newStoppingFS(fail, true, &fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC})
 		f.server.store.fs = full
 		for _, r := range all {
-			response := f.do(r)
-			if response.StatusCode == http.StatusCreated {
+			got := f.do(r)
+			if got.status == http.StatusCreated {
 				continue
 			}
-			if response.StatusCode != http.StatusInsufficientStorage || response.Header.Get("Retry-After") == "" {
-				t.Fatalf("failure %d: %s: status %d, want 507", fail, r.path, response.StatusCode)
+			if got.status != http.StatusInsufficientStorage || got.header.Get("Retry-After") == "" {
+				t.Fatalf("failure %d: %s: status %d, want 507", fail, r.path, got.status)
 			}
-			if again := f.do(r); again.StatusCode != http.StatusCreated && again.StatusCode != http.StatusOK {
-				t.Fatalf("failure %d: repeat of %s: status %d", fail, r.path, again.StatusCode)
+			if again := f.do(r); again.status != http.StatusCreated && again.status != http.StatusOK {
+				t.Fatalf("failure %d: repeat of %s: status %d", fail, r.path, again.status)
 			}
 		}
 		f.start() // removes what could not be removed

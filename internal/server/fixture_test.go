@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -51,9 +52,11 @@ func (s *syncBuffer) String() string {
 	return s.b.String()
 }
 
+// newFixture does not wait for the disk; tests that end in the real one use
+// newFixtureOver(t, durable.OS{}).
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	return newFixtureOver(t, durable.OS{})
+	return newFixtureOver(t, neverStopping())
 }
 
 func newFixtureOver(t *testing.T, fsys durable.FS) *fixture {
@@ -163,51 +166,51 @@ func (r request) http() *http.Request {
 	}
 	h := httptest.NewRequestWithContext(context.Background(), r.method, "http://central"+objectsPrefix+r.path, body)
 	h.ContentLength = r.length
-	for name, values := range r.header {
-		h.Header[name] = values
-	}
+	maps.Copy(h.Header, r.header)
 	if r.token != "" {
 		h.Header.Set("Authorization", "Bearer "+r.token)
 	}
 	return h
 }
 
-func (f *fixture) do(r request) *http.Response { return f.serve(r.http()) }
+// answer is a whole response.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
 
-func (f *fixture) serve(r *http.Request) *http.Response {
+func (f *fixture) do(r request) answer { return f.serve(r.http()) }
+
+func (f *fixture) serve(r *http.Request) answer {
 	w := httptest.NewRecorder()
 	f.server.Handler().ServeHTTP(w, r)
-	return w.Result()
+	return answer{status: w.Code, header: w.Header(), body: w.Body.Bytes()}
 }
 
 // want sends a request and checks the status, and of a problem its form and words.
 func (f *fixture) want(status int, r request, words ...string) problem {
 	f.t.Helper()
-	response := f.do(r)
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	if response.StatusCode != status {
-		f.t.Fatalf("%s %s: status %d, want %d: %s", r.method, r.path, response.StatusCode, status, body)
+	got := f.do(r)
+	if got.status != status {
+		f.t.Fatalf("%s %s: status %d, want %d: %s", r.method, r.path, got.status, status, got.body)
 	}
 	var p problem
 	if status < 300 {
 		return p
 	}
-	if got := response.Header.Get("Content-Type"); got != "application/problem+json" {
-		f.t.Errorf("%s: Content-Type %q", r.path, got)
+	if kind := got.header.Get("Content-Type"); kind != "application/problem+json" {
+		f.t.Errorf("%s: Content-Type %q", r.path, kind)
 	}
-	if err := json.Unmarshal(body, &p); err != nil || p.Status != status || p.Title == "" || p.Detail == "" {
-		f.t.Errorf("%s: not a problem document: %s (%v)", r.path, body, err)
+	if err := json.Unmarshal(got.body, &p); err != nil || p.Status != status || p.Title == "" || p.Detail == "" {
+		f.t.Errorf("%s: not a problem document: %s (%v)", r.path, got.body, err)
 	}
 	for _, word := range words {
 		if !strings.Contains(p.Detail, word) {
 			f.t.Errorf("%s: detail %q does not say %q", r.path, p.Detail, word)
 		}
 	}
-	if retry := response.Header.Get("Retry-After"); (retry != "") != (status == 429 || status == 503 || status == 507) {
+	if retry := got.header.Get("Retry-After"); (retry != "") != (status == 429 || status == 503 || status == 507) {
 		f.t.Errorf("%s: status %d with Retry-After %q", r.path, status, retry)
 	}
 	return p

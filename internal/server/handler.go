@@ -49,13 +49,13 @@ func (s *Server) logProblem(r *http.Request, p *problem) {
 	logger := s.logger.With("method", r.Method, "path", r.URL.Path, "remote", r.RemoteAddr, "status", p.Status)
 	switch {
 	case errors.Is(p, context.Canceled), errors.Is(p, context.DeadlineExceeded):
-		logger.Debug("request ended by the client", "error", p)
+		logger.DebugContext(r.Context(), "request ended by the client", "error", p)
 	case p.Status == http.StatusNotFound, p.Status == http.StatusTooManyRequests:
-		logger.Debug("request refused", "error", p)
+		logger.DebugContext(r.Context(), "request refused", "error", p)
 	case p.Status >= http.StatusInternalServerError:
-		logger.Error("request failed", "error", p)
+		logger.ErrorContext(r.Context(), "request failed", "error", p)
 	default:
-		logger.Warn("request refused", "error", p)
+		logger.WarnContext(r.Context(), "request refused", "error", p)
 	}
 }
 
@@ -143,7 +143,7 @@ func (s *Server) put(w http.ResponseWriter, r *http.Request, path string) error 
 	if err != nil {
 		return err
 	}
-	s.logger.Debug("object", "log", e.Log.String(), "path", path, "new", stored)
+	s.logger.DebugContext(r.Context(), "object", "log", e.Log.String(), "path", path, "new", stored)
 	w.Header().Set("Content-Length", "0")
 	if stored {
 		w.WriteHeader(http.StatusCreated)

@@ -20,7 +20,7 @@ func FuzzPut(f *testing.F) {
 	f.Add(data.Manifest.PayloadPath, "*", "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:", "QUJD", []byte(nil))
 	f.Add(e.Origin.CheckpointPath(1), "*", "sha-512=:x:, sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:", "", open.ManifestFile)
 	f.Fuzz(func(t *testing.T, path, condition, digest, manifest string, body []byte) {
-		x := newFixtureOver(t, neverStopping())
+		x := newFixture(t)
 		x.ship(open)
 		r := x.upload(path, body, nil)
 		if digest != "right" {
@@ -31,18 +31,18 @@ func FuzzPut(f *testing.F) {
 		r.path = ""
 		h := r.http()
 		h.URL.Path = objectsPrefix + path
-		response := x.serve(h)
-		switch response.StatusCode {
+		got := x.serve(h)
+		switch got.status {
 		case http.StatusOK, http.StatusCreated, http.StatusForbidden, http.StatusConflict, http.StatusRequestEntityTooLarge,
 			http.StatusUnprocessableEntity, http.StatusFailedDependency, http.StatusPreconditionRequired:
 		default:
-			t.Errorf("PUT %q: status %d", path, response.StatusCode)
+			t.Errorf("PUT %q: status %d", path, got.status)
 		}
 		stored := make(map[string][]byte)
 		for _, o := range open.Objects {
 			stored[o.Path] = e.Files[o.Path]
 		}
-		if response.StatusCode == http.StatusCreated {
+		if got.status == http.StatusCreated {
 			stored[path] = body
 			if _, ok := e.Files[path]; !ok {
 				t.Errorf("%q was stored", path)

@@ -141,7 +141,7 @@ func (s *Server) damaged(log seal.Log, path string, cause error) error {
 // onlyTime tells whether all problems that Chain.Add joined are a clock that
 // ran backwards: a finding for the auditor, and no reason to refuse evidence.
 func onlyTime(err error) bool {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // looks into the join itself
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		all := joined.Unwrap()
 		for _, one := range all {
 			if !onlyTime(one) {
@@ -178,16 +178,16 @@ func (s *Server) root(ctx context.Context, e *epoch, size uint64) (seal.Hash, er
 func (s *Server) opened(ctx context.Context, a *agentLog, m *seal.Manifest) {
 	logger := s.logger.With("log", a.enrolment.Log.String(), "epoch", m.Origin.Epoch, "reason", m.Reason)
 	if m.Origin.Epoch == 1 {
-		logger.Info("log opened")
+		logger.InfoContext(ctx, "log opened")
 		return
 	}
 	before, err := s.epoch(ctx, a, m.Origin.Epoch-1)
 	switch {
 	case err != nil:
-		logger.Warn("epoch opened; the one before could not be read", "error", err)
+		logger.WarnContext(ctx, "epoch opened; the one before could not be read", "error", err)
 	case before.chain.Last() == nil || before.chain.Last().Kind != seal.Close:
-		logger.Error("epoch opened behind one that did not close", "previous_size", before.chain.Next())
+		logger.ErrorContext(ctx, "epoch opened behind one that did not close", "previous_size", before.chain.Next())
 	default:
-		logger.Info("epoch opened")
+		logger.InfoContext(ctx, "epoch opened")
 	}
 }

@@ -205,7 +205,7 @@ const tokenSecretBytes = 32
 
 func newToken(agent string) string {
 	secret := make([]byte, tokenSecretBytes)
-	rand.Read(secret) //nolint:errcheck // it never returns an error (crypto/rand)
+	rand.Read(secret)
 	return tokenPrefix + agent + "." + base64.RawURLEncoding.EncodeToString(secret)
 }
 

@@ -21,6 +21,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/auditail/auditail/internal/durable"
 	"github.com/auditail/auditail/seal"
 	"github.com/auditail/auditail/seal/sealtest"
 )
@@ -87,7 +88,7 @@ func (f *fixture) run() (address string, stop func() error) {
 }
 
 func TestRunOverTLS(t *testing.T) {
-	f := newFixture(t)
+	f := newFixtureOver(t, durable.OS{})
 	var pool *x509.CertPool
 	f.config.TLSCert, f.config.TLSKey, pool = certificate(t, t.TempDir(), "central")
 	address, stop := f.run()

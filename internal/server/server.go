@@ -124,18 +124,18 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		}
 		done <- srv.Serve(l)
 	}()
-	s.logger.Info("listening", "url", scheme+"://"+l.Addr().String(), "store", s.store.root)
+	s.logger.InfoContext(ctx, "listening", "url", scheme+"://"+l.Addr().String(), "store", s.store.root)
 	select {
 	case err := <-done:
 		return fmt.Errorf("serve %s: %w", l.Addr(), err)
 	case <-ctx.Done():
 	}
-	s.logger.Info("stopping")
+	s.logger.InfoContext(ctx, "stopping")
 	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()
 	if err := srv.Shutdown(deadline); err != nil {
 		// What was cut off was not acknowledged; the agents send it again.
-		s.logger.Warn("requests were cut off", "error", err)
+		s.logger.WarnContext(ctx, "requests were cut off", "error", err)
 		if err := srv.Close(); err != nil {
 			return fmt.Errorf("close server: %w", err)
 		}
