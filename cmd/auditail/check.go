@@ -84,8 +84,10 @@ func (c *checker) result() error {
 
 func (c *checker) all(ctx context.Context, cfg *config.Config) {
 	fsys := durable.OS{}
-	c.keys(fsys, cfg)
-	c.buffer(fsys, cfg)
+	if c.folder("data_dir", cfg.Agent.DataDir) {
+		c.keys(fsys, cfg)
+		c.buffer(fsys, cfg)
+	}
 	for i := range cfg.Inputs.File {
 		c.input(cfg, &cfg.Inputs.File[i])
 	}
@@ -121,7 +123,7 @@ func (c *checker) buffer(fsys durable.FS, cfg *config.Config) {
 	report, err := buffer.Inspect(fsys, filepath.Join(cfg.Agent.DataDir, "buffer"))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		c.dataDir(cfg.Agent.DataDir)
+		c.ok("buffer", "none yet; it is made at the first start")
 	case err != nil:
 		c.fail("buffer", err)
 	case len(report.Damaged) > 0:
@@ -133,36 +135,41 @@ func (c *checker) buffer(fsys durable.FS, cfg *config.Config) {
 	}
 }
 
-// dataDir checks that the first start could make the data_dir.
-func (c *checker) dataDir(dir string) {
+// folder checks that a folder can be written, or made where it is absent. It
+// makes nothing: check may run as another user than the agent.
+func (c *checker) folder(part, dir string) bool {
 	for parent := dir; ; parent = filepath.Dir(parent) {
 		info, err := os.Stat(parent)
-		if errors.Is(err, fs.ErrNotExist) && parent != filepath.Dir(parent) {
+		if err != nil && parent != filepath.Dir(parent) {
 			continue
 		}
 		switch {
 		case err != nil:
-			c.fail("data_dir", err)
+			c.fail(part, err)
 		case !info.IsDir():
-			c.fail("data_dir", fmt.Errorf("%s is not a folder", parent))
+			c.fail(part, fmt.Errorf("%s is not a folder", parent))
 		default:
-			c.writable(dir, parent)
+			return c.writable(part, dir, parent)
 		}
-		return
+		return false
 	}
 }
 
-func (c *checker) writable(dir, parent string) {
+func (c *checker) writable(part, dir, parent string) bool {
 	probe, err := os.CreateTemp(parent, ".auditail-check-*")
 	if err != nil {
-		c.fail("data_dir", fmt.Errorf("%s can not be made or written: %w", dir, err))
-		return
+		c.fail(part, fmt.Errorf("%s can not be made or written: %w", dir, err))
+		return false
 	}
 	if err := errors.Join(probe.Close(), os.Remove(probe.Name())); err != nil {
-		c.fail("data_dir", err)
-		return
+		c.fail(part, err)
+		return false
 	}
-	c.ok("data_dir", dir)
+	if parent != dir {
+		dir += ", made at the first start"
+	}
+	c.ok(part, dir)
+	return true
 }
 
 func (c *checker) input(cfg *config.Config, in *config.FileInput) {
@@ -196,7 +203,16 @@ func (c *checker) input(cfg *config.Config, in *config.FileInput) {
 }
 
 func (c *checker) outputs(ctx context.Context, fsys durable.FS, cfg *config.Config) {
-	list, err := newOutputs(cfg, fsys, slog.New(slog.DiscardHandler))
+	there := *cfg
+	there.Outputs.Directory = nil
+	for _, o := range cfg.Outputs.Directory {
+		if info, err := os.Stat(o.Path); err != nil || !info.IsDir() {
+			c.folder("output "+o.Name, o.Path) // New would make it
+			continue
+		}
+		there.Outputs.Directory = append(there.Outputs.Directory, o)
+	}
+	list, err := newOutputs(&there, fsys, slog.New(slog.DiscardHandler))
 	if err != nil {
 		c.fail("outputs", err)
 		return

@@ -63,6 +63,7 @@ central or WORM storage. auditail-verify checks the result offline.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetVersionTemplate("auditail {{.Version}}\n")
 	root.AddCommand(newRun(), newCheck(), newTry(), newKeys(), newVersion())
