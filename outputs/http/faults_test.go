@@ -494,3 +494,44 @@ func TestShutdown(t *testing.T) {
 		})
 	}
 }
+
+// TestTrickle: a server that answers byte by byte has stalled.
+func TestTrickle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(t, true)
+		o := s.start(t, s.config(), httpoutput.Deps{})
+		defer o.Close()
+		s.fail(trickle)
+		b := sealtest.New(t, sealtest.Config{}).Open()
+		began := time.Now()
+		if _, err := o.Ship(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took < httpoutput.DefaultTimeout || took > httpoutput.DefaultTimeout+time.Second {
+			t.Errorf("the attempt took %s, want the timeout of %s", took, httpoutput.DefaultTimeout)
+		}
+	})
+}
+
+// TestRefusedConnection: a client certificate belongs to a connection, so the
+// one that was refused is not used again.
+func TestRefusedConnection(t *testing.T) {
+	for _, code := range []int{http.StatusUnauthorized, http.StatusForbidden} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newStore(t, true)
+			o := s.start(t, s.config(), httpoutput.Deps{})
+			defer o.Close()
+			s.fail(status(code))
+			if _, err := o.Ship(t.Context(), sealtest.New(t, sealtest.Config{}).Open()); err != nil {
+				t.Fatal(err)
+			}
+			var from []string
+			for _, r := range s.seen {
+				from = append(from, r.RemoteAddr)
+			}
+			if from = slices.Compact(from); len(from) != 2 {
+				t.Errorf("after %d: connections %q, want the first and a second one", code, from)
+			}
+		})
+	}
+}

@@ -6,12 +6,14 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"net"
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/auditail/auditail/outputs"
@@ -80,12 +82,23 @@ type pipeListener struct {
 	accepting chan net.Conn
 	closed    chan struct{}
 	once      sync.Once
+	dialed    atomic.Int64
+}
+
+// numbered tells connections apart.
+type numbered struct {
+	net.Conn
+	number int64
+}
+
+func (n numbered) RemoteAddr() net.Addr {
+	return &net.UnixAddr{Name: fmt.Sprint("client ", n.number), Net: "memory"}
 }
 
 func (l *pipeListener) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	near, far := net.Pipe()
 	select {
-	case l.accepting <- far:
+	case l.accepting <- numbered{far, l.dialed.Add(1)}:
 		return near, nil
 	case <-l.closed:
 		return nil, net.ErrClosed
@@ -237,7 +250,7 @@ func (s *store) put(w http.ResponseWriter, r *http.Request, path string) {
 	if err != nil {
 		panic(http.ErrAbortHandler) // cut upload
 	}
-	if reason := s.wrongRequest(r, path, body); reason != "" {
+	if reason := wrongRequest(r, path, body); s.central && reason != "" {
 		problem(http.StatusUnprocessableEntity, `{"title":"`+reason+`"}`)(w, r)
 		return
 	}
@@ -276,7 +289,7 @@ func sameStored(path string, found, body []byte) bool {
 }
 
 // wrongRequest checks what the central protocol demands of a PUT.
-func (s *store) wrongRequest(r *http.Request, path string, body []byte) string {
+func wrongRequest(r *http.Request, path string, body []byte) string {
 	digest := sha256.Sum256(body)
 	manifest, err := base64.StdEncoding.DecodeString(r.Header.Get("Auditail-Manifest"))
 	name, pathErr := seal.ParsePath(path)
