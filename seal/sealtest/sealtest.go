@@ -330,8 +330,10 @@ func apply(options []Option) *draft {
 	return d
 }
 
-func (e *Epoch) ratchetKey(batch uint64) ed25519.PrivateKey {
-	return Key(fmt.Sprintf("ratchet of %s batch %d", e.Origin, batch))
+// ratchetKey is the one-time key of the nth batch that is built, whatever
+// number an option gives it.
+func (e *Epoch) ratchetKey(n int) ed25519.PrivateKey {
+	return Key(fmt.Sprintf("ratchet of %s batch %d", e.Origin, n))
 }
 
 func (e *Epoch) manifest(kind seal.Kind) *seal.Manifest {
@@ -345,7 +347,7 @@ func (e *Epoch) manifest(kind seal.Kind) *seal.Manifest {
 			Version: "0.1.0", Binary: seal.DigestOf([]byte("binary")), Config: seal.DigestOf([]byte("config")),
 		},
 		WitnessedRoot: seal.EmptyRoot(),
-		Ratchet:       e.ratchetKey(e.next + 1).Public().(ed25519.PublicKey), //nolint:errcheck // the standard library's promise
+		Ratchet:       e.ratchetKey(len(e.Batches) + 1).Public().(ed25519.PublicKey), //nolint:errcheck // the standard library's promise
 		Previous:      e.previous,
 	}
 }
@@ -361,7 +363,7 @@ func (e *Epoch) seal(m *seal.Manifest, payload []byte, options []Option) seal.Ba
 		d.sshsig = e.Identity
 	}
 	if d.ratchet == nil {
-		d.ratchet = e.ratchetKey(m.Batch)
+		d.ratchet = e.ratchetKey(len(e.Batches))
 	}
 	for _, change := range d.manifest {
 		change(m)
