@@ -535,3 +535,28 @@ func TestRefusedConnection(t *testing.T) {
 		})
 	}
 }
+
+// TestCutEverywhere: the connection is cut at every 1,000th byte of a payload.
+func TestCutEverywhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(t, true)
+		o := s.start(t, s.config(), httpoutput.Deps{})
+		defer o.Close()
+		e := sealtest.New(t, sealtest.Config{})
+		e.Open()
+		b := e.Data(sealtest.Chat(), e.Records(3000))
+		size := b.Objects[0].Size
+		if size < 20_000 {
+			t.Fatalf("the payload has only %d bytes", size)
+		}
+		for at := int64(0); at <= size; at += 1000 {
+			s.fail(raw(at, ""))
+		}
+		if _, err := o.Ship(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(s.Files(t)[b.Objects[0].Path], e.Files[b.Objects[0].Path]) {
+			t.Error("other bytes are stored than were sealed")
+		}
+	})
+}
