@@ -11,13 +11,11 @@ import (
 // then only content is taken.
 func (p *pass) takeComposite(t *target, i, end, depth int) {
 	taken := false
+	c := p.contentOf(t.purpose)
 	switch {
-	case t.purpose == toInput:
-		p.content(i, &p.draft.Input, depth)
-		taken = p.draft.Input.Parts > 0
-	case t.purpose == toOutput:
-		p.content(i, &p.draft.Output, depth)
-		taken = p.draft.Output.Parts > 0
+	case c != nil:
+		p.content(i, c, depth)
+		taken = c.Parts > 0
 	case end < 0 || t.purpose != toField:
 	case t.def.Kind == audit.KindStrings && p.data[i] == '[':
 		taken = p.takeStrings(t, p.data[i:end])
@@ -26,11 +24,7 @@ func (p *pass) takeComposite(t *target, i, end, depth int) {
 	case t.def.Kind == audit.KindJSON && t.def.Shape == audit.Objects:
 		taken = p.takeItems(t, p.data[i:end])
 	}
-	if taken {
-		p.filled++
-	} else {
-		p.dropped++
-	}
+	p.count(taken)
 }
 
 // nextScalar reads the value at i of a text that is known to be valid. ok is

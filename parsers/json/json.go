@@ -268,12 +268,8 @@ func (p *pass) takeLiteral(i int, n *node, literal string, kind scalarKind) int 
 // cutContent takes the beginning of a text that the end of a cut line interrupts.
 func (p *pass) cutContent(i int, n *node, depth int) {
 	for t := range n.targets {
-		switch n.targets[t].purpose {
-		case toInput:
-			p.content(i, &p.draft.Input, depth)
-		case toOutput:
-			p.content(i, &p.draft.Output, depth)
-		default: // half an identity is none
+		if c := p.contentOf(n.targets[t].purpose); c != nil { // half an identity is none
+			p.content(i, c, depth)
 		}
 	}
 }
@@ -281,6 +277,11 @@ func (p *pass) cutContent(i int, n *node, depth int) {
 // composite reads an object or array: the keys mapped inside first, so that
 // they are found even when a cut line interrupts the content, then the whole.
 func (p *pass) composite(i int, n *node, depth int) int {
+	if c := p.onlyContent(n); c != nil {
+		end := p.content(i, c, depth)
+		p.count(c.Parts > 0)
+		return end
+	}
 	end := 0
 	switch {
 	case len(n.children) == 0:
@@ -297,4 +298,33 @@ func (p *pass) composite(i int, n *node, depth int) int {
 		p.takeComposite(&n.targets[t], i, end, depth)
 	}
 	return end
+}
+
+// onlyContent returns where the content goes when a node is mapped to nothing
+// else, so that one reading of the value is enough.
+func (p *pass) onlyContent(n *node) *parsers.Content {
+	if len(n.children) > 0 || len(n.targets) != 1 {
+		return nil
+	}
+	return p.contentOf(n.targets[0].purpose)
+}
+
+func (p *pass) contentOf(use purpose) *parsers.Content {
+	switch use {
+	case toInput:
+		return &p.draft.Input
+	case toOutput:
+		return &p.draft.Output
+	default:
+		return nil
+	}
+}
+
+// count counts a value that found its home, or did not.
+func (p *pass) count(taken bool) {
+	if taken {
+		p.filled++
+	} else {
+		p.dropped++
+	}
 }

@@ -58,11 +58,10 @@ func (p *pass) takeScalar(n *node, v scalar) {
 // take uses a value for one target. It reports false when the target does not
 // take such a value.
 func (p *pass) take(t *target, v scalar) bool {
+	if c := p.contentOf(t.purpose); c != nil {
+		return p.takeText(c, v)
+	}
 	switch t.purpose {
-	case toInput:
-		return p.takeText(&p.draft.Input, v)
-	case toOutput:
-		return p.takeText(&p.draft.Output, v)
 	case toExtra:
 		if v.kind == isNumber && !isFinite(v.text) {
 			return false
