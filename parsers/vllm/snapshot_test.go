@@ -55,6 +55,9 @@ func busy() string {
 // nor repeats nor changes a record.
 func TestRestart(t *testing.T) {
 	logs := map[string][]parsers.Line{"busy": text(busy())}
+	for name, c := range joins() {
+		logs[name] = text(c.log)
+	}
 	for _, name := range samples(t) {
 		logs[name] = sample(t, name)
 	}

@@ -81,13 +81,15 @@ func summary(t *testing.T, d *parsers.Draft) string {
 	return s
 }
 
-// TestJoin is the table of what becomes of calls, alone and at the same time.
-func TestJoin(t *testing.T) {
-	for name, c := range map[string]struct {
-		log     string
-		want    []string
-		verdict string
-	}{
+type joinCase struct {
+	log     string
+	want    []string
+	verdict string
+}
+
+// joins is the table of what becomes of calls, alone and at the same time.
+func joins() map[string]joinCase {
+	return map[string]joinCase{
 		"the answer is logged before the access line": {
 			log:     received("chatcmpl-a", "'p'") + generated("chatcmpl-a", "'o'") + access("10.0.0.1:1", chat, 200),
 			want:    []string{`model.inference success chatcmpl-a 10.0.0.1 200 inferred "p" "o"`},
@@ -239,7 +241,79 @@ func TestJoin(t *testing.T) {
 			want:    []string{`model.inference success chatcmpl-a 10.0.0.1 200 inferred "p"`},
 			verdict: "held held recorded",
 		},
-	} {
+		"answered and ended, but not one by one": {
+			log: received("chatcmpl-a", "'p'") + received("chatcmpl-b", "'q'") +
+				generated("chatcmpl-a", "'n'") + generated("chatcmpl-b", "'o'") + received("chatcmpl-c", "'r'") +
+				access("10.0.0.1:1", chat, 200) + access("10.0.0.2:1", chat, 200) + access("10.0.0.3:1", chat, 200),
+			want: []string{
+				`model.inference success chatcmpl-a "p" "n"`,
+				`model.inference success chatcmpl-b "q" "o"`,
+				`model.inference success 10.0.0.1 200`,
+				`model.inference success 10.0.0.2 200`,
+				`model.inference success 10.0.0.3 200`,
+				`model.inference unknown outcome_not_logged chatcmpl-c "r"`,
+			},
+			verdict: "held held recorded recorded held recorded recorded recorded",
+		},
+		"long after that, an address can be told again": {
+			log: received("chatcmpl-a", "'p'") + received("chatcmpl-b", "'q'") +
+				generated("chatcmpl-a", "'n'") + generated("chatcmpl-b", "'o'") +
+				strings.ReplaceAll(received("chatcmpl-c", "'r'"), "04:35:20", "04:35:24") +
+				access("10.0.0.3:1", chat, 200) + generated("chatcmpl-c", "'s'"),
+			want: []string{
+				`model.inference success chatcmpl-a "p" "n"`,
+				`model.inference success chatcmpl-b "q" "o"`,
+				`model.inference success chatcmpl-c 10.0.0.3 200 inferred "r" "s"`,
+			},
+			verdict: "held held recorded recorded held held recorded",
+		},
+		"a call ended long before the next began, and its access line is not logged": {
+			log: received("chatcmpl-a", "'p'") + generated("chatcmpl-a", "'n'") +
+				strings.ReplaceAll(received("chatcmpl-b", "'q'"), "04:35:20", "04:35:24") +
+				access("10.0.0.2:1", chat, 200) + generated("chatcmpl-b", "'o'"),
+			want: []string{
+				`model.inference success chatcmpl-a "p" "n"`,
+				`model.inference success chatcmpl-b 10.0.0.2 200 inferred "q" "o"`,
+			},
+			verdict: "held held held held recorded",
+		},
+		"an abort takes its own access line out of the count": {
+			log: received("chatcmpl-a", "'p'") + received("chatcmpl-b", "'q'") + received("chatcmpl-c", "'r'") +
+				access("10.0.0.1:1", chat, 200) + aborted("chatcmpl-a") + access("10.0.0.2:1", chat, 200),
+			want: []string{
+				`model.inference success 10.0.0.1 200`,
+				`model.inference cancelled aborted chatcmpl-a "p"`,
+				`model.inference success 10.0.0.2 200`,
+				`model.inference unknown outcome_not_logged chatcmpl-b "q"`,
+				`model.inference unknown outcome_not_logged chatcmpl-c "r"`,
+			},
+			verdict: "held held held recorded recorded recorded",
+		},
+		"the first end counts": {
+			log: received("chatcmpl-a", "'p'") + stamp + "[async_llm.py:342] Request chatcmpl-a failed (bad request): x.\n" +
+				finished("chatcmpl-a") + stamp + "[async_llm.py:342] Request chatcmpl-a failed.\n",
+			want:    []string{`model.inference failed bad_request chatcmpl-a "p"`},
+			verdict: "held held held held",
+		},
+		"two lines tell the end": {
+			log: received("chatcmpl-a", "'p'") + generated("chatcmpl-a", "'o'") + finished("chatcmpl-a") +
+				access("10.0.0.1:1", chat, 200),
+			want:    []string{`model.inference success chatcmpl-a 10.0.0.1 200 inferred "p" "o"`},
+			verdict: "held held held recorded",
+		},
+		"a failed call has no end to wait for": {
+			log: generated("chatcmpl-z", "'o'") + received("chatcmpl-a", "'p'") + access("10.0.0.1:1", chat, 500),
+			want: []string{
+				`model.inference success chatcmpl-z "o"`,
+				`model.inference failed http_500 chatcmpl-a 10.0.0.1 500 inferred "p"`,
+			},
+			verdict: "recorded held recorded",
+		},
+	}
+}
+
+func TestJoin(t *testing.T) {
+	for name, c := range joins() {
 		t.Run(name, func(t *testing.T) {
 			list, words := drafts(t, c.log)
 			var got []string
@@ -410,6 +484,7 @@ func TestWindow(t *testing.T) {
 		{11 * time.Minute, `model.inference unknown outcome_not_logged chatcmpl-a "p"`},
 	} {
 		var got []string
+		p = restart(t, p)
 		flushed, _ := p.Flush(seen.Add(c.after), nil)
 		for i := range flushed {
 			got = append(got, summary(t, &flushed[i]))
@@ -457,6 +532,43 @@ func TestBounds(t *testing.T) {
 	}
 }
 
+// TestRoom: requests that were recorded take no room.
+func TestRoom(t *testing.T) {
+	long := "'" + strings.Repeat("p", 1<<20) + "'"
+	once := text(received("chatcmpl-a", long) + generated("chatcmpl-a", long) + access("10.0.0.1:1", chat, 200))
+	p := newParser(t)
+	for range 20 {
+		for _, line := range once {
+			if _, _, err := p.Parse(nil, line); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for i := range 4 {
+		line := text(received(fmt.Sprintf("chatcmpl-%d", i), long))[0]
+		if list, _, err := p.Parse(nil, line); err != nil || len(list) > 0 {
+			t.Fatalf("%d records, %v", len(list), err)
+		}
+	}
+}
+
+// TestNewServer: what the old server said is no evidence for the new one.
+func TestNewServer(t *testing.T) {
+	list, _ := drafts(t, stamp+"[utils.py:233] non-default args: {'model': 'a/b', 'enable_log_outputs': True}\n"+
+		access("10.0.0.1:1", chat, 200)+
+		stamp+"[api_server.py:1839] vLLM API server version 0.11.0\n"+
+		received("chatcmpl-a", "'p'")+access("10.0.0.1:1", chat, 200))
+	if len(list) != 2 {
+		t.Fatalf("%d records", len(list))
+	}
+	if r := &list[0].Record; string(r.Text(audit.ModelID)) != "hf:a/b" {
+		t.Errorf("%s", r.Append(nil, 0))
+	}
+	if r := &list[1].Record; r.Has(audit.ModelName) || string(r.Text(audit.ModelBasis)) != "unresolved" || r.Flags()&audit.ModelUnresolved == 0 {
+		t.Errorf("%s", r.Append(nil, 0))
+	}
+}
+
 // TestManyServers: the logs of more servers than are remembered lose nothing.
 func TestManyServers(t *testing.T) {
 	p := newParser(t)
@@ -498,12 +610,15 @@ func TestCut(t *testing.T) {
 // TestLimit: texts that the server itself cut are marked, and tokens not counted.
 func TestLimit(t *testing.T) {
 	list, _ := drafts(t, stamp+"[utils.py:233] non-default args: {'model': '/models/x', 'max_log_len': 2}\n"+
-		received("chatcmpl-a", "'é'")+aborted("chatcmpl-a")+
-		received("chatcmpl-b", "'éa'")+generated("chatcmpl-b", "'o'"))
+		strings.Replace(received("chatcmpl-a", "'é'"), "ids: None", "ids: [7]", 1)+aborted("chatcmpl-a")+
+		strings.Replace(received("chatcmpl-b", "'éa'"), "ids: None", "ids: [7, 8]", 1)+generated("chatcmpl-b", "'o'"))
 	if len(list) != 2 || list[0].Input.Truncated || !list[1].Input.Truncated || list[1].Output.Truncated {
 		t.Errorf("%d records, %+v", len(list), list)
 	}
-	if list[1].Record.Has(audit.UsageOutputTokens) {
+	if n := list[0].Record.Int(audit.UsageInputTokens); n != 1 {
+		t.Errorf("%d input tokens", n)
+	}
+	if list[1].Record.Has(audit.UsageOutputTokens) || list[1].Record.Has(audit.UsageInputTokens) {
 		t.Error("tokens of a cut list are counted")
 	}
 	if list[1].Record.Has(audit.ModelID) || string(list[1].Record.Text(audit.ModelName)) != "/models/x" {
