@@ -18,6 +18,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fsnotify/fsnotify"
+
 	"github.com/auditail/auditail/inputs"
 )
 
@@ -27,6 +29,7 @@ type Input struct {
 	config Config
 	deps   Deps
 	limits limits
+	events func() (*fsnotify.Watcher, error)
 
 	sources atomic.Int64
 	unread  atomic.Int64
@@ -74,7 +77,7 @@ func New(config Config, deps Deps) (*Input, error) {
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
-	return &Input{config: config, deps: deps, limits: defaultLimits()}, nil
+	return &Input{config: config, deps: deps, limits: defaultLimits(), events: fsnotify.NewWatcher}, nil
 }
 
 // Run implements inputs.Input.

@@ -55,7 +55,7 @@ type follower struct {
 // run follows until ctx ends.
 func (f *follower) run(ctx context.Context) error {
 	defer f.release()
-	f.watch = newWatcher(ctx, f.log)
+	f.watch = newWatcher(ctx, f.log, f.in.events)
 	defer f.watch.close()
 	stop := f.startAppending(ctx)
 	defer stop()

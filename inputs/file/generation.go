@@ -27,6 +27,7 @@ type generation struct {
 	shift    int64
 	looked   int64 // no line ends between place and here
 	size     int64 // newest seen
+	sure     int64 // newest size that was certainly of this content
 	modified int64
 	links    uint64
 	limit    int64  // read no further; math.MaxInt64 but in Scan
@@ -129,7 +130,7 @@ func (g *generation) drained() bool { return !g.ready() }
 func (g *generation) token() ([]byte, error) {
 	t := token{
 		Path: g.path, Real: g.real, Device: g.ident.device, Inode: g.ident.inode,
-		Offset: g.offset, Shift: g.shift, Size: g.size, Modified: g.modified,
+		Offset: g.offset, Shift: g.shift, Size: g.sure, Modified: g.modified,
 		Head: g.head, Anchor: g.anchor, Over: g.over,
 	}
 	if g.loss >= 0 {
@@ -147,7 +148,7 @@ func resumedGeneration(id string, data []byte) (*generation, error) {
 	g := &generation{
 		id: id, path: t.Path, real: t.Real, name: t.Path,
 		ident: fileID{device: t.Device, inode: t.Inode}, offset: t.Offset, shift: t.Shift,
-		size: t.Size, modified: t.Modified, head: t.Head, anchor: t.Anchor, over: t.Over,
+		size: t.Size, sure: t.Size, modified: t.Modified, head: t.Head, anchor: t.Anchor, over: t.Over,
 		loss: -1, committed: true, resumed: true, limit: math.MaxInt64,
 	}
 	g.looked = g.place()

@@ -203,6 +203,11 @@ func (f *follower) admit(ctx context.Context, m found, astray []*generation, now
 	if f.fresh && f.config.Start == StartEnd {
 		f.skipToEnd(ctx, g)
 	}
+	if !f.scan {
+		// Known from now on, even if it is rotated while the agent is down
+		// and before a line of it was read.
+		f.touch(g)
+	}
 	f.warm(g)
 	f.enqueue(g)
 	f.closeIfMany(g)

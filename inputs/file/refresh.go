@@ -64,11 +64,13 @@ func (f *follower) update(ctx context.Context, g *generation, st status, now tim
 		f.replaced(ctx, g, inputs.CauseTruncated)
 		return
 	}
-	if st.size < g.size || st.size == g.place() && g.anchor.length > 0 {
-		// It shrank, or it was written to and is just as long as before.
+	// It shrank, or was written to and is just as long as before; or it grows
+	// and will not be read soon: then its size must not be another content's.
+	if st.size < g.size || st.size == g.place() || f.inFlight {
 		if !f.verify(ctx, g) {
 			return
 		}
+		g.sure = st.size
 	}
 	if st.size < g.size {
 		f.cutBehind(ctx, g, st.size)
@@ -150,7 +152,7 @@ func (f *follower) openFile(ctx context.Context, g *generation) bool {
 	if st.size != g.size || st.modified != g.modified {
 		g.changed = now
 	}
-	g.size, g.modified = st.size, st.modified
+	g.size, g.sure, g.modified = st.size, st.size, st.modified
 	if err := g.growHead(h, f.scratch[:]); err != nil {
 		f.readFailed(ctx, g, err)
 		return false
@@ -220,8 +222,8 @@ func (f *follower) replaced(ctx context.Context, g *generation, cause string) {
 // given place of its file: a number of bytes, 0 when some may have been, -1
 // when there is no reason to think so.
 func (f *follower) lossOf(g *generation, place int64) int64 {
-	if g.size > place {
-		return g.size - place
+	if g.sure > place {
+		return g.sure - place
 	}
 	if g.over {
 		return -1
@@ -238,7 +240,7 @@ func (f *follower) lossOf(g *generation, place int64) int64 {
 func (f *follower) create(path, realPath, name string, st status) *generation {
 	g := &generation{
 		id: newGenerationID(), path: path, real: realPath, name: name, ident: st.id,
-		size: st.size, modified: st.modified, links: st.links, limit: math.MaxInt64, loss: -1,
+		size: st.size, sure: st.size, modified: st.modified, links: st.links, limit: math.MaxInt64, loss: -1,
 		attached: true, round: f.round, changed: f.now(),
 	}
 	if f.scan {

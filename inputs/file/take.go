@@ -134,6 +134,7 @@ func (f *follower) read(ctx context.Context, g *generation, data []byte, from in
 		f.replaced(ctx, g, inputs.CauseReplaced)
 		return 0, false
 	}
+	g.sure = g.size
 	return n, true
 }
 

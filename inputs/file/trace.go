@@ -141,6 +141,9 @@ func (f *follower) search(ctx context.Context, g *generation, l *listings, now t
 		if m.st.id.inode != g.ident.inode || owner != nil && owner != g {
 			continue
 		}
+		if g.head.length == 0 && !rotationOf(filepath.Base(g.real), filepath.Base(m.name)).rotated() {
+			continue // it was empty: an inode alone proves nothing
+		}
 		h, err := f.openPath(m.name)
 		if err != nil {
 			f.noteOnce(ctx, noteOpen, m.name, err)
@@ -186,7 +189,7 @@ func (f *follower) moveTo(g *generation, name string, h *handle, st status) {
 	f.open++
 	f.byIdent[st.id] = g
 	delete(f.suspects, st.id)
-	g.size, g.modified, g.links = st.size, st.modified, st.links
+	g.size, g.sure, g.modified, g.links = st.size, st.size, st.modified, st.links
 	g.looked, g.long = g.place(), nil
 	g.resumed, g.missing, g.changed = false, time.Time{}, f.now()
 	f.account(g)

@@ -50,14 +50,14 @@ const (
 	drainPause = 10 * time.Millisecond
 )
 
-// newWatcher never fails: without inotify the input polls.
-func newWatcher(ctx context.Context, log *slog.Logger) *watcher {
+// newWatcher never fails: when open does, the input polls.
+func newWatcher(ctx context.Context, log *slog.Logger, open func() (*fsnotify.Watcher, error)) *watcher {
 	w := &watcher{
 		log: log, C: make(chan struct{}, 1), dirs: map[string]fileID{},
 		closing: make(chan struct{}), drained: make(chan struct{}),
 	}
 	w.hints.written = map[string]struct{}{}
-	events, err := fsnotify.NewWatcher()
+	events, err := open()
 	if err != nil {
 		log.WarnContext(ctx, "no file-system events, polling instead", "reason", err)
 		close(w.drained)

@@ -1,0 +1,492 @@
+package file
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+	"golang.org/x/sys/unix"
+
+	"github.com/auditail/auditail/inputs"
+	"github.com/auditail/auditail/inputs/inputstest"
+)
+
+// expect notes lines that were written by other means than write.
+func (s *scene) expect(lines ...string) { s.want = append(s.want, lines...) }
+
+// settle waits until the input had time for several listings.
+func (s *scene) settle() {
+	s.t.Helper()
+	s.to.Wait(300*time.Millisecond, func() bool { return false })
+}
+
+func TestTruncateAndRegrow(t *testing.T) {
+	inEveryMode(t, func(t *testing.T, s *scene) {
+		s.write(100)
+		s.start()
+		s.caughtUp()
+		s.restart(func() {
+			s.truncate()
+			s.write(400) // far beyond the old position
+		})
+		s.finish()
+		for _, gap := range s.to.Gaps() {
+			if gap.From != gap.To {
+				t.Errorf("gap %+v, want none but an empty one", gap)
+			}
+		}
+	})
+}
+
+func TestTruncatedUnread(t *testing.T) {
+	s := newScene(t, without)
+	release, entered := make(chan struct{}), make(chan struct{}, 1)
+	first := true
+	s.write(20_000) // more than one chunk
+	s.to.Before(inputBlock(&first, entered, release))
+	s.start()
+	<-entered
+	s.truncate()
+	s.settle()
+	close(release)
+	s.file.WriteString("after\n")
+	if !s.to.Wait(10*time.Second, func() bool { return len(s.to.Gaps()) > 0 && slices.Contains(s.to.Data(), "after") }) {
+		t.Fatalf("gaps %+v", s.to.Gaps())
+	}
+	s.running.Stop()
+	size := int64(len(strings.Join(s.want, "\n")) + 1)
+	gap := s.to.Gaps()[0]
+	if gap.To != size || gap.From <= 0 || gap.From >= size || gap.Cause != inputs.CauseTruncated {
+		t.Errorf("gap %+v, want one up to %d", gap, size)
+	}
+}
+
+func TestInodeReuse(t *testing.T) {
+	inEveryMode(t, func(t *testing.T, s *scene) {
+		s.write(50)
+		s.start()
+		for range 5 {
+			s.caughtUp()
+			s.restart(func() {
+				s.closeWriter()
+				s.remove(s.log)
+				s.write(60)
+			})
+		}
+		s.finish()
+		s.noGaps()
+	})
+}
+
+func TestIdenticalHeads(t *testing.T) {
+	inEveryMode(t, func(t *testing.T, s *scene) {
+		s.config.Paths = []string{s.path("*.log")}
+		banner := strings.Repeat("server starting, all the same\n", 100)
+		for _, name := range []string{"a.log", "b.log", "c-1.log"} {
+			appendTo(t, s.path(name), banner)
+		}
+		appendTo(t, s.path("a.log"), "a goes on\n")
+		s.start()
+		s.to.WaitLines(301)
+		s.restart(func() {
+			appendTo(t, s.path("b.log"), "b goes on\n")
+			appendTo(t, s.path("d.log"), banner)
+		})
+		appendTo(t, s.path("c-1.log"), "c goes on\n")
+		for range 400 {
+			s.expect("server starting, all the same")
+		}
+		s.expect("a goes on", "b goes on", "c goes on")
+		s.finish()
+		s.noGaps()
+	})
+}
+
+func TestShortAndEmptyFiles(t *testing.T) {
+	inEveryMode(t, func(t *testing.T, s *scene) {
+		appendTo(t, s.log, "")
+		s.start()
+		s.settle()
+		for i := range 30 {
+			line := fmt.Sprintf("%d", i)
+			appendTo(t, s.log, line+"\n")
+			s.expect(line)
+			if i%10 == 5 {
+				s.restart(func() { appendTo(t, s.log, "while away\n"); s.expect("while away") })
+			}
+			if i%10 == 9 {
+				s.caughtUp()
+				s.restart(func() { s.rename(s.log, fmt.Sprintf("%s.%d", s.log, 9-i/10)) })
+			}
+		}
+		s.finish()
+		s.noGaps()
+	})
+}
+
+func TestPartialLastLine(t *testing.T) {
+	inEveryMode(t, func(t *testing.T, s *scene) {
+		s.openWriter()
+		s.file.WriteString("one\ntwo is not fin")
+		s.start()
+		s.to.WaitLines(1)
+		s.restart(func() {})
+		s.settle()
+		if got := s.to.Data(); len(got) != 1 {
+			t.Fatalf("lines %q before the second is finished", got)
+		}
+		s.file.WriteString("ished\nthree is finished after rota")
+		s.to.WaitLines(2)
+		s.restart(func() { s.rename(s.log, s.log+".1") })
+		s.file.WriteString("tion\nfour never is")
+		s.to.WaitLines(3)
+		s.openWriter()
+		s.file.WriteString("five\r\n")
+		s.expect("one", "two is not finished", "three is finished after rotation", "four never is", "five")
+		s.finish()
+		s.noGaps()
+	})
+}
+
+func TestLongLines(t *testing.T) {
+	inEveryMode(t, func(t *testing.T, s *scene) {
+		s.config.MaxLine = 4 << 20
+		s.start()
+		var whole [][]byte
+		for i, size := range []int{1 << 20, 16 << 20, 100 << 20, 4 << 20, 4<<20 + 1} {
+			line := bytes.Repeat([]byte{byte('a' + i)}, size)
+			whole = append(whole, line)
+			s.openWriter()
+			s.file.Write(line[:size/2])
+			if i == 1 {
+				s.settle()
+				s.restart(func() {})
+			}
+			s.file.Write(line[size/2:])
+			s.file.WriteString("\r\n")
+			s.file.WriteString("between\n")
+		}
+		s.to.WaitLines(10)
+		s.running.Stop()
+		got := s.to.Lines()
+		slices.SortFunc(got, func(a, b inputstest.Line) int { return int(a.Offset - b.Offset) })
+		for i, line := range whole {
+			l, kept := got[2*i], min(len(line), 4<<20)
+			if l.Data != string(line[:kept]) || l.Size != int64(len(line))+2 {
+				t.Errorf("line %d: %d bytes kept of %d", i, len(l.Data), l.Size)
+			}
+			if (l.Cut != nil) != (len(line) > kept) || l.Cut != nil && *l.Cut != inputstest.Whole(line) {
+				t.Errorf("line %d: cut %+v", i, l.Cut)
+			}
+			if got[2*i+1].Data != "between" {
+				t.Errorf("after line %d comes %.20q", i, got[2*i+1].Data)
+			}
+		}
+	})
+}
+
+func TestFileReplacedByEditor(t *testing.T) {
+	inEveryMode(t, func(t *testing.T, s *scene) {
+		s.write(100)
+		s.start()
+		s.caughtUp()
+		s.restart(func() {
+			s.closeWriter()
+			s.copyTo(s.path("x.log.swp"))
+			appendTo(t, s.path("x.log.swp"), "edited\n")
+			s.rename(s.path("x.log.swp"), s.log)
+			s.expect("edited")
+		})
+		s.write(10)
+		s.finish()
+		s.noGaps()
+	})
+}
+
+func TestHardLinksAndTwoGlobs(t *testing.T) {
+	inEveryMode(t, func(t *testing.T, s *scene) {
+		s.config.Paths = []string{s.path("*.log"), s.path("x.*"), s.path("**/x.log")}
+		s.write(100)
+		if err := os.Link(s.log, s.path("other.log")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(s.log, s.path("third.log")); err != nil {
+			t.Fatal(err)
+		}
+		s.start()
+		s.caughtUp()
+		s.restart(func() { s.write(100) })
+		s.remove(s.log)
+		s.write(100)
+		s.finish()
+		s.noGaps()
+	})
+}
+
+func TestDirectoryComesAndGoes(t *testing.T) {
+	inEveryMode(t, func(t *testing.T, s *scene) {
+		dir := s.path("later/deep")
+		s.log = filepath.Join(dir, "x.log")
+		s.config.Paths = []string{filepath.Join(s.dir, "later", "*", "*.log")}
+		s.start()
+		s.settle()
+		for i := range 3 {
+			if err := os.MkdirAll(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			s.write(50)
+			s.caughtUp()
+			s.closeWriter()
+			s.restart(func() {
+				// Moved away and back: as unmounted and mounted again.
+				s.rename(s.path("later"), s.path("away"))
+				s.settle()
+				s.rename(s.path("away"), s.path("later"))
+			})
+			s.write(50)
+			s.caughtUp()
+			s.closeWriter()
+			if i < 2 {
+				if err := os.RemoveAll(s.path("later")); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		s.finish()
+		s.noGaps()
+	})
+}
+
+func TestNoRegularFiles(t *testing.T) {
+	s := newScene(t, without)
+	s.config.Paths = []string{s.path("*.log")}
+	if err := os.Mkdir(s.path("directory.log"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mkfifo(s.path("fifo.log"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(s.path("loop.log"), s.path("loop.log")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(s.path("nowhere"), s.path("dangling.log")); err != nil {
+		t.Fatal(err)
+	}
+	s.write(10)
+	s.start()
+	s.caughtUp()
+	s.remove(s.path("directory.log"))
+	appendTo(t, s.path("directory.log"), "a file now\n")
+	s.expect("a file now")
+	s.finish()
+	s.noGaps()
+}
+
+func TestRecursiveGlobsAndExcludes(t *testing.T) {
+	s := newScene(t, without)
+	s.config.Paths = []string{s.path("top/**/*.log")}
+	s.config.Exclude = []string{"debug*.log", s.path("top/**/secret/*")}
+	for _, dir := range []string{"top/a/b/c", "top/secret", "top/a/secret", "other"} {
+		if err := os.MkdirAll(s.path(dir), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(s.path("top"), s.path("top/a/loop")); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"top/x.log", "top/a/x.log", "top/a/b/c/x.log"} {
+		appendTo(t, s.path(name), name+"\n")
+		s.expect(name)
+	}
+	for _, name := range []string{"top/debug1.log", "top/secret/x.log", "top/a/secret/y.log", "other/x.log", "top/x.txt"} {
+		appendTo(t, s.path(name), name+"\n")
+	}
+	s.start()
+	s.caughtUp()
+	if err := os.MkdirAll(s.path("top/new/er"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	appendTo(t, s.path("top/new/er/x.log"), "new\n")
+	s.expect("new")
+	s.finish()
+}
+
+func TestManyFiles(t *testing.T) {
+	s := newScene(t, without)
+	s.config.Paths = []string{s.path("*.log")}
+	const files = 2000
+	for i := range files {
+		line := fmt.Sprintf("file %d line 0", i)
+		appendTo(t, s.path(fmt.Sprintf("%d.log", i)), line+"\n")
+		s.expect(line)
+	}
+	s.start()
+	s.caughtUp()
+	for round := range 3 {
+		for i := 0; i < files; i += 2 {
+			line := fmt.Sprintf("file %d line %d", i, round+1)
+			appendTo(t, s.path(fmt.Sprintf("%d.log", i)), line+"\n")
+			s.expect(line)
+		}
+	}
+	s.finish()
+	s.noGaps()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err == nil && len(entries) > 1500 {
+		t.Errorf("%d descriptors are open", len(entries))
+	}
+}
+
+func TestWriterHoldsRotatedFile(t *testing.T) {
+	inEveryMode(t, func(t *testing.T, s *scene) {
+		s.config.CloseAfter = 400 * time.Millisecond
+		s.write(100)
+		s.start()
+		s.caughtUp()
+		s.rename(s.log, s.log+".1")
+		s.write(10)
+		s.to.Wait(1500*time.Millisecond, func() bool { return false }) // it is parked by now
+		s.restart(func() { s.rename(s.log+".1", s.log+".2") })
+		s.write(10)
+		s.settle()
+		s.write(10)
+		s.finish()
+		s.noGaps()
+	})
+}
+
+func TestClockJumps(t *testing.T) {
+	inEveryMode(t, func(t *testing.T, s *scene) {
+		s.write(100)
+		s.start()
+		s.caughtUp()
+		for i, jump := range []time.Duration{10, -10, 20, -20} {
+			s.restart(func() {
+				s.write(20)
+				s.rotate()
+				when := time.Now().Add(jump * 365 * 24 * time.Hour)
+				if err := os.Chtimes(s.log+".1", when, when); err != nil {
+					t.Fatal(err)
+				}
+				s.write(i + 1)
+				if i == 2 {
+					s.rotate()
+				}
+			})
+		}
+		s.finish()
+		s.noGaps()
+	})
+}
+
+func TestStartEnd(t *testing.T) {
+	inEveryMode(t, func(t *testing.T, s *scene) {
+		s.config.Start = StartEnd
+		appendTo(t, s.log, "old 1\nold 2\nhalf a li")
+		s.start()
+		if !s.to.Wait(10*time.Second, func() bool { return len(s.to.Gaps()) == 1 }) {
+			t.Fatal("no gap for what was skipped")
+		}
+		if gap := s.to.Gaps()[0]; gap.From != 0 || gap.To != 12 || gap.Cause != inputs.CauseStartEnd {
+			t.Errorf("gap %+v", gap)
+		}
+		appendTo(t, s.log, "ne\nnew\n")
+		s.restart(func() { appendTo(t, s.path("x.log"), "newer\n") })
+		s.expect("half a line", "new", "newer")
+		s.finish()
+	})
+}
+
+func TestWithoutEvents(t *testing.T) {
+	s := newScene(t, without)
+	in := newInput(t, s.config)
+	in.events = func() (*fsnotify.Watcher, error) { return nil, unix.EMFILE }
+	s.running = inputstest.Start(t, in, s.to)
+	s.write(10)
+	s.caughtUp()
+	s.stream(10_000, 3, func(int) { s.rotate() })
+	s.finish()
+	s.noGaps()
+}
+
+func TestEventOverflow(t *testing.T) {
+	w := newWatcher(t.Context(), newInput(t, Config{Paths: []string{"/x"}}).deps.Logger, fsnotify.NewWatcher)
+	defer w.close()
+	w.noteError(fsnotify.ErrEventOverflow)
+	<-w.C
+	if look, all := w.take(func(string) {}); !look || !all {
+		t.Errorf("after an overflow: look %v, all %v, want both", look, all)
+	}
+}
+
+func TestScan(t *testing.T) {
+	s := newScene(t, without)
+	s.config.Paths = []string{s.path("*.log")}
+	s.write(500)
+	s.file.WriteString("no line end")
+	appendTo(t, s.path("y.log"), strings.Join(s.want, "\n"))
+	s.expect(s.want...)
+	s.expect("no line end")
+	scan := func() {
+		t.Helper()
+		if err := newInput(t, s.config).Scan(t.Context(), s.to.Resume(), s.to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	scan()
+	s.to.Same(s.want)
+	scan()
+	s.to.Same(s.want)
+	s.file.WriteString("\n") // ends the line that was counted already
+	s.expect("")
+	s.write(100)
+	s.rotate()
+	s.write(100)
+	s.rotate()
+	s.write(100)
+	scan()
+	s.to.Same(s.want)
+	s.noGaps()
+}
+
+func TestScanReportsWhatItCanNotRead(t *testing.T) {
+	s := newScene(t, without)
+	s.config.Paths = []string{s.path("*.log")}
+	s.write(5)
+	if err := os.Symlink("loop.log", s.path("loop.log")); err != nil {
+		t.Fatal(err)
+	}
+	err := newInput(t, s.config).Scan(t.Context(), nil, s.to)
+	if !errors.Is(err, unix.ELOOP) {
+		t.Errorf("Scan returned %v, want the loop", err)
+	}
+	s.to.Same(s.want)
+}
+
+func TestLag(t *testing.T) {
+	s := newScene(t, without)
+	s.write(20_000)
+	release, entered := make(chan struct{}), make(chan struct{}, 1)
+	first := true
+	s.to.Before(inputBlock(&first, entered, release))
+	in := newInput(t, s.config)
+	s.running = inputstest.Start(t, in, s.to)
+	<-entered
+	lag := in.Lag()
+	if lag.Sources != 1 || lag.Bytes <= 0 {
+		t.Errorf("lag %+v while the first chunk waits", lag)
+	}
+	close(release)
+	s.caughtUp()
+	if lag := in.Lag(); lag.Bytes != 0 {
+		t.Errorf("lag %+v after everything was read", lag)
+	}
+	s.running.Stop()
+}
