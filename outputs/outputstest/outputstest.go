@@ -125,8 +125,19 @@ func objects(batches []seal.Batch) (all []seal.Object) {
 
 func wantFiles(t *testing.T, d Destination, want map[string][]byte) {
 	t.Helper()
-	if diff := cmp.Diff(want, d.Files(t)); diff != "" {
-		t.Errorf("stored files (-want +got):\n%s", diff)
+	got := d.Files(t)
+	for path, content := range want {
+		switch stored, ok := got[path]; {
+		case !ok:
+			t.Errorf("%s is not stored", path)
+		case !bytes.Equal(stored, content):
+			t.Errorf("%s has %d bytes that are not the %d expected", path, len(stored), len(content))
+		}
+	}
+	for path := range got {
+		if _, ok := want[path]; !ok {
+			t.Errorf("%s is stored, which nobody asked for", path)
+		}
 	}
 }
 
@@ -340,7 +351,7 @@ func waitsForDestination(t *testing.T, d Destination) {
 	o := start(t, d)
 	ship(t, o, e.Batches[:1])
 	d.Away(true)
-	const outage = 4 * 24 * time.Hour
+	const outage = 8 * time.Hour
 	began := time.Now()
 	time.AfterFunc(outage, func() { d.Away(false) })
 	ship(t, o, e.Batches[1:])
@@ -421,8 +432,9 @@ func findsForkedCheckpoints(t *testing.T, d Destination) {
 		d.Plant(t, ours.Path(), planted)
 		err := p.Publish(t.Context(), ours)
 		wantObjectError(t, err, outputs.CheckpointObject(ours), outputs.ErrFork)
-		if diff := cmp.Diff(map[string][]byte{ours.Path(): planted}, d.Files(t)); diff != "" {
-			t.Errorf("%s: stored files (-want +got):\n%s", name, diff)
+		wantFiles(t, d, map[string][]byte{ours.Path(): planted})
+		if t.Failed() {
+			t.Fatalf("with a planted file that is %s", name)
 		}
 	}
 }
