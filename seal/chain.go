@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 )
 
@@ -86,10 +87,7 @@ func (c *Chain) Tree() Tree { return c.tree.Clone() }
 func (c *Chain) Clone() *Chain {
 	d := *c
 	d.tree = c.tree.Clone()
-	d.held = make(map[Stream]uint64, len(c.held))
-	for stream, n := range c.held {
-		d.held[stream] = n
-	}
+	d.held = maps.Clone(c.held)
 	return &d
 }
 

@@ -66,7 +66,7 @@ func TestChainFinds(t *testing.T) {
 			for n, b := range e.Batches {
 				_, err := c.Add(b.ManifestFile)
 				for _, kind := range all {
-					if want := n == 3 && kind == test.want; errors.Is(err, kind) != want {
+					if want := n == 3 && errors.Is(kind, test.want); errors.Is(err, kind) != want {
 						t.Errorf("batch %d: errors.Is(…, %q) is %t: %v", n, kind, !want, err)
 					}
 				}

@@ -206,7 +206,8 @@ func TestForgedLogs(t *testing.T) {
 				e.Data(sealtest.Chat(), e.Records(1), ranges("g2", 0, 300, 1))
 				e.Data(sealtest.Chat(), e.Records(1), ranges("g1", 300, 400, 1))
 				e.Data(sealtest.Chat(), e.Records(1), sealtest.WithCoverage(
-					sealtest.Range{Source: "vllm", Generation: "g2", Unit: "lines", From: 300, To: 301, Lines: 1}))
+					sealtest.Range{Source: "vllm", Generation: "g2", Unit: "lines", From: 300, To: 301, Lines: 1},
+				))
 				e.Close()
 				e.Checkpoint()
 			},
@@ -222,7 +223,8 @@ func TestForgedLogs(t *testing.T) {
 				one := seal.Lines{Read: 1, Recorded: 1}
 				e.Data(sealtest.Chat(), append(e.Records(1), e.Gap("vllm", "g1", 0, 10)), ranges("g1", 10, 100, 1), sealtest.WithLines(one))
 				e.Data(sealtest.Chat(), append([][]byte{e.Gap("vllm", "g1", 100, 150)}, e.Records(1)...), sealtest.WithLines(one), sealtest.WithCoverage(
-					sealtest.Range{Source: "vllm", Generation: "g1", From: 150, To: 160, Lines: 1}))
+					sealtest.Range{Source: "vllm", Generation: "g1", From: 150, To: 160, Lines: 1},
+				))
 				e.Close()
 				e.Checkpoint()
 			},

@@ -164,8 +164,8 @@ func (v *verifier) unnamed(ctx context.Context) ([]Finding, error) {
 	}
 	var found list
 	err := v.source.List(ctx, func(e Entry) error {
-		name, err := seal.ParsePath(e.Path)
-		if err != nil || !e.Regular || name.Kind != seal.PayloadObject || v.untrusted[name.Agent] {
+		name, ok := payloadName(e)
+		if !ok || v.untrusted[name.Agent] {
 			return nil
 		}
 		switch {
@@ -180,6 +180,11 @@ func (v *verifier) unnamed(ctx context.Context) ([]Finding, error) {
 		return nil, fmt.Errorf("list archive: %w", err)
 	}
 	return found.sorted(), nil
+}
+
+func payloadName(e Entry) (seal.ObjectName, bool) {
+	name, err := seal.ParsePath(e.Path)
+	return name, err == nil && e.Regular && name.Kind == seal.PayloadObject
 }
 
 // named tells whether the manifest of a payload's number names its path.

@@ -92,7 +92,8 @@ func build(t *testing.T, c sealtest.Config) *sealtest.Epoch {
 	e.Data(sealtest.Chat(), append(e.Records(10), e.Unparsed(2), e.Gap("tools", "t1", 700, 900)),
 		sealtest.WithLines(seal.Lines{Read: 14, Recorded: 10, Unparsed: 2, Ignored: 1, Held: 1}))
 	e.Data(tools, e.Records(1), sealtest.WithCoverage(
-		sealtest.Range{Source: "tools", Generation: "t1", From: 900, To: 1000, Lines: 1}))
+		sealtest.Range{Source: "tools", Generation: "t1", From: 900, To: 1000, Lines: 1},
+	))
 	e.Heartbeat()
 	e.Close()
 	e.Checkpoint()
@@ -135,8 +136,6 @@ type tampering struct {
 func manifest(n int) string   { return fmt.Sprintf("seals/gpu-07/0001/%012d.manifest", n) }
 func signature(n int) string  { return manifest(n) + ".sig" }
 func checkpoint(n int) string { return fmt.Sprintf("seals/gpu-07/0001/checkpoint/%012d", n) }
-
-func payload(e *sealtest.Epoch, n int) string { return e.Batches[n].Manifest.PayloadPath }
 
 const (
 	payload1 = "records/env=prod/svc=chat/class=standard/day=2026-11-20/collector=gpu-07/0001-000000000001.ndjson.zst"
