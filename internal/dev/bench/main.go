@@ -14,14 +14,16 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
-	"syscall"
 	"time"
+
+	"github.com/auditail/auditail/internal/dev/generate"
 )
 
 func main() {
 	lines := flag.Int("lines", 300_000, "lines a log")
-	only := flag.String("only", "", "one workload: "+strings.Join(workloadNames(), ", "))
+	only := flag.String("only", "", "one workload: gateway, access or vllm")
 	runs := flag.Int("runs", 3, "runs of each workload; the median by CPU time is shown")
 	bin := flag.String("bin", "bin/auditail", "the agent")
 	keep := flag.String("dir", ".bench", "working folder; cleared first")
@@ -42,19 +44,19 @@ func run(ctx context.Context, lines int, only string, runs int, bin, dir string)
 		return err
 	}
 	fmt.Printf("%-8s %9s %9s %11s %8s %8s %8s %9s %6s %9s\n", "log", "lines", "MB", "MB/CPU-s", "µs/line", "CPU s", "wall s", "peak MiB", "ratio", "lost/rep") //nolint:forbidigo // a program for a terminal
-	for _, w := range workloads {
-		if only != "" && only != w.name {
+	for _, w := range generate.Workloads() {
+		if only != "" && only != w.Name {
 			continue
 		}
 		var all []result
 		for range runs {
 			r, err := measure(ctx, w, lines, bin, dir)
 			if err != nil {
-				return fmt.Errorf("%s: %w", w.name, err)
+				return fmt.Errorf("%s: %w", w.Name, err)
 			}
 			all = append(all, r)
 		}
-		median(all).print(w.name)
+		median(all).print(w.Name)
 	}
 	return os.RemoveAll(dir)
 }
@@ -85,7 +87,7 @@ func (r result) print(name string) {
 }
 
 // measure runs the agent once over a fresh log.
-func measure(ctx context.Context, w workload, lines int, bin, dir string) (result, error) {
+func measure(ctx context.Context, w generate.Workload, lines int, bin, dir string) (result, error) {
 	if err := os.RemoveAll(dir); err != nil {
 		return result{}, err
 	}
@@ -93,7 +95,7 @@ func measure(ctx context.Context, w workload, lines int, bin, dir string) (resul
 		return result{}, err
 	}
 	log := filepath.Join(dir, "input.log")
-	size, err := generate(log, w, lines)
+	size, err := w.File(log, lines)
 	if err != nil {
 		return result{}, err
 	}
@@ -102,22 +104,47 @@ func measure(ctx context.Context, w workload, lines int, bin, dir string) (resul
 		return result{}, err
 	}
 	config := filepath.Join(dir, "auditail.toml")
-	if err := os.WriteFile(config, []byte(w.config(dir, log, s.url())), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte(w.Config(dir, log, s.url())), 0o600); err != nil {
 		return result{}, err
 	}
 	command := exec.CommandContext(ctx, bin, "run", "--once", "--config", config) //nolint:gosec // our own program
 	var stderr strings.Builder
 	command.Stderr = &stderr
 	start := time.Now()
-	if err := command.Run(); err != nil {
+	if err := command.Start(); err != nil {
+		return result{}, err
+	}
+	peak := watchPeak(command.Process.Pid)
+	if err := command.Wait(); err != nil {
 		return result{}, fmt.Errorf("%w\n%s", err, stderr.String())
 	}
-	r := result{lines: lines, bytes: size, wall: time.Since(start)}
+	r := result{lines: lines, bytes: size, wall: time.Since(start), peak: peak()}
 	r.cpu = command.ProcessState.UserTime() + command.ProcessState.SystemTime()
-	if usage, ok := command.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		r.peak = usage.Maxrss << 10
-	}
-	seen, repeated, err := s.count(w.idKey)
+	seen, repeated, err := s.count(w.IDKey)
 	r.lost, r.repeated, r.shipped = lines-seen, repeated, s.bytes()
 	return r, errors.Join(err, s.close())
+}
+
+// watchPeak reads the peak resident size of a process until it ends. (The
+// kernel's ru_maxrss of a child counts this program's own size at the fork.)
+func watchPeak(pid int) (peak func() int64) {
+	result := make(chan int64, 1)
+	go func() {
+		var peak int64
+		for {
+			status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+			_, rest, found := strings.Cut(string(status), "VmHWM:")
+			if err != nil || !found {
+				result <- peak
+				return
+			}
+			if fields := strings.Fields(rest); len(fields) > 0 {
+				if kib, err := strconv.ParseInt(fields[0], 10, 64); err == nil {
+					peak = max(peak, kib<<10)
+				}
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	}()
+	return func() int64 { return <-result }
 }

@@ -112,3 +112,13 @@ func covered(line string) (n int) {
 		line = rest
 	}
 }
+
+// quoted returns what stands behind key up to the next delimiter.
+func quoted(line, key string) (string, bool) {
+	_, rest, ok := strings.Cut(line, key)
+	if !ok {
+		return "", false
+	}
+	end := strings.IndexAny(rest, `",}`)
+	return rest[:max(end, 0)], end > 0
+}

@@ -1,4 +1,6 @@
-package main
+// Package generate makes the logs that benchmarks read: the same lines every
+// time, each with an id of its own.
+package generate
 
 import (
 	"bufio"
@@ -6,32 +8,28 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"strings"
 	"time"
 )
 
-// workload is one kind of log.
-type workload struct {
-	name   string
-	parser string // TOML
+// Workload is one kind of log.
+type Workload struct {
+	Name   string
+	Parser string // in TOML, for an [[inputs.file]]
+	IDKey  string // what stands in front of a value that is one a line, in a record
 	line   func(b []byte, i int, r *rand.Rand) []byte
-	idKey  string // member of the record's session, or of source, that is one a line
 }
 
-var workloads = []workload{
-	{name: "gateway", parser: gatewayParser, line: gatewayLine, idKey: `"request_id":"`},
-	{name: "access", parser: `parser = "combined"`, line: accessLine, idKey: `"offset":`},
-	{name: "vllm", parser: `parser = "vllm"`, line: vllmLine, idKey: `"offset":`},
-}
-
-func workloadNames() (names []string) {
-	for _, w := range workloads {
-		names = append(names, w.name)
+// Workloads returns all kinds.
+func Workloads() []Workload {
+	return []Workload{
+		{Name: "gateway", Parser: gatewayParser, line: gatewayLine, IDKey: `"request_id":"`},
+		{Name: "access", Parser: `parser = "combined"`, line: accessLine, IDKey: `"offset":`},
+		{Name: "vllm", Parser: `parser = "vllm"`, line: vllmLine, IDKey: `"offset":`},
 	}
-	return names
 }
 
-func (w workload) config(dir, log, url string) string {
+// Config returns a configuration that reads log and ships to url.
+func (w Workload) Config(dir, log, url string) string {
 	return fmt.Sprintf(`[agent]
 id = "bench"
 environment = "test"
@@ -53,25 +51,36 @@ paths = ["%s"]
 provider = "vllm"
 service = "chat"
 %s
-`, dir, url, log, w.parser)
+`, dir, url, log, w.Parser)
 }
 
-func generate(name string, w workload, lines int) (size int64, err error) {
-	f, err := os.Create(name) //nolint:gosec // our own folder
+// Lines calls visit with each of n lines, LF included. The slice is valid until
+// visit returns.
+func (w Workload) Lines(n int, visit func([]byte) error) error {
+	r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same lines every time
+	var b []byte
+	for i := range n {
+		b = append(w.line(b[:0], i, r), '\n')
+		if err := visit(b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// File writes n lines to a new file and returns its size.
+func (w Workload) File(name string, n int) (size int64, err error) {
+	f, err := os.Create(name) //nolint:gosec // a folder of the benchmark's own
 	if err != nil {
 		return 0, err
 	}
 	out := bufio.NewWriterSize(f, 1<<20)
-	r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same lines every time
-	var b []byte
-	for i := range lines {
-		b = append(w.line(b[:0], i, r), '\n')
-		size += int64(len(b))
-		if _, err := out.Write(b); err != nil {
-			return 0, errors.Join(err, f.Close())
-		}
-	}
-	return size, errors.Join(out.Flush(), f.Close())
+	err = w.Lines(n, func(line []byte) error {
+		size += int64(len(line))
+		_, err := out.Write(line)
+		return err
+	})
+	return size, errors.Join(err, out.Flush(), f.Close())
 }
 
 var start = time.Date(2026, 11, 20, 8, 0, 0, 0, time.UTC)
@@ -149,14 +158,4 @@ func vllmLine(b []byte, i int, r *rand.Rand) []byte {
 		return append(b, `', output_token_ids: [1298, 13, 151645], finish_reason: stop`...)
 	}
 	return fmt.Appendf(b, `INFO:     10.20.0.%d:%d - "POST /v1/chat/completions HTTP/1.1" 200 OK`, r.IntN(256), 30000+r.IntN(9999))
-}
-
-// quoted returns what stands behind key up to the next delimiter.
-func quoted(line, key string) (string, bool) {
-	_, rest, ok := strings.Cut(line, key)
-	if !ok {
-		return "", false
-	}
-	end := strings.IndexAny(rest, `",}`)
-	return rest[:max(end, 0)], end > 0
 }
