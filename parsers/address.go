@@ -71,7 +71,7 @@ func IsAddress(b []byte) bool {
 				return false
 			}
 			groups += 2
-			return double && groups < 8 || groups == 8
+			return double == (groups < 8) && groups <= 8
 		case isHex(c):
 			if digits++; digits > 4 {
 				return false
@@ -85,7 +85,7 @@ func IsAddress(b []byte) bool {
 	} else if len(b) < 2 || b[len(b)-2] != ':' {
 		return false
 	}
-	return double && groups < 8 || groups == 8
+	return double == (groups < 8) && groups <= 8
 }
 
 func isIPv4(b []byte) bool {

@@ -69,7 +69,7 @@ func (d *Draft) SetStatus(status int) {
 		case string(given) == "success":
 			outcome = "success"
 		case string(given) == "unknown":
-			reason = ReasonOutcomeNotLogged
+			outcome, reason = "", ReasonOutcomeNotLogged
 		case outcome == "success" || outcome == "unknown":
 			outcome, reason = "", ReasonNotLogged
 		}
