@@ -24,16 +24,15 @@ func (p *Parser) banner(dst []parsers.Draft, path string, when time.Time, messag
 		if _, ok := cut(message, prefix); ok {
 			dst, s := p.serverOf(dst, path)
 			s.facts.learn(arguments(message))
-			if _, ok := argument(arguments(message), "enable_log_outputs"); ok {
-				s.endsLogged = true
-			}
+			s.endsLogged = s.endsLogged || isSet(arguments(message), "enable_log_outputs")
 			return dst, true
 		}
 	}
 	if rest, ok := cut(message, "Initializing "); ok {
-		if at := bytes.Index(rest, []byte(" with config: ")); at >= 0 && bytes.Contains(rest[:at], []byte("LLM engine (v")) {
+		what, config, ok := bytes.Cut(rest, []byte(" with config: "))
+		if ok && bytes.Contains(what, []byte("LLM engine (v")) {
 			dst, s := p.serverOf(dst, path)
-			s.facts.learn(rest[at+len(" with config: "):])
+			s.facts.learn(config)
 			return dst, true
 		}
 	}
@@ -83,19 +82,18 @@ func logo(message []byte) bool {
 }
 
 func (p *Parser) logoLine(dst []parsers.Draft, path string, message []byte) []parsers.Draft {
-	if at := bytes.Index(message, []byte("  version ")); at >= 0 {
-		if version := message[at+len("  version "):]; isVersion(version) {
-			var s *server
-			dst, s = p.serverOf(dst, path)
-			s.facts.version = string(version)
-		}
+	_, version, _ := bytes.Cut(message, []byte("  version "))
+	_, model, _ := bytes.Cut(message, []byte("  model   "))
+	model = bytes.TrimSpace(model)
+	if !isVersion(version) && len(model) == 0 {
+		return dst
 	}
-	if at := bytes.Index(message, []byte("  model   ")); at >= 0 {
-		var s *server
-		dst, s = p.serverOf(dst, path)
-		if model := bytes.TrimSpace(message[at+len("  model   "):]); s.facts.model == "" && len(model) <= maxName {
-			s.facts.model = string(model)
-		}
+	dst, s := p.serverOf(dst, path)
+	if isVersion(version) {
+		s.facts.version = string(version)
+	}
+	if s.facts.model == "" && len(model) <= maxName {
+		s.facts.model = string(model)
 	}
 	return dst
 }
@@ -137,15 +135,15 @@ func (f *facts) learn(pairs []byte) {
 	}
 }
 
-// argument returns the value of a key, and whether it is there and true.
-func argument(pairs []byte, name string) (value []byte, isTrue bool) {
+// isSet tells whether a pair of this name says True.
+func isSet(pairs []byte, name string) bool {
 	for {
 		key, value, rest, ok := nextPair(pairs)
 		if !ok {
-			return nil, false
+			return false
 		}
 		if string(key) == name {
-			return value, string(value) == "True"
+			return string(value) == "True"
 		}
 		pairs = rest
 	}

@@ -47,7 +47,7 @@ func (p *Parser) engine(dst []parsers.Draft, line *parsers.Line, when time.Time,
 		return p.aborted(dst, line, when, rest)
 	}
 	if rest, ok := cut(message, "Request "); ok {
-		return p.request(dst, line, when, rest)
+		return p.outcome(dst, line, when, rest)
 	}
 	if rest, ok := cut(message, "Loading weights took "); ok {
 		return p.loaded(dst, line, when, rest)
@@ -66,159 +66,6 @@ func cut(message []byte, prefix string) ([]byte, bool) {
 		return nil, false
 	}
 	return message[len(prefix):], true
-}
-
-// cutID takes a request id from the front of b. A caller may choose it (header
-// X-Request-Id), so it must not hold what could be read as the rest of the line.
-func cutID(b []byte) (id, rest []byte, ok bool) {
-	n := 0
-	for n < len(b) && n <= maxID && (isNameByte(b[n]) || bytes.IndexByte([]byte("-._/+=@~"), b[n]) >= 0) {
-		n++
-	}
-	return b[:n], b[n:], n > 0 && n <= maxID
-}
-
-const maxID = 256
-
-// cutLastID takes the id of a message that ends with it and a full stop, which
-// may be a byte of an id, too.
-func cutLastID(b []byte) (id []byte, ok bool) {
-	b, ok = bytes.CutSuffix(b, []byte("."))
-	if !ok {
-		return nil, false
-	}
-	id, rest, ok := cutID(b)
-	return id, ok && len(rest) == 0
-}
-
-// kinds of requests by the prefix vLLM gives their ids.
-var kinds = map[string]string{
-	"chatcmpl":   "chat",
-	"cmpl":       "text_completion",
-	"embd":       "embeddings",
-	"resp":       "chat",
-	"pool":       "pooling",
-	"classify":   "classify",
-	"score":      "score",
-	"rerank":     "rerank",
-	"transcribe": "transcription",
-	"translate":  "translation",
-}
-
-// operationOf returns the operation that an id tells, or "".
-func operationOf(id string) string {
-	for i := range len(id) {
-		if id[i] == '-' || id[i] == '_' {
-			return kinds[id[:i]]
-		}
-	}
-	return ""
-}
-
-// baseOf returns the id of the call that a request belongs to: vLLM numbers the
-// prompts of a completion or embedding, but not of a chat.
-func baseOf(id string) string {
-	if operation := operationOf(id); operation == "" || operation == "chat" {
-		return id
-	}
-	end := len(id)
-	for end > 0 && id[end-1] >= '0' && id[end-1] <= '9' {
-		end--
-	}
-	if end == len(id) || len(id)-end > 6 || end < 2 || id[end-1] != '-' {
-		return id
-	}
-	return id[:end-1]
-}
-
-// sections are the named values of a request line.
-type sections struct {
-	prompt, params, tokens, lora []byte
-
-	hasPrompt, hasParams bool
-	promptCut            bool // the line ended within the prompt
-	cut                  bool // the line ended within the last one kept
-}
-
-// readSections reads ": name: value, name: value." to the very end. That the
-// whole line has to fit keeps an id or a prompt from passing for sections.
-func readSections(b []byte, cutLine bool) (f sections, reason string) {
-	b, ok := cut(b, ": ")
-	for ok {
-		name, value, found := bytes.Cut(b, []byte(": "))
-		if !found || len(name) == 0 || len(name) > 32 {
-			break
-		}
-		end := endOfSection(value)
-		open := end < 0
-		if open {
-			end = len(value)
-			if !cutLine {
-				return f, "a value does not end"
-			}
-		}
-		b, value = value[end:], value[:end]
-		last := len(b) == 0
-		if last && !cutLine {
-			if value, ok = bytes.CutSuffix(value, []byte(".")); !ok {
-				return f, "the line does not end with a full stop"
-			}
-		}
-		f.cut = last && cutLine
-		if !f.keep(name, value, open) {
-			return f, "a section stands twice"
-		}
-		if last {
-			return f, ""
-		}
-		b, ok = cut(b, ", ")
-	}
-	if cutLine {
-		f.cut = true
-		return f, ""
-	}
-	return f, "not a list of sections"
-}
-
-// endOfSection is endOfValue for values of which a string is the whole.
-func endOfSection(b []byte) int {
-	if !isString(b) {
-		return endOfValue(b)
-	}
-	end := endOfString(b)
-	if end > 0 && string(b[end:]) == "." {
-		return len(b)
-	}
-	return end
-}
-
-// keep stores a section that a record has a home for. open tells that its value
-// does not end.
-func (f *sections) keep(name, value []byte, open bool) (once bool) {
-	switch string(name) {
-	case "prompt":
-		once = !f.hasPrompt
-		f.prompt, f.hasPrompt, f.promptCut = value, true, open
-	case "params":
-		once = !f.hasParams
-		if !f.cut {
-			f.params = value
-		}
-		f.hasParams = true
-	case "prompt_token_ids":
-		once = f.tokens == nil
-		if !f.cut {
-			f.tokens = value
-		}
-	case "lora_request":
-		once = f.lora == nil
-		if !f.cut {
-			f.lora = value
-		}
-	default:
-		once = true
-	}
-	return once
 }
 
 // received opens a request, or completes one that a "details" line opened.
@@ -313,46 +160,6 @@ func (p *Parser) take(r *request, literal []byte, cut bool, direction parsers.Di
 	return kept
 }
 
-// readSettings reads "SamplingParams(n=1, temperature=0.7, …)".
-func readSettings(params []byte) settings {
-	var s settings
-	for b := arguments(params); ; {
-		key, value, rest, ok := nextPair(b)
-		if !ok {
-			return s
-		}
-		b = rest
-		index := -1
-		switch string(key) {
-		case "temperature":
-			if isNumber(value) {
-				s.temperature = string(value)
-			}
-		case "top_p":
-			if isNumber(value) {
-				s.topP = string(value)
-			}
-		case "stop":
-			if n, ok := countElements(value); ok {
-				s.set(settingStop, n)
-			} else if isString(value) {
-				s.set(settingStop, 1)
-			}
-		case "n":
-			index = settingN
-		case "top_k":
-			index = settingTopK
-		case "max_tokens":
-			index = settingMaxTokens
-		case "seed":
-			index = settingSeed
-		}
-		if n, ok := integer(value); ok && index >= 0 {
-			s.set(index, n)
-		}
-	}
-}
-
 // added holds "Added request ID." with the request it belongs to. Of a request
 // for several answers the engine names each ("0_ID").
 func (p *Parser) added(line *parsers.Line, s *server, b []byte) parsers.Outcome {
@@ -394,7 +201,7 @@ func (p *Parser) generated(dst []parsers.Draft, line *parsers.Line, when time.Ti
 	if r == nil {
 		r = p.newRequest(s, string(id), line, when)
 	}
-	p.answer(r, &f)
+	p.addAnswer(r, &f)
 	r.streamed = complete
 	if r.answers < r.settings.number[settingN] && r.next != nil && p.hold(r, line) {
 		p.weigh(r)
@@ -410,54 +217,9 @@ func (p *Parser) generated(dst []parsers.Draft, line *parsers.Line, when time.Ti
 	return p.end(dst, line, r, when, outcome, why)
 }
 
-// answer is what a "Generated response" line says.
-type answer struct {
-	output, tokens, finish []byte
-	outputCut, cut         bool
-}
-
-func readAnswer(b []byte, cutLine bool) (f answer, reason string) {
-	b, ok := cut(b, ": output: ")
-	if !ok {
-		return f, "no output behind the request id"
-	}
-	end := endOfSection(b)
-	if end < 0 {
-		if !cutLine || !isString(b) {
-			return f, "the output does not end"
-		}
-		return answer{output: b, outputCut: true, cut: true}, ""
-	}
-	f.output, b = b[:end], b[end:]
-	if rest, ok := cut(b, ", output_token_ids: "); ok {
-		if end = endOfValue(rest); end < 0 {
-			end = len(rest)
-		}
-		f.tokens, b = rest[:end], rest[end:]
-	}
-	if f.finish, ok = cut(b, ", finish_reason: "); ok && isReason(f.finish) {
-		return f, ""
-	}
-	if cutLine {
-		f.tokens, f.finish, f.cut = nil, nil, true
-		return f, ""
-	}
-	return f, "no finish reason at the end"
-}
-
-// isReason accepts a word: "stop", "tool_calls", "None".
-func isReason(b []byte) bool {
-	for _, c := range b {
-		if !isNameByte(c) && c != '-' {
-			return false
-		}
-	}
-	return len(b) > 0 && len(b) <= 64
-}
-
-// answer adds an answer to a request. Of several answers the text of the first
+// addAnswer adds an answer to a request. Of several answers the text of the first
 // is kept, and marked as a part.
-func (p *Parser) answer(r *request, f *answer) {
+func (p *Parser) addAnswer(r *request, f *answer) {
 	r.cut = r.cut || f.cut
 	if r.answer.parts == 0 {
 		r.answer = p.take(r, f.output, f.outputCut, parsers.Returned)
@@ -541,9 +303,9 @@ func (s *server) lookup(id []byte) *request {
 	return r
 }
 
-// request reads "Request ID aborted.", "Request ID failed….", and the line with
+// outcome reads "Request ID aborted.", "Request ID failed….", and the line with
 // the prompt that newer servers write when they debug.
-func (p *Parser) request(dst []parsers.Draft, line *parsers.Line, when time.Time, b []byte) ([]parsers.Draft, parsers.Outcome) {
+func (p *Parser) outcome(dst []parsers.Draft, line *parsers.Line, when time.Time, b []byte) ([]parsers.Draft, parsers.Outcome) {
 	id, rest, ok := cutID(b)
 	if !ok {
 		return dst, unparsed("no request id")

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/auditail/auditail/audit"
 	"github.com/auditail/auditail/parsers"
 	"github.com/auditail/auditail/parsers/vllm"
 )
@@ -182,4 +183,74 @@ func indent(s string) string {
 var verdicts = map[parsers.Verdict]string{
 	parsers.Unparsed: "unparsed", parsers.Recorded: "recorded",
 	parsers.Ignored: "ignored", parsers.Held: "held",
+}
+
+const stamp = "INFO 11-07 04:35:20 "
+
+func received(id, prompt string) string {
+	return stamp + "[logger.py:40] Received request " + id + ": prompt: " + prompt +
+		", params: SamplingParams(n=1, temperature=0.7, stop=['a,', \"b'\"], seed=None), prompt_token_ids: None, lora_request: None.\n"
+}
+
+func generated(id, output string) string {
+	return stamp + "[logger.py:71] Generated response " + id + ": output: " + output + ", output_token_ids: [1, 2], finish_reason: stop\n"
+}
+
+func finished(id string) string {
+	return stamp + "[async_llm_engine.py:176] Finished request " + id + ".\n"
+}
+
+func aborted(id string) string { return stamp + "[async_llm.py:411] Aborted request " + id + ".\n" }
+
+func access(client, route string, status int) string {
+	return fmt.Sprintf("INFO:     %s - \"POST %s HTTP/1.1\" %d OK\n", client, route, status)
+}
+
+const chat = "/v1/chat/completions"
+
+// drafts parses a log and returns its drafts and verdicts ("held", "ignored rule", …).
+func drafts(t *testing.T, log string) (list []parsers.Draft, words []string) {
+	t.Helper()
+	p := newParser(t)
+	for _, line := range text(log) {
+		var outcome parsers.Outcome
+		var err error
+		if list, outcome, err = p.Parse(list, line); err != nil {
+			t.Fatal(err)
+		}
+		word := verdicts[outcome.Verdict]
+		if outcome.Verdict == parsers.Ignored {
+			word += " " + outcome.Rule
+		}
+		words = append(words, word)
+	}
+	list, _ = p.Flush(time.Time{}, list)
+	return list, words
+}
+
+// summary describes a draft in a few words.
+func summary(t *testing.T, d *parsers.Draft) string {
+	t.Helper()
+	r := &d.Record
+	s := fmt.Sprintf("%s %s", r.Text(audit.Event), r.Text(audit.Outcome))
+	for _, f := range []audit.Field{audit.Reason, audit.SessionRequestID, audit.ClientIP} {
+		if r.Has(f) {
+			s += " " + string(r.Text(f))
+		}
+	}
+	if r.Has(audit.APIStatus) {
+		s += fmt.Sprintf(" %d", r.Int(audit.APIStatus))
+	}
+	if r.Flags()&audit.InferredJoin != 0 {
+		s += " inferred"
+	}
+	for _, c := range []parsers.Content{d.Input, d.Output} {
+		if c.Parts > 0 {
+			s += fmt.Sprintf(" %q", revealed(t, c))
+		}
+		if c.Truncated {
+			s += "…"
+		}
+	}
+	return s
 }
