@@ -107,8 +107,9 @@ func schemaOfField(f audit.Field) object {
 			return object{"const": audit.Version}
 		case audit.Severity:
 			return object{"type": "integer", "minimum": 1, "maximum": 5}
+		default:
+			return object{"type": "integer"}
 		}
-		return object{"type": "integer"}
 	case audit.KindNumber:
 		return object{"type": "number"}
 	case audit.KindBool:
@@ -123,9 +124,15 @@ func schemaOfField(f audit.Field) object {
 			return object{"type": "object", "additionalProperties": object{"type": "integer"}}
 		case audit.MapText:
 			return object{"type": "object", "additionalProperties": text}
+		default:
+			return known
 		}
-		return known
+	default:
+		return schemaOfText(f, text)
 	}
+}
+
+func schemaOfText(f audit.Field, text object) object {
 	switch f {
 	case audit.Event:
 		return object{"enum": audit.Events()}
@@ -133,8 +140,9 @@ func schemaOfField(f audit.Field) object {
 		return object{"type": "string", "pattern": "^[a-z2-7]{26}$"}
 	case audit.Salt:
 		return object{"type": "string", "pattern": "^[A-Za-z0-9_-]{11}$"}
+	default:
+		return text
 	}
-	return text
 }
 
 // compiled is the schema as a validator that has nothing of ours in it.

@@ -138,6 +138,12 @@ type Traced interface {
 	Trace() map[audit.Field]string
 }
 
+// Dropper is implemented by parsers that leave out source fields without a home
+// in the record. Dropped counts them; it is safe for concurrent use with Parse.
+type Dropper interface {
+	Dropped() uint64
+}
+
 // Config is what every parser is told about its input.
 type Config struct {
 	Name     string         // of the input

@@ -138,8 +138,10 @@ func TestGolden(t *testing.T) {
 			usage.duration_ms = latencies.request
 			extra.cost = ai.proxy.usage.cost
 		`, set: []json.Constant{
-			{Field: "actor.type", Value: "service"}, {Field: "actor.basis", Value: "api_key"},
-			{Field: "tenant", Value: "acme"}, {Field: "extra.gateway", Value: "kong"},
+			{Field: "actor.type", Value: "service"},
+			{Field: "actor.basis", Value: "api_key"},
+			{Field: "tenant", Value: "acme"},
+			{Field: "extra.gateway", Value: "kong"},
 		}},
 		"envoy": {fields: `
 			time = start_time
