@@ -32,6 +32,7 @@ type pipeline struct {
 	mu       sync.Mutex // one chunk at a time: the parser's state follows the commit order
 	envelope envelope
 	hasher   *capture.Hasher // of unparsed lines
+	line     parsers.Line // the one in hand; here, because on the stack it would be allocated for each line
 	drafts   []parsers.Draft
 	record   audit.Record
 	held     uint64
@@ -219,11 +220,12 @@ func (p *pipeline) parse(e *buffer.Entry, in *inputs.Line) error {
 	if !in.Seen.Equal(p.seen) {
 		p.observe(in.Seen)
 	}
-	line := parsers.Line{
+	line := &p.line
+	*line = parsers.Line{
 		Source: in.Source, Path: in.Path, Generation: in.Generation, Offset: in.Offset, Size: in.Size,
 		Data: in.Data, Seen: in.Seen, Cut: in.Cut != nil,
 	}
-	drafts, outcome, err := p.spec.Parser.Parse(p.drafts[:0], line)
+	drafts, outcome, err := p.spec.Parser.Parse(p.drafts[:0], *line)
 	p.drafts = drafts
 	if err != nil {
 		return fmt.Errorf("parse line at %d of %s: %w", in.Offset, in.Path, err)
@@ -241,10 +243,10 @@ func (p *pipeline) parse(e *buffer.Entry, in *inputs.Line) error {
 		p.addUnparsed(in)
 	}
 	if p.watch != nil && len(drafts) == 0 {
-		p.watch(nil, &line, outcome, nil)
+		p.watch(nil, line, outcome, nil)
 	}
 	for i := range drafts {
-		if err := p.encode(e, &drafts[i], &line); err != nil {
+		if err := p.encode(e, &drafts[i], line); err != nil {
 			return err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -71,6 +72,8 @@ func (s *shipper) ship(ctx context.Context, batch seal.Batch) error {
 		return err
 	}
 	if s.output.CountsOnDisk && receipt.Stored > 0 {
+		// Rather too much than too little when some were there before; the next
+		// start measures.
 		for _, o := range batch.Objects {
 			s.agent.stored.add(o.Size)
 		}
@@ -111,7 +114,15 @@ func withoutPayload(objects []seal.Object) []seal.Object {
 func (s *shipper) quarantine(ctx context.Context, batch seal.Batch, cause error) error {
 	payload := batch.Objects[0]
 	name := filepath.Join(s.agent.cfg.Buffer.Dir, "quarantine", s.output.Name+"-"+filepath.Base(payload.Path))
-	if err := copyObject(s.agent.deps.FS, payload, name); err != nil {
+	err := copyObject(s.agent.deps.FS, payload, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		// Its file is gone from the spool, which is why it can not be shipped:
+		// there is nothing left to keep, and the seals say what is owed.
+		s.log.ErrorContext(ctx, "ALARM: a sealed payload is missing from the buffer; its manifest still ships",
+			"batch", batch.Manifest.Batch, "payload", payload.Path, "error", cause)
+		return nil
+	}
+	if err != nil {
 		return fmt.Errorf("quarantine %s: %w", payload.Path, err)
 	}
 	s.log.ErrorContext(ctx, "ALARM: a payload is refused for good; it is kept in quarantine and its manifest still ships",

@@ -12,8 +12,8 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash"
@@ -104,6 +104,7 @@ type Policy struct {
 	mode   Mode
 	hasher *Hasher
 	buf    []byte
+	held   audit.Record
 }
 
 // New returns the policy of one input.
@@ -158,42 +159,64 @@ func (p *Policy) Apply(r *audit.Record, c *parsers.Content, d parsers.Direction)
 	return nil
 }
 
-// applied is what Hold keeps of held content.
-type applied struct {
-	Mode      string `json:"mode"`
-	HMAC      string `json:"hmac,omitempty"`
-	Bytes     int64  `json:"bytes,omitempty"`
-	Parts     int64  `json:"parts,omitempty"`
-	Text      string `json:"text,omitempty"`
-	Truncated bool   `json:"truncated,omitempty"`
-}
+// heldVersion opens what Hold makes.
+const heldVersion = 1
 
 // Hold is the Capture of parsers.Config: it appends what the policy keeps of
-// content that waits for the rest of its record.
+// content that waits for the rest of its record. The form is version, flags,
+// bytes, parts (varints), then mode, hash and text, each behind its length.
 func (p *Policy) Hold(dst []byte, c *parsers.Content, d parsers.Direction) []byte {
-	var r audit.Record
-	_ = p.Apply(&r, c, d) // only held content can fail
-	f := fieldsOf(d)
-	encoded, _ := json.Marshal(applied{ // a struct of strings and numbers always encodes
-		Mode: string(r.Text(f.mode)), HMAC: string(r.Text(f.hmac)), Bytes: r.Int(f.bytes), Parts: r.Int(f.parts),
-		Text: string(r.Text(f.text)), Truncated: r.Bool(f.truncated),
-	})
-	return append(dst, encoded...)
+	r, f := &p.held, fieldsOf(d)
+	r.Reset()
+	_ = p.Apply(r, c, d) // only content that was held before can fail
+	truncated := uint64(0)
+	if r.Bool(f.truncated) {
+		truncated = 1
+	}
+	dst = append(dst, heldVersion)
+	dst = binary.AppendUvarint(dst, truncated)
+	dst = binary.AppendVarint(dst, r.Int(f.bytes))
+	dst = binary.AppendVarint(dst, r.Int(f.parts))
+	for _, field := range [...]audit.Field{f.mode, f.hmac, f.text} {
+		text := r.Text(field)
+		dst = binary.AppendUvarint(dst, uint64(len(text)))
+		dst = append(dst, text...)
+	}
+	return dst
 }
 
-func restore(r *audit.Record, encoded []byte, f fieldSet) error {
-	var a applied
-	if err := json.Unmarshal(encoded, &a); err != nil {
-		return fmt.Errorf("read held content: %w", err)
+var errHeld = errors.New("read held content: it is not what this version writes")
+
+func restore(r *audit.Record, b []byte, f fieldSet) error {
+	if b[0] != heldVersion {
+		return errHeld
 	}
-	r.SetString(f.mode, a.Mode)
-	r.SetString(f.hmac, a.HMAC)
-	r.SetString(f.text, a.Text)
-	if a.Parts > 0 && a.HMAC != "" {
-		r.SetInt(f.bytes, a.Bytes)
-		r.SetInt(f.parts, a.Parts)
+	b = b[1:]
+	truncated, n := binary.Uvarint(b)
+	if n <= 0 {
+		return errHeld
 	}
-	if a.Truncated {
+	b = b[n:]
+	var numbers [2]int64
+	for i := range numbers {
+		if numbers[i], n = binary.Varint(b); n <= 0 {
+			return errHeld
+		}
+		b = b[n:]
+	}
+	for _, field := range [...]audit.Field{f.mode, f.hmac, f.text} {
+		size, n := binary.Uvarint(b)
+		if n <= 0 || size > uint64(len(b)-n) {
+			return errHeld
+		}
+		r.SetText(field, b[n:n+int(size)]) //nolint:gosec // checked above
+		b = b[n+int(size):]                //nolint:gosec // checked above
+	}
+	if r.Has(f.hmac) {
+		r.SetInt(f.bytes, numbers[0])
+		r.SetInt(f.parts, numbers[1])
+	}
+	if truncated == 1 {
 		r.SetBool(f.truncated, true)
 		r.Flag(audit.Truncated)
 	}

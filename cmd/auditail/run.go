@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -36,6 +38,7 @@ everything within --timeout; the data is kept.`,
 		if err != nil {
 			return err
 		}
+		memoryLimit(cfg)
 		log := newLogger(cfg.Log, cmd.ErrOrStderr())
 		for _, w := range cfg.Warnings {
 			log.Warn(w) //nolint:sloglint // the sentence is the configuration's
@@ -53,6 +56,20 @@ everything within --timeout; the data is kept.`,
 		return nil
 	}
 	return cmd
+}
+
+// memoryLimit keeps the garbage collector inside DESIGN promise 11. A limit that
+// the operator set (GOMEMLIMIT) stays.
+func memoryLimit(cfg *config.Config) {
+	if debug.SetMemoryLimit(-1) != math.MaxInt64 {
+		return
+	}
+	longest := config.Size(0)
+	for i := range cfg.Inputs.File {
+		longest = max(longest, cfg.Inputs.File[i].MaxLine)
+	}
+	const base = 52 << 20 // 64 MiB without what the collector does not see: program text, stacks
+	debug.SetMemoryLimit(base + 6*int64(longest))
 }
 
 func runAgent(ctx context.Context, s *setup, once bool, timeout time.Duration) error {

@@ -137,6 +137,11 @@ func WriteFile(fsys FS, name string, data []byte, perm fs.FileMode) error {
 // fs.ErrExist when it does, and two callers at once have one winner.
 func CreateFile(fsys FS, name string, data []byte, perm fs.FileMode) error {
 	temp := name + TempSuffix
+	// A crash between link and removal leaves both names on one file: writing
+	// through the old temporary name would change the finished one.
+	if err := fsys.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove %s: %w", temp, err)
+	}
 	if err := writeSynced(fsys, temp, data, perm); err != nil {
 		return err
 	}
