@@ -49,8 +49,8 @@ func TestClassify(t *testing.T) {
 		"POST /v1/models/resnet:predict":                "model.inference predict v1 model=resnet",
 		"POST /v1/models/resnet/versions/2:predict":     "model.inference predict v1 model=resnet revision=2",
 		"POST /v1/models/resnet/labels/stable:classify": "model.inference classify v1 model=resnet revision=stable",
-		"POST /v1beta/models/gemini-2.0-flash:streamGenerateContent?alt=sse":      "model.inference generate_content v1beta model=gemini-2.0-flash",
-		"POST /v1/projects/p/locations/eu/publishers/google/models/g:rawPredict":  "model.inference predict v1 model=g",
+		"POST /v1beta/models/gemini-2.0-flash:streamGenerateContent?alt=sse":     "model.inference generate_content v1beta model=gemini-2.0-flash",
+		"POST /v1/projects/p/locations/eu/publishers/google/models/g:rawPredict": "model.inference predict v1 model=g",
 		"POST /v2/models/risk/infer":                                              "model.inference predict v2 model=risk",
 		"POST /v2/models/risk/versions/3/infer":                                   "model.inference predict v2 model=risk revision=3",
 		"GET /v2/models/risk":                                                     "model.list v2 model=risk",
@@ -273,6 +273,21 @@ func TestSetTime(t *testing.T) {
 	d.SetTime(at, true)
 	if string(d.Record.Text(audit.TimeBasis)) != "source" || d.Record.Flags() != 0 {
 		t.Errorf("%s", d.Record.Append(nil, 0))
+	}
+}
+
+// TestValidDate goes through every day that could be written of 800 years.
+func TestValidDate(t *testing.T) {
+	for year := 1599; year <= 2400; year++ {
+		for month := range 14 {
+			for day := range 34 {
+				at := time.Date(year, time.Month(month), day, 0, 0, 0, 0, time.UTC)
+				want := at.Year() == year && int(at.Month()) == month && at.Day() == day
+				if parsers.ValidDate(year, month, day) != want {
+					t.Fatalf("%d-%d-%d: not %v", year, month, day, want)
+				}
+			}
+		}
 	}
 }
 

@@ -1,5 +1,7 @@
 package combined
 
+import "github.com/auditail/auditail/parsers"
+
 // months are the English abbreviations that both servers write in every locale.
 const months = "JanFebMarAprMayJunJulAugSepOctNovDec"
 
@@ -16,19 +18,19 @@ func appendTime(dst, t []byte) (out []byte, ok bool) {
 			break
 		}
 	}
-	day, ok1 := twoDigits(t[0:2])
-	century, ok2 := twoDigits(t[7:9])
-	year, ok3 := twoDigits(t[9:11])
-	hour, ok4 := twoDigits(t[12:14])
-	minute, ok5 := twoDigits(t[15:17])
-	second, ok6 := twoDigits(t[18:20])
-	zoneHour, ok7 := twoDigits(t[22:24])
-	zoneMinute, ok8 := twoDigits(t[24:26])
+	day, ok1 := parsers.TwoDigits(t[0:2])
+	century, ok2 := parsers.TwoDigits(t[7:9])
+	year, ok3 := parsers.TwoDigits(t[9:11])
+	hour, ok4 := parsers.TwoDigits(t[12:14])
+	minute, ok5 := parsers.TwoDigits(t[15:17])
+	second, ok6 := parsers.TwoDigits(t[18:20])
+	zoneHour, ok7 := parsers.TwoDigits(t[22:24])
+	zoneMinute, ok8 := parsers.TwoDigits(t[24:26])
 	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || !ok6 || !ok7 || !ok8 {
 		return dst, false
 	}
 	sign := t[21]
-	if month == 0 || day == 0 || day > daysIn(century*100+year, month) || hour > 23 || minute > 59 || second > 59 ||
+	if !parsers.ValidDate(century*100+year, month, day) || !parsers.ValidClock(hour, minute, second) ||
 		zoneHour > 23 || zoneMinute > 59 || sign != '+' && sign != '-' {
 		return dst, false
 	}
@@ -39,23 +41,4 @@ func appendTime(dst, t []byte) (out []byte, ok bool) {
 		return append(dst, 'Z'), true
 	}
 	return append(dst, sign, t[22], t[23], ':', t[24], t[25]), true
-}
-
-func twoDigits(b []byte) (int, bool) {
-	hi, lo := b[0]-'0', b[1]-'0'
-	return int(hi)*10 + int(lo), hi <= 9 && lo <= 9
-}
-
-func daysIn(year, month int) int {
-	switch month {
-	case 4, 6, 9, 11:
-		return 30
-	case 2:
-		if year%4 == 0 && (year%100 != 0 || year%400 == 0) {
-			return 29
-		}
-		return 28
-	default:
-		return 31
-	}
 }

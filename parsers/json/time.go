@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/auditail/auditail/audit"
+	"github.com/auditail/auditail/parsers"
 )
 
 // layout says how a time is written.
@@ -136,15 +137,15 @@ func appendRFC3339(dst, t []byte) (out []byte, zoned, ok bool) {
 		t[10] != 'T' && t[10] != 't' && t[10] != ' ' {
 		return dst, false, false
 	}
-	century, ok1 := twoDigits(t[0:])
-	year, ok2 := twoDigits(t[2:])
-	month, ok3 := twoDigits(t[5:])
-	day, ok4 := twoDigits(t[8:])
-	hour, ok5 := twoDigits(t[11:])
-	minute, ok6 := twoDigits(t[14:])
-	sec, ok7 := twoDigits(t[17:])
-	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || !ok6 || !ok7 || hour > 23 || minute > 59 || sec > 59 ||
-		month < 1 || month > 12 || day < 1 || day > daysIn(century*100+year, month) || century+year == 0 {
+	century, ok1 := parsers.TwoDigits(t[0:])
+	year, ok2 := parsers.TwoDigits(t[2:])
+	month, ok3 := parsers.TwoDigits(t[5:])
+	day, ok4 := parsers.TwoDigits(t[8:])
+	hour, ok5 := parsers.TwoDigits(t[11:])
+	minute, ok6 := parsers.TwoDigits(t[14:])
+	sec, ok7 := parsers.TwoDigits(t[17:])
+	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || !ok6 || !ok7 ||
+		!parsers.ValidDate(century*100+year, month, day) || !parsers.ValidClock(hour, minute, sec) {
 		return dst, false, false
 	}
 	dst = append(dst, t[:10]...)
@@ -177,7 +178,7 @@ func appendZone(dst, zone []byte) (out []byte, zoned, ok bool) {
 	if len(zone) < 3 || zone[0] != '+' && zone[0] != '-' {
 		return dst, false, false
 	}
-	hour, ok1 := twoDigits(zone[1:])
+	hour, ok1 := parsers.TwoDigits(zone[1:])
 	digits := zone[3:]
 	if len(digits) > 0 && digits[0] == ':' {
 		digits = digits[1:]
@@ -187,30 +188,11 @@ func appendZone(dst, zone []byte) (out []byte, zoned, ok bool) {
 	}
 	minute, ok2 := 0, len(digits) == 0
 	if len(digits) == 2 {
-		minute, ok2 = twoDigits(digits)
+		minute, ok2 = parsers.TwoDigits(digits)
 	}
 	if !ok1 || !ok2 || hour > 23 || minute > 59 {
 		return dst, false, false
 	}
 	dst = append(dst, zone[0], zone[1], zone[2], ':')
 	return append(dst, byte('0'+minute/10), byte('0'+minute%10)), true, true
-}
-
-func twoDigits(b []byte) (int, bool) {
-	hi, lo := b[0]-'0', b[1]-'0'
-	return int(hi)*10 + int(lo), hi <= 9 && lo <= 9
-}
-
-func daysIn(year, month int) int {
-	switch month {
-	case 4, 6, 9, 11:
-		return 30
-	case 2:
-		if year%4 == 0 && (year%100 != 0 || year%400 == 0) {
-			return 29
-		}
-		return 28
-	default:
-		return 31
-	}
 }
