@@ -39,7 +39,6 @@ func runCommand() *cobra.Command {
 			l.Close()
 			return err
 		}
-		defer s.Close()
 		return s.Run(c.Context(), l)
 	}
 	return c

@@ -1,97 +1,54 @@
 package server
 
 import (
-	"errors"
 	"io/fs"
+	"maps"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 
 	"github.com/auditail/auditail/internal/durable"
+	"github.com/auditail/auditail/internal/durable/faulty"
+	"github.com/auditail/auditail/seal/sealtest"
 )
 
-// stoppingFS fails every change to the disk from a given one on, as if the
-// process had been killed there: what was done stays, nothing more happens.
-// With once it fails that one only. What a kill leaves does not depend on the
-// disk, so it does not wait for it: Sync and SyncDir only count.
-type stoppingFS struct {
-	durable.OS
-	left  atomic.Int64 // changes until the stop; negative after it
-	once  bool
-	error error
-}
+// unsyncedFS is the real file system without the waiting for it: tests that do
+// not cut the power need none.
+type unsyncedFS struct{ durable.OS }
 
-func newStoppingFS(changes int64, once bool, err error) *stoppingFS {
-	s := &stoppingFS{once: once, error: err}
-	s.left.Store(changes)
-	return s
-}
-
-func (s *stoppingFS) change() error {
-	if left := s.left.Add(-1); left == -1 || left < -1 && !s.once {
-		return s.error
-	}
-	return nil
-}
-
-func (s *stoppingFS) OpenFile(name string, flag int, perm fs.FileMode) (durable.File, error) {
-	if flag&os.O_CREATE != 0 {
-		if err := s.change(); err != nil {
-			return nil, err
-		}
-	}
-	f, err := s.OS.OpenFile(name, flag, perm)
+func (u unsyncedFS) OpenFile(name string, flag int, perm fs.FileMode) (durable.File, error) {
+	f, err := u.OS.OpenFile(name, flag, perm)
 	if err != nil {
 		return nil, err
 	}
-	return &stoppingFile{File: f, fs: s}, nil
+	return unsyncedFile{f}, nil
 }
 
-func (s *stoppingFS) MkdirAll(name string, perm fs.FileMode) error {
-	if info, err := s.Stat(name); err == nil && info.IsDir() {
-		return nil
+func (unsyncedFS) MkdirAll(name string, perm fs.FileMode) error { return os.MkdirAll(name, perm) }
+func (unsyncedFS) SyncDir(string) error                         { return nil }
+
+type unsyncedFile struct{ durable.File }
+
+func (unsyncedFile) Sync() error { return nil }
+
+// newFixtureInMemory returns a fixture over a disk whose power can be cut, and a
+// log of three batches.
+func newFixtureInMemory(t *testing.T) (*fixture, *faulty.FS, []request) {
+	t.Helper()
+	disk := faulty.New()
+	if err := disk.MkdirAll("/srv/audit", storeDirMode); err != nil {
+		t.Fatal(err)
 	}
-	if err := s.change(); err != nil {
-		return err
-	}
-	return os.MkdirAll(name, perm)
+	f := newFixtureAt(t, disk, "/srv/audit")
+	e := f.epoch
+	all := append(f.uploads(e.Open()), f.checkpoint(e.Checkpoint()))
+	all = append(all, f.uploads(e.Data(sealtest.Chat(), e.Records(1)))...)
+	all = append(all, f.uploads(e.Heartbeat())...)
+	return f, disk, append(all, f.checkpoint(e.Checkpoint()))
 }
-
-func (s *stoppingFS) Link(from, to string) error {
-	if err := s.change(); err != nil {
-		return err
-	}
-	return s.OS.Link(from, to)
-}
-
-func (s *stoppingFS) Remove(name string) error {
-	if err := s.change(); err != nil {
-		return err
-	}
-	return s.OS.Remove(name)
-}
-
-func (s *stoppingFS) SyncDir(string) error { return s.change() }
-
-type stoppingFile struct {
-	durable.File
-	fs *stoppingFS
-}
-
-func (f *stoppingFile) Write(p []byte) (int, error) {
-	if err := f.fs.change(); err != nil {
-		return 0, err
-	}
-	return f.File.Write(p)
-}
-
-func (f *stoppingFile) Sync() error { return f.fs.change() }
-
-// neverStopping is a stoppingFS that only saves the time of syncing.
-func neverStopping() *stoppingFS { return newStoppingFS(1<<62, true, nil) }
 
 func files(all []request) map[string][]byte {
 	m := make(map[string][]byte)
@@ -101,91 +58,175 @@ func files(all []request) map[string][]byte {
 	return m
 }
 
-var errStopped = errors.New("the process was killed")
+// moment is what a crash finds.
+type moment struct {
+	image        *faulty.Image
+	acknowledged int // objects
+}
 
-// TestStopAnywhere kills the server before each of its changes to the disk,
-// starts a new one and has the agent repeat from the object that was not
-// acknowledged, or from the very first one.
-func TestStopAnywhere(t *testing.T) {
-	for stop := int64(0); ; stop++ {
-		f := newFixture(t)
-		all := buildLog(f)[:10] // open, data, heartbeat
-		f.server.store.fs = newStoppingFS(stop, false, errStopped)
-		acknowledged := 0
-		for _, r := range all {
-			if got := f.do(r); got.status != http.StatusCreated {
-				if got.status != http.StatusServiceUnavailable {
-					t.Fatalf("stop %d: %s: status %d", stop, r.path, got.status)
+// moments stores a log and returns the moments behind every change of the disk.
+func moments(t *testing.T) (f *fixture, all []request, found []moment) {
+	t.Helper()
+	f, disk, all := newFixtureInMemory(t)
+	acknowledged := 0
+	disk.Observe(func(_ faulty.Operation, image *faulty.Image) {
+		found = append(found, moment{image, acknowledged})
+	})
+	for _, r := range all {
+		f.want(http.StatusCreated, r)
+		acknowledged++
+	}
+	disk.Observe(nil)
+	if len(found) < 5*len(all) {
+		t.Fatalf("only %d changes of the disk for %d objects", len(found), len(all))
+	}
+	return f, all, found
+}
+
+// resume starts a server over what a crash left, and repeats from an object on.
+// What was acknowledged must be there.
+func (f *fixture) resume(at string, disk *faulty.FS, all []request, from, acknowledged int) {
+	f.t.Helper()
+	f.deps.FS = disk
+	f.start()
+	for i, r := range all[from:] {
+		got := f.do(r)
+		switch {
+		case got.status == http.StatusCreated && from+i < acknowledged:
+			f.t.Fatalf("%s: %s was acknowledged and is gone", at, r.path)
+		case got.status != http.StatusCreated && got.status != http.StatusOK:
+			f.t.Fatalf("%s: repeat of %s: status %d: %s", at, r.path, got.status, got.body)
+		}
+	}
+}
+
+// losses are the ways in which a power cut is tried.
+func losses() map[string]faulty.Loss {
+	return map[string]faulty.Loss{"all": faulty.All, "none": faulty.None, "some": faulty.Some, "late": faulty.Late}
+}
+
+// TestPowerCutAnywhere cuts the power behind each change of the disk. The agent
+// repeats from the very first object; what it had been told is stored, is.
+func TestPowerCutAnywhere(t *testing.T) {
+	f, all, found := moments(t)
+	for i, m := range found {
+		for name, loss := range losses() {
+			disk := m.image.PowerCut(rand.New(rand.NewPCG(1, uint64(i))), loss)
+			f.resume("change "+name, disk, all, 0, m.acknowledged)
+			f.wantStore(files(all))
+		}
+	}
+}
+
+// TestPowerCutAfterKill kills the server behind each change of the disk, has a
+// new one answer one object, and cuts the power then: what the second server
+// only found there must be as durable as what it stored itself.
+func TestPowerCutAfterKill(t *testing.T) {
+	f, all, found := moments(t)
+	for i, m := range found {
+		if m.acknowledged == len(all) {
+			continue
+		}
+		killed := m.image.Kill()
+		f.resume("kill", killed, all[:m.acknowledged+1], m.acknowledged, m.acknowledged)
+		disk := killed.Image().PowerCut(rand.New(rand.NewPCG(2, uint64(i))), faulty.All)
+		f.resume("power cut after kill", disk, all, 0, m.acknowledged+1)
+		f.wantStore(files(all))
+	}
+}
+
+// TestOneFailureAnywhere lets each operation fail once: the agent is told to
+// come again, the same server goes on, and nothing is lost in a power cut.
+func TestOneFailureAnywhere(t *testing.T) {
+	for name, fault := range map[string]struct {
+		fault  faulty.Fault
+		status int
+	}{
+		"disk full":                  {faulty.Fault{Kinds: faulty.Changing, Err: syscall.ENOSPC}, http.StatusInsufficientStorage},
+		"quota":                      {faulty.Fault{Kinds: faulty.Create | faulty.Write, Err: syscall.EDQUOT}, http.StatusInsufficientStorage},
+		"disk broken":                {faulty.Fault{Err: syscall.EIO}, http.StatusServiceUnavailable},
+		"done and reported as error": {faulty.Fault{Kinds: faulty.Changing, Err: syscall.EIO, Done: true}, http.StatusServiceUnavailable},
+		"sync that loses":            {faulty.Fault{Kinds: faulty.Sync, Err: syscall.EIO, Lose: true}, http.StatusServiceUnavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			failed := 0
+			for offset, reached := 0, true; reached; offset++ {
+				f, disk, all := newFixtureInMemory(t)
+				fault.fault.From = disk.Operations() + 1 + offset
+				disk.Inject(fault.fault)
+				for i, r := range all {
+					got := f.do(r)
+					if got.status == http.StatusCreated {
+						continue
+					}
+					failed++
+					if got.status != fault.status || got.header.Get("Retry-After") == "" {
+						t.Fatalf("operation %d: %s: status %d, want %d: %s", offset, r.path, got.status, fault.status, got.body)
+					}
+					if strings.Contains(string(got.body), "/srv/") {
+						t.Fatalf("operation %d: the answer names a local path: %s", offset, got.body)
+					}
+					if again := f.do(r); again.status != http.StatusCreated && again.status != http.StatusOK {
+						t.Fatalf("operation %d: repeat of %s: status %d: %s", offset, r.path, again.status, again.body)
+					}
+					cut := disk.Image().PowerCut(rand.New(rand.NewPCG(3, 0)), faulty.All)
+					f.resume("power cut", cut, all, 0, i+1)
+					break
 				}
-				break
+				reached = disk.Operations() >= fault.fault.From
+				disk.Heal()
+				f.start() // removes what could not be removed
+				f.wantStore(files(all))
 			}
-			acknowledged++
-		}
-		whole := acknowledged == len(all)
-		f.start()
-		repeatFrom := acknowledged
-		if stop%2 == 1 {
-			repeatFrom = 0
-		}
-		for i, r := range all[repeatFrom:] {
-			got := f.do(r)
-			stored := got.status == http.StatusCreated
-			if !stored && got.status != http.StatusOK {
-				t.Fatalf("stop %d: repeat of %s: status %d", stop, r.path, got.status)
+			if failed < 10 {
+				t.Errorf("only %d failures were seen", failed)
 			}
-			if stored && repeatFrom+i < acknowledged {
-				t.Fatalf("stop %d: %s was acknowledged and is gone", stop, r.path)
-			}
-		}
-		f.wantStore(files(all))
-		if t.Failed() || whole {
-			if stop < 60 {
-				t.Fatalf("only %d changes to the disk were seen", stop)
-			}
-			return
-		}
+		})
 	}
 }
 
-// TestDiskFullOnce lets one change fail for want of space: the agent is told to
-// come again, the same server goes on, and nothing is lost.
-func TestDiskFullOnce(t *testing.T) {
-	for fail := int64(0); ; fail++ {
-		f := newFixture(t)
-		all := buildLog(f)[:10] // open, data, heartbeat
-		full := newStoppingFS(fail, true, &fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC})
-		f.server.store.fs = full
-		for _, r := range all {
-			got := f.do(r)
-			if got.status == http.StatusCreated {
-				continue
-			}
-			if got.status != http.StatusInsufficientStorage || got.header.Get("Retry-After") == "" {
-				t.Fatalf("failure %d: %s: status %d, want 507", fail, r.path, got.status)
-			}
-			if again := f.do(r); again.status != http.StatusCreated && again.status != http.StatusOK {
-				t.Fatalf("failure %d: repeat of %s: status %d", fail, r.path, again.status)
-			}
-		}
-		f.start() // removes what could not be removed
-		f.wantStore(files(all))
-		if t.Failed() || full.left.Load() >= 0 {
-			if fail < 60 {
-				t.Fatalf("only %d changes to the disk were seen", fail)
-			}
-			return
-		}
+// storedFiles reads a whole directory tree.
+func storedFiles(t *testing.T, fsys durable.FS, root string) map[string][]byte {
+	t.Helper()
+	found := make(map[string][]byte)
+	entries, err := fsys.ReadDir(root)
+	if err != nil {
+		t.Fatal(err)
 	}
+	for _, entry := range entries {
+		name := root + "/" + entry.Name()
+		if entry.IsDir() {
+			for path, data := range storedFiles(t, fsys, name) {
+				found[entry.Name()+"/"+path] = data
+			}
+			continue
+		}
+		data, err := durable.ReadFile(fsys, name, 1<<30)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found[entry.Name()] = data
+	}
+	return found
 }
 
-func TestServerFaultTellsNoPaths(t *testing.T) {
-	f := newFixture(t)
-	r := f.uploads(f.epoch.Open())[0]
-	f.server.store.fs = newStoppingFS(0, false, &fs.PathError{Op: "open", Path: f.config.Store, Err: syscall.EIO})
-	if p := f.want(http.StatusServiceUnavailable, r); strings.Contains(p.Detail, f.config.Store) {
-		t.Errorf("the answer names a local path: %s", p.Detail)
+// wantStore wants the store to hold exactly these files, and nothing to be incoming.
+func (f *fixture) wantStore(want map[string][]byte) {
+	f.t.Helper()
+	got := storedFiles(f.t, f.deps.FS, f.config.Store)
+	if !maps.EqualFunc(want, got, func(a, b []byte) bool { return string(a) == string(b) }) {
+		for path, data := range want {
+			if have, ok := got[path]; !ok || string(have) != string(data) {
+				f.t.Errorf("%s: stored %v, the same bytes %v", path, ok, string(have) == string(data))
+			}
+		}
+		for path := range got {
+			if _, ok := want[path]; !ok {
+				f.t.Errorf("%s is stored and should not be", path)
+			}
+		}
 	}
-	if !strings.Contains(f.log.String(), "input/output error") {
-		t.Error("the log does not name the fault")
+	if left := storedFiles(f.t, f.deps.FS, f.server.store.incoming); len(left) != 0 {
+		f.t.Errorf("%d incoming files are left", len(left))
 	}
 }

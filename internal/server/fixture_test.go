@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"io"
-	"io/fs"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -56,15 +55,20 @@ func (s *syncBuffer) String() string {
 // newFixtureOver(t, durable.OS{}).
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	return newFixtureOver(t, neverStopping())
+	return newFixtureOver(t, unsyncedFS{})
 }
 
 func newFixtureOver(t *testing.T, fsys durable.FS) *fixture {
 	t.Helper()
 	store := filepath.Join(t.TempDir(), "store")
-	if err := os.Mkdir(store, 0o750); err != nil {
+	if err := os.Mkdir(store, storeDirMode); err != nil {
 		t.Fatal(err)
 	}
+	return newFixtureAt(t, fsys, store)
+}
+
+func newFixtureAt(t *testing.T, fsys durable.FS, store string) *fixture {
+	t.Helper()
 	log := new(syncBuffer)
 	f := &fixture{t: t, log: log, epoch: sealtest.New(t, sealtest.Config{})}
 	f.config = DefaultConfig()
@@ -96,7 +100,6 @@ func (f *fixture) start() {
 		f.t.Fatal(err)
 	}
 	f.server = s
-	f.t.Cleanup(s.Close)
 }
 
 // request is a PUT that a test may bend before it is sent.
@@ -223,41 +226,5 @@ func (f *fixture) ship(batches ...seal.Batch) {
 		for _, r := range f.uploads(b) {
 			f.want(http.StatusCreated, r)
 		}
-	}
-}
-
-// wantStore wants the store to hold exactly these files, and nothing to be incoming.
-func (f *fixture) wantStore(want map[string][]byte) {
-	f.t.Helper()
-	got := make(map[string][]byte)
-	err := filepath.WalkDir(f.config.Store, func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		path, err := filepath.Rel(f.config.Store, name)
-		if err != nil {
-			return err
-		}
-		got[filepath.ToSlash(path)], err = os.ReadFile(name)
-		return err
-	})
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	for path, data := range want {
-		if have, ok := got[path]; !ok {
-			f.t.Errorf("%s is not stored", path)
-		} else if !bytes.Equal(have, data) {
-			f.t.Errorf("%s is stored with other bytes", path)
-		}
-	}
-	for path := range got {
-		if _, ok := want[path]; !ok {
-			f.t.Errorf("%s is stored and should not be", path)
-		}
-	}
-	entries, err := os.ReadDir(f.server.store.incoming)
-	if err != nil || len(entries) != 0 {
-		f.t.Errorf("incoming files are left: %v, %v", entries, err)
 	}
 }

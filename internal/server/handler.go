@@ -22,6 +22,9 @@ const (
 // maxSeal is the most bytes a seal may have: a manifest file needs 5 KiB.
 const maxSeal = 8 << 10
 
+// maxLoggedPath is how much is logged of a path, which anyone can send.
+const maxLoggedPath = 300
+
 // bodyRate is the slowest upload or download that is waited for, in bytes a
 // second, and bodyGrace what every request gets beside.
 const (
@@ -46,7 +49,11 @@ func (s *Server) Handler() http.Handler {
 // logProblem logs once what is answered with a problem. What the client did is
 // a warning, what the server suffers is an error; a client that went away is neither.
 func (s *Server) logProblem(r *http.Request, p *problem) {
-	logger := s.logger.With("method", r.Method, "path", r.URL.Path, "remote", r.RemoteAddr, "status", p.Status)
+	path := r.URL.Path
+	if len(path) > maxLoggedPath {
+		path = path[:maxLoggedPath] + "…"
+	}
+	logger := s.logger.With("method", r.Method, "path", path, "remote", r.RemoteAddr, "status", p.Status)
 	switch {
 	case errors.Is(p, context.Canceled), errors.Is(p, context.DeadlineExceeded):
 		logger.DebugContext(r.Context(), "request ended by the client", "error", p)

@@ -155,7 +155,7 @@ func TestRefusedHeaders(t *testing.T) {
 		"manifest not base64": {seal.PayloadObject, func(r *request) { r.header.Set(manifestHeader, "%%%") }, 422, manifestHeader},
 		"manifest too large":  {seal.PayloadObject, func(r *request) { r.header.Set(manifestHeader, strings.Repeat("AAAA", 2000)) }, 422, manifestHeader},
 		"body cut":            {seal.PayloadObject, func(r *request) { r.body = r.body[:10] }, 422, "SHA-256"},
-		"body changed":        {seal.PayloadObject, func(r *request) { r.body = append([]byte{0}, r.body[1:]...) }, 422, "SHA-256"},
+		"body changed":        {seal.PayloadObject, func(r *request) { r.body = append([]byte{0}, r.body[1:]...) }, 422, "Repr-Digest names"},
 		"seal changed":        {seal.ManifestObject, func(r *request) { r.body = append([]byte{0}, r.body[1:]...) }, 422, "SHA-256"},
 		"other method":        {seal.ManifestObject, func(r *request) { r.method = http.MethodDelete }, 405, "PUT"},
 		"post":                {seal.ManifestObject, func(r *request) { r.method = http.MethodPost }, 405, "PUT"},
@@ -260,7 +260,7 @@ func TestTamperedBatch(t *testing.T) {
 			status: 422, words: "more than",
 		},
 		"digest in the manifest": {
-			option: sealtest.WithManifest(func(m *seal.Manifest) { m.Payload = seal.DigestOf(nil) }), status: 422, words: "SHA-256",
+			option: sealtest.WithManifest(func(m *seal.Manifest) { m.Payload = seal.DigestOf(nil) }), status: 422, words: "names another SHA-256",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -328,6 +328,36 @@ func TestPayloadUnderAnotherName(t *testing.T) {
 	wrong.header.Set(manifestHeader, base64.StdEncoding.EncodeToString(beat.Heartbeat().ManifestFile))
 	f.want(http.StatusUnprocessableEntity, wrong, "describes the payload")
 	f.ship(data)
+}
+
+// TestRepeatWithOtherBytes claims the digest of what is stored for other bytes.
+func TestRepeatWithOtherBytes(t *testing.T) {
+	f := newFixture(t)
+	f.ship(f.epoch.Open())
+	data := f.epoch.Data(sealtest.Chat(), f.epoch.Records(2))
+	f.ship(data)
+	for _, r := range f.uploads(data) {
+		r.body = append([]byte{0}, r.body[1:]...)
+		f.want(http.StatusUnprocessableEntity, r, "Repr-Digest names")
+	}
+	f.wantStore(f.epoch.Files)
+}
+
+// TestSamePayloadUnderAnotherManifest describes a stored payload wrongly after
+// a restart, when it is not known by which manifest it was checked.
+func TestSamePayloadUnderAnotherManifest(t *testing.T) {
+	f := newFixture(t)
+	lie := sealtest.New(t, sealtest.Config{})
+	f.ship(f.epoch.Open())
+	lie.Open()
+	data := f.epoch.Data(sealtest.Chat(), f.epoch.Records(2))
+	wrong := lie.Data(sealtest.Chat(), lie.Records(2), sealtest.WithManifest(func(m *seal.Manifest) { m.Root = seal.LeafHash(nil) }))
+	f.want(http.StatusCreated, f.object(data, seal.PayloadObject))
+	f.start()
+	f.want(http.StatusUnprocessableEntity, f.object(wrong, seal.PayloadObject), "root")
+	f.want(http.StatusUnprocessableEntity, f.object(wrong, seal.ManifestObject), "root")
+	f.want(http.StatusOK, f.object(data, seal.PayloadObject))
+	f.want(http.StatusCreated, f.object(data, seal.ManifestObject))
 }
 
 // TestFork lets the same agent seal two histories, as two machines restored

@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -260,7 +259,7 @@ func Enrol(c Config, d Deps, log seal.Log, key ed25519.PublicKey, tokenFile stri
 	err = p.registry.add(Enrolment{Log: log, Key: key, Enrolled: d.Now().UTC().Truncate(time.Second), token: sha256.Sum256([]byte(token))})
 	if err != nil {
 		if tokenFile != "" {
-			err = errors.Join(err, os.Remove(tokenFile))
+			err = errors.Join(err, d.FS.Remove(tokenFile))
 		}
 		return "", err
 	}

@@ -21,14 +21,14 @@ type Server struct {
 	logger   *slog.Logger
 	logs     logs
 	requests chan struct{}                // one of its slots a request
-	checkers chan *archive.PayloadChecker // idle ones; as many as payloads are checked at a time
+	checkers chan *archive.PayloadChecker // idle ones; there are as many as payloads may be checked at a time
 }
 
 // maxRequests is how many requests are served at a time; more are asked to come
 // again. Each holds a connection's buffers and at most maxSeal bytes.
 const maxRequests = 512
 
-// New opens the store and proves that it can be written. Close frees what it holds.
+// New opens the store and proves that it can be written.
 func New(c Config, d Deps) (*Server, error) {
 	if c.MaxPayload <= 0 {
 		return nil, fmt.Errorf("max payload must be more than %d bytes", c.MaxPayload)
@@ -60,14 +60,6 @@ func New(c Config, d Deps) (*Server, error) {
 		s.checkers <- checker
 	}
 	return s, nil
-}
-
-// Close waits for the payloads that are being checked and frees the checkers.
-// No request may start any more.
-func (s *Server) Close() {
-	for range cap(s.checkers) {
-		(<-s.checkers).Close()
-	}
 }
 
 // Limits of time. A body has its own, by its length.
