@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sys/unix"
 
 	"github.com/auditail/auditail/inputs"
@@ -24,7 +27,7 @@ func (s *scene) expect(lines ...string) { s.want = append(s.want, lines...) }
 // settle waits until the input had time for several listings.
 func (s *scene) settle() {
 	s.t.Helper()
-	s.to.Wait(300*time.Millisecond, func() bool { return false })
+	s.to.Wait(200*time.Millisecond, func() bool { return false })
 }
 
 func TestTruncateAndRegrow(t *testing.T) {
@@ -489,4 +492,90 @@ func TestLag(t *testing.T) {
 		t.Errorf("lag %+v after everything was read", lag)
 	}
 	s.running.Stop()
+}
+
+func TestCompressedBeforeTheRestWasRead(t *testing.T) {
+	for suffix, pack := range map[string]func(io.Writer) io.WriteCloser{
+		".gz": func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) },
+		".zst": func(w io.Writer) io.WriteCloser {
+			encoder, err := zstd.NewWriter(w)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return encoder
+		},
+	} {
+		t.Run(suffix, func(t *testing.T) {
+			inEveryMode(t, func(t *testing.T, s *scene) {
+				s.config.Paths = []string{s.path("x.log*")}
+				s.write(500)
+				s.start()
+				s.caughtUp()
+				s.restart(func() {
+					for range 3 {
+						s.write(30_000) // more than the window of the unpacker
+						s.rotate()
+						s.packRotated(suffix, pack)
+					}
+					s.write(100)
+				})
+				s.settle()
+				s.restart(func() { s.write(10) })
+				s.finish()
+				s.noGaps()
+			})
+		})
+	}
+}
+
+// packRotated does what logrotate does with "compress": pack x.log.1 and move
+// the packed ones on.
+func (s *scene) packRotated(suffix string, pack func(io.Writer) io.WriteCloser) {
+	s.t.Helper()
+	for i := 8; i >= 1; i-- {
+		from := fmt.Sprintf("%s.%d%s", s.log, i, suffix)
+		if _, err := os.Stat(from); err == nil {
+			s.rename(from, fmt.Sprintf("%s.%d%s", s.log, i+1, suffix))
+		}
+	}
+	plain, err := os.ReadFile(s.log + ".1")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var packed bytes.Buffer
+	w := pack(&packed)
+	w.Write(plain)
+	if err := w.Close(); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.WriteFile(s.log+".1"+suffix, packed.Bytes(), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	s.remove(s.log + ".1")
+}
+
+func TestDamagedCompressedFile(t *testing.T) {
+	s := newScene(t, clean)
+	s.write(5000)
+	s.start()
+	s.caughtUp()
+	s.running.Stop()
+	s.write(5000)
+	kept := s.want[:5000]
+	s.rotate()
+	s.packRotated(".gz", func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) })
+	packed, err := os.ReadFile(s.log + ".1.gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(s.log+".1.gz", packed[:len(packed)*9/10], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.want = append([]string(nil), kept...)
+	s.write(10)
+	s.start()
+	if !s.to.Wait(10*time.Second, func() bool { return len(s.to.Gaps()) == 1 }) {
+		t.Error("no gap for what a damaged file took along")
+	}
+	s.finish()
 }

@@ -15,8 +15,8 @@ import (
 // quick are limits under which a test need not wait long for what is over.
 func quick() limits {
 	l := defaultLimits()
-	l.list, l.grace, l.deleted, l.retry, l.parked = 100*time.Millisecond, 300*time.Millisecond,
-		600*time.Millisecond, 50*time.Millisecond, 200*time.Millisecond
+	l.list, l.grace, l.deleted, l.retry, l.parked = 50*time.Millisecond, 150*time.Millisecond,
+		300*time.Millisecond, 50*time.Millisecond, 200*time.Millisecond
 	l.listShare = 1
 	return l
 }

@@ -21,7 +21,7 @@ type generation struct {
 	real  string // path with symbolic links resolved: beside it lie the rotated files
 	name  string // where it was found last
 	ident fileID // what the file system calls it
-	file  *handle
+	file  source
 
 	offset   int64 // of the first byte not handed over
 	shift    int64
@@ -121,6 +121,12 @@ func (g *generation) ready() bool {
 		}
 	}
 	return g.end() > scanned || g.flush && g.end() > place
+}
+
+// changedFrom tells whether a status of the file under g's name is news. What
+// is compressed has another size than its file.
+func (g *generation) changedFrom(st status) bool {
+	return st.modified != g.modified || st.size != g.size && !readable(g.name)
 }
 
 // drained tells that every complete line was handed over.

@@ -107,6 +107,12 @@ func (f *follower) list(ctx context.Context) ([]found, map[string]fileID) {
 			if excluded(f.config.Exclude, name) {
 				return
 			}
+			if _, packed := plainName(name); packed {
+				// Its lines were read before it was compressed, or are read
+				// from it when it is found to be the rest of a followed file.
+				f.noteOnce(ctx, notePacked, name, nil)
+				return
+			}
 			st, err := statPath(name)
 			switch {
 			case errors.Is(err, fs.ErrNotExist):
@@ -154,12 +160,12 @@ func (f *follower) recognise(ctx context.Context, g *generation, m found, now ti
 	}
 	f.byBase[filepath.Base(g.real)] = append(f.byBase[filepath.Base(g.real)], g)
 	if g.file != nil {
-		if m.st.size != g.size || m.st.modified != g.modified {
+		if g.changedFrom(m.st) {
 			f.warm(g)
 		}
 		return true
 	}
-	if first || m.st.size != g.size || m.st.modified != g.modified || g.ready() {
+	if first || g.changedFrom(m.st) || g.ready() {
 		if f.openFile(ctx, g) {
 			g.resumed = false
 			f.warm(g)

@@ -17,6 +17,7 @@ const (
 	noteList    = "directory can not be listed, trying again"
 	noteStat    = "path can not be examined, trying again"
 	noteKind    = "path matches but is no regular file, left alone"
+	notePacked  = "path matches but is a compressed file, left alone"
 	noteMissing = "followed file is not found, position kept"
 )
 
@@ -36,7 +37,7 @@ func (f *follower) refresh(ctx context.Context, g *generation, now time.Time) {
 			g.checkAt = now.Add(f.limits.retry)
 			return
 		}
-		if st.size != g.size || st.modified != g.modified || g.ready() {
+		if g.changedFrom(st) || g.ready() {
 			// What changed while no descriptor was held may be other content.
 			if !f.openFile(ctx, g) {
 				return
@@ -163,10 +164,10 @@ func (f *follower) openFile(ctx context.Context, g *generation) bool {
 
 // openPath opens a file; when descriptors run out it first gives up those that
 // are not needed now.
-func (f *follower) openPath(name string) (*handle, error) {
-	h, err := openHandle(name)
+func (f *follower) openPath(name string) (source, error) {
+	h, err := openSource(name)
 	if err != nil && tooManyFiles(err) && f.closeIdle() {
-		return openHandle(name)
+		return openSource(name)
 	}
 	return h, err
 }
@@ -182,7 +183,7 @@ func (f *follower) closeIdle() bool {
 	return f.open < before
 }
 
-func (f *follower) discard(h *handle) {
+func (f *follower) discard(h source) {
 	if err := h.close(); err != nil {
 		f.log.Debug("close file", "reason", err)
 	}

@@ -102,7 +102,7 @@ func (f *follower) trace(ctx context.Context, g *generation, l *listings, now ti
 	g.checkAt = now.Add(f.limits.parked)
 	if st, err := statPath(g.name); err == nil && st.id == g.ident && !g.resumed {
 		g.missing = time.Time{}
-		if st.size != g.size || st.modified != g.modified || g.ready() {
+		if g.changedFrom(st) || g.ready() {
 			g.checkAt = time.Time{}
 			g.over = false
 			if f.openFile(ctx, g) {
@@ -127,7 +127,9 @@ func (f *follower) findName(ctx context.Context, g *generation, l *listings) {
 	for _, m := range f.places(g, l) {
 		if m.st.id == g.ident {
 			g.name = m.name
-			f.admitSuccessors(ctx, g, l, m.st.modified)
+			if !g.over {
+				f.admitSuccessors(ctx, g, l, m.st.modified)
+			}
 			return
 		}
 	}
@@ -140,6 +142,12 @@ func (f *follower) search(ctx context.Context, g *generation, l *listings, now t
 		owner := f.byIdent[m.st.id]
 		if m.st.id.inode != g.ident.inode || owner != nil && owner != g {
 			continue
+		}
+		if g.over && g.resumed && m.st.modified == g.modified {
+			// Nothing happened to it since it was read to its end. Should
+			// that change, its content is compared before it is read.
+			g.name, g.resumed, g.missing = m.name, false, time.Time{}
+			return true
 		}
 		if g.head.length == 0 && !rotationOf(filepath.Base(g.real), filepath.Base(m.name)).rotated() {
 			continue // it was empty: an inode alone proves nothing
@@ -155,9 +163,7 @@ func (f *follower) search(ctx context.Context, g *generation, l *listings, now t
 			f.discard(h)
 			continue
 		}
-		wasOver := g.over
 		f.moveTo(g, m.name, h, st)
-		g.over = wasOver && !g.ready()
 		f.found(ctx, g, l)
 		f.retire(ctx, g, now)
 		return true
@@ -173,11 +179,13 @@ func (f *follower) found(ctx context.Context, g *generation, l *listings) {
 	}
 	f.warm(g)
 	f.enqueue(g)
-	f.admitSuccessors(ctx, g, l, g.modified)
+	if !g.over {
+		f.admitSuccessors(ctx, g, l, g.modified)
+	}
 }
 
 // moveTo makes a generation be read from another file, which holds its content.
-func (f *follower) moveTo(g *generation, name string, h *handle, st status) {
+func (f *follower) moveTo(g *generation, name string, h source, st status) {
 	f.closeFile(g)
 	if f.byIdent[g.ident] == g {
 		delete(f.byIdent, g.ident)
@@ -205,20 +213,19 @@ func (f *follower) continueInCopy(ctx context.Context, g *generation) bool {
 		if f.byIdent[m.st.id] != nil || m.st.id == g.ident || m.name == g.path || !rotationOf(base, filepath.Base(m.name)).rotated() {
 			continue
 		}
-		if _, packed := plainName(m.name); packed {
+		if _, packed := plainName(m.name); packed && (g.over || !readable(m.name)) {
 			continue
 		}
 		h, err := f.openPath(m.name)
 		if err != nil {
 			continue
 		}
-		st, err := h.stat()
-		place, same, copiedErr := g.copied(h, st.size, f.scratch[:])
-		if err != nil || copiedErr != nil || !same || st.id != m.st.id || f.anchorAt(g, h, place) != nil {
+		st, place, same := f.copyOf(g, h)
+		if !same || st.id != m.st.id || f.anchorAt(g, h, place) != nil {
 			f.discard(h)
 			continue
 		}
-		f.log.InfoContext(ctx, "file was truncated, going on in its copy", "path", g.path, "copy", m.name,
+		f.log.InfoContext(ctx, "going on in a copy of the file", "path", g.path, "copy", m.name,
 			"unread_bytes", st.size-place)
 		g.loss = f.lossOf(g, max(g.place(), st.size))
 		g.shift = g.offset - place
@@ -229,6 +236,21 @@ func (f *follower) continueInCopy(ctx context.Context, g *generation) bool {
 		return true
 	}
 	return false
+}
+
+// copyOf tells whether h holds a copy of a generation's content and where
+// reading goes on in it. The head is compared first: what is compressed need
+// not be unpacked to its end to see that it is something else.
+func (f *follower) copyOf(g *generation, h source) (st status, place int64, same bool) {
+	if same, err := g.head.matches(h, 0, f.scratch[:]); err != nil || !same {
+		return status{}, 0, false
+	}
+	st, err := h.stat()
+	if err != nil {
+		return status{}, 0, false
+	}
+	place, same, err = g.copied(h, st.size, f.scratch[:])
+	return st, place, err == nil && same
 }
 
 // anchorAt takes the anchor before a place, where reading goes on.
@@ -259,8 +281,8 @@ func (f *follower) admitSuccessors(ctx context.Context, g *generation, l *listin
 			!rotationOf(base, name).after(m.st.modified, current, modified) {
 			continue
 		}
-		if _, packed := plainName(name); packed {
-			f.noteOnce(ctx, "rotated file was compressed before it was read", m.name, nil)
+		if _, packed := plainName(name); packed && !readable(name) {
+			f.noteOnce(ctx, "rotated file was compressed before it was read, and this format is not known", m.name, nil)
 			continue
 		}
 		if f.isSuspect(ctx, m, f.now()) {
@@ -301,7 +323,9 @@ func (f *follower) giveUp(ctx context.Context, g *generation, l *listings, now t
 		return
 	}
 	f.cleared(noteMissing, g.path)
-	f.admitSuccessors(ctx, g, l, g.modified)
+	if !g.over {
+		f.admitSuccessors(ctx, g, l, g.modified)
+	}
 	f.drop(ctx, g, inputs.CauseRemoved, f.lossOf(g, g.place()))
 }
 
@@ -348,7 +372,7 @@ func (f *follower) retire(ctx context.Context, g *generation, now time.Time) {
 		}
 		return
 	}
-	if quiet < f.config.CloseAfter && f.open <= f.limits.maxOpen {
+	if quiet < f.config.CloseAfter && f.open <= f.limits.maxOpen && !readable(g.name) {
 		return
 	}
 	if st, err := statPath(g.name); err == nil && st.id == g.ident {
