@@ -80,8 +80,12 @@ func (p *Parser) access(dst []parsers.Draft, line *parsers.Line, c *httpCall) ([
 	d.SetActor(nil)
 	p.setClient(d, c.client)
 	if c.status == 404 && route.Operation != "" {
+		// The model that was asked for is not the one that is served, nor any
+		// that the catalog could name.
 		s.describe(d)
-		p.setModel(d, nil) // the model that was asked for is not the one that is served
+		p.setModel(d, nil)
+		d.Record.SetString(audit.ModelBasis, "unresolved")
+		d.Record.Flag(audit.ModelUnresolved)
 	} else {
 		p.describe(d, s)
 	}

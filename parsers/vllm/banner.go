@@ -164,7 +164,7 @@ func (s *server) describe(d *parsers.Draft) {
 }
 
 // setModel fills model.* of a model.* record. The banner is evidence for its
-// own log only; without one the model stays unresolved.
+// own log only; without one the model is left to the catalog.
 func (p *Parser) setModel(d *parsers.Draft, s *server) {
 	r := &d.Record
 	if !bytes.HasPrefix(r.Text(audit.Event), []byte("model.")) {
@@ -172,8 +172,6 @@ func (p *Parser) setModel(d *parsers.Draft, s *server) {
 	}
 	d.SetProvider(p.provider)
 	if s == nil || s.facts.model == "" && s.facts.name == "" {
-		r.SetString(audit.ModelBasis, "unresolved")
-		r.Flag(audit.ModelUnresolved)
 		return
 	}
 	f := &s.facts
@@ -182,9 +180,7 @@ func (p *Parser) setModel(d *parsers.Draft, s *server) {
 		name = f.model // vLLM serves under the name it was given
 	}
 	if r.Has(audit.ModelName) && string(r.Text(audit.ModelName)) != name {
-		r.SetString(audit.ModelBasis, "unresolved") // the path names another one
-		r.Flag(audit.ModelUnresolved)
-		return
+		return // the path names another one
 	}
 	r.SetString(audit.ModelName, name)
 	if isHubName(f.model) {

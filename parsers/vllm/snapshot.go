@@ -334,7 +334,7 @@ func (d *decoder) request(last *parsers.Ref) *request {
 		r.ended = time.Unix(0, d.number())
 		r.endedAt = d.number()
 	}
-	if !isPlain(r.settings.temperature) || !isPlain(r.settings.topP) {
+	if len(r.held) == 0 || !isPlain(r.settings.temperature) || !isPlain(r.settings.topP) {
 		d.fail()
 	}
 	return r

@@ -130,6 +130,7 @@ func (p *Parser) Trace() map[audit.Field]string {
 		audit.ModelName:         "start banner: served_model_name, model",
 		audit.ModelID:           "start banner: model",
 		audit.ModelRevision:     "start banner: revision",
+		audit.ModelBasis:        "start banner",
 		audit.ModelAdapter:      received + ": lora_name",
 		audit.ParamsTemperature: received + ": temperature",
 		audit.ParamsTopP:        received + ": top_p",

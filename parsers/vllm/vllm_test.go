@@ -244,6 +244,9 @@ func envelope(r *audit.Record) {
 	}
 	r.SetString(audit.Environment, "test")
 	r.SetText(audit.Salt, audit.AppendSalt(nil, [8]byte{}))
+	if r.Has(audit.ModelProvider) && !r.Has(audit.ModelBasis) {
+		r.SetString(audit.ModelBasis, "unresolved")
+	}
 	if string(r.Text(audit.ModelBasis)) == "banner" {
 		m := audit.Model{
 			Provider: string(r.Text(audit.ModelProvider)), ID: string(r.Text(audit.ModelID)),
@@ -259,7 +262,7 @@ func TestTrace(t *testing.T) {
 	trace := p.Trace()
 	constant := map[audit.Field]bool{
 		audit.TimeBasis: true, audit.ActorType: true, audit.ActorBasis: true, audit.ActorVerified: true,
-		audit.ModelProvider: true, audit.ModelBasis: true, audit.APIServer: true,
+		audit.ModelProvider: true, audit.APIServer: true,
 	}
 	for _, name := range samples(t) {
 		var list []parsers.Draft
