@@ -32,7 +32,7 @@ type pipeline struct {
 	mu       sync.Mutex // one chunk at a time: the parser's state follows the commit order
 	envelope envelope
 	hasher   *capture.Hasher // of unparsed lines
-	line     parsers.Line // the one in hand; here, because on the stack it would be allocated for each line
+	line     parsers.Line    // the one in hand; here, because on the stack it would be allocated for each line
 	drafts   []parsers.Draft
 	record   audit.Record
 	held     uint64

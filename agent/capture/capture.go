@@ -233,10 +233,12 @@ func cut(text []byte) []byte {
 	for i := 0; i < len(text); {
 		_, width := utf8.DecodeRune(text[i:])
 		switch c := text[i]; {
-		case c < ' ', width == 1 && c >= utf8.RuneSelf:
-			size += 6
-		case c == '"' || c == '\\':
+		case c == '\n', c == '\r', c == '\t', c == '"' || c == '\\':
 			size += 2
+		case c < ' ':
+			size += 6
+		case width == 1 && c >= utf8.RuneSelf:
+			size += 3 // U+FFFD
 		default:
 			size += width
 		}

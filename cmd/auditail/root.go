@@ -39,8 +39,7 @@ func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 // oneSentence joins the lines of errors.Join, but leaves the excerpt of a
 // configuration error as it is.
 func oneSentence(err error) string {
-	var file *config.FileError
-	if errors.As(err, &file) {
+	if _, ok := errors.AsType[*config.FileError](err); ok {
 		return err.Error()
 	}
 	return strings.ReplaceAll(err.Error(), "\n", "; ")

@@ -26,13 +26,9 @@ import (
 //go:embed samples
 var samples embed.FS
 
-const (
-	agentID = "gpu-07"
-	logName = "audit.example.com/acme/" + agentID
-	// patience bounds every wait: on a machine that is busy with other work
-	// things take longer, and nothing here is a measurement.
-	patience = 40 * time.Second
-)
+// patience bounds every wait: on a machine that is busy with other work things
+// take longer, and nothing here is a measurement.
+const patience = 40 * time.Second
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -205,7 +201,7 @@ func (s *stage) play(ctx context.Context, w *writer) error {
 
 func (s *stage) awaitServer(ctx context.Context) error {
 	return await(ctx, "the server to listen", func() (bool, error) {
-		c, err := net.DialTimeout("tcp", s.address, time.Second)
+		c, err := (&net.Dialer{}).DialContext(ctx, "tcp", s.address)
 		if err != nil {
 			return false, nil //nolint:nilerr // not yet
 		}
