@@ -44,7 +44,7 @@ func envelope(r *audit.Record) {
 	r.SetString(audit.AgentID, "gpu-07")
 }
 
-// typical fills a record of about 700 bytes, as a gateway line makes it.
+// typical fills a record of about 900 bytes, as a gateway line makes it.
 func typical(r *audit.Record) {
 	envelope(r)
 	r.SetString(audit.ActorID, "alice")
