@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/auditail/auditail/internal/durable"
 	"github.com/auditail/auditail/seal"
 )
 
@@ -98,8 +99,7 @@ func (inv *inventory) take(e Entry) {
 	}
 	name, err := seal.ParsePath(e.Path)
 	if err != nil {
-		base := e.Path[strings.LastIndexByte(e.Path, '/')+1:]
-		if strings.HasPrefix(base, ".") && !strings.HasSuffix(base, seal.PayloadSuffix) {
+		if strings.HasSuffix(e.Path, durable.TempSuffix) {
 			stray(Notice, TemporaryFile, "left over by an interrupted write; no part of the archive")
 			return
 		}
@@ -151,12 +151,14 @@ func (inv *inventory) sealed(agent string) []int {
 func (inv *inventory) names() []string { return slices.Sorted(maps.Keys(inv.agents)) }
 
 // unnamed finds the payload files that no manifest vouches for, by listing the
-// archive a second time, but only when the counts say that there are some.
+// archive a second time, but only when the first listing says that there are some.
 func (v *verifier) unnamed(ctx context.Context) ([]Finding, error) {
 	extra := v.inventory.doubled
 	for agent := range v.inventory.agents {
 		for _, files := range v.inventory.agents[agent] {
-			extra = extra || files.payloads.size != files.found.size
+			for n, ok := files.payloads.next(0); ok && !extra; n, ok = files.payloads.next(n + 1) {
+				extra = !files.found.has(n)
+			}
 		}
 	}
 	if !extra {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -319,7 +320,7 @@ func tamperings() []tampering {
 			name: "extra files",
 			change: func(_ *testing.T, f map[string][]byte, e *sealtest.Epoch) {
 				f["seals/gpu-07/0001/notes.txt"] = []byte("x")
-				f["seals/gpu-07/0001/.tmp-17"] = []byte("x")
+				f[manifest(8)+".ABCDEFGHIJ.tmp"] = []byte("x")
 				f["records/env=prod/evil.ndjson.zst"] = []byte("x")
 				f["records/env=prod/svc=chat/class=standard/day=2026-11-20/collector=gpu-07/0001-000000000002.ndjson.zst"] = []byte("x")
 				f["records/env=dev/svc=chat/class=standard/day=2026-11-20/collector=gpu-07/0001-000000000001.ndjson.zst"] = f[payload1]
@@ -329,7 +330,7 @@ func tamperings() []tampering {
 				"violation payload-unnamed records/env=dev/svc=chat/class=standard/day=2026-11-20/collector=gpu-07/0001-000000000001.ndjson.zst",
 				"violation payload-unnamed records/env=prod/svc=chat/class=standard/day=2026-11-20/collector=gpu-07/0001-000000000002.ndjson.zst",
 				"notice outside-file README", "violation unknown-file records/env=prod/evil.ndjson.zst",
-				"notice temporary-file seals/gpu-07/0001/.tmp-17", "violation unknown-file seals/gpu-07/0001/notes.txt",
+				"notice temporary-file " + manifest(8) + ".ABCDEFGHIJ.tmp", "violation unknown-file seals/gpu-07/0001/notes.txt",
 			},
 		},
 		{
@@ -449,3 +450,52 @@ func TestTampering(t *testing.T) {
 		})
 	}
 }
+
+// broken is an archive on a disk that fails for some files.
+type broken struct {
+	memory
+	fails map[string]error
+}
+
+func (b broken) Open(ctx context.Context, path string) (io.ReadCloser, error) {
+	if fault, ok := b.fails[path]; ok {
+		return io.NopCloser(failing{fault}), nil
+	}
+	return b.memory.Open(ctx, path)
+}
+
+// What can not be read was not verified: a finding, never a pass.
+func TestUnreadableFiles(t *testing.T) {
+	e := build(t, sealtest.Config{})
+	fault := errors.New("input/output error")
+	for path := range e.Files {
+		t.Run(path, func(t *testing.T) {
+			var found []string
+			_, err := archive.Verify(t.Context(), broken{memory(e.Files), map[string]error{path: fault}}, archive.Options{
+				Trust: trust(e), Found: func(f archive.Finding) {
+					if f.Level == archive.Violation && f.Path == path && strings.Contains(f.What, fault.Error()) {
+						found = append(found, string(f.Code))
+					}
+				},
+			})
+			if err != nil || len(found) != 1 {
+				t.Errorf("findings about it: %q, %v", found, err)
+			}
+		})
+	}
+}
+
+// A listing that fails is no empty archive.
+func TestListingThatFails(t *testing.T) {
+	fault := errors.New("input/output error")
+	report, err := archive.Verify(t.Context(), unlisted{fault}, archive.Options{Found: func(archive.Finding) {}})
+	if !errors.Is(err, fault) {
+		t.Errorf("report %+v, error %v", report, err)
+	}
+}
+
+type unlisted struct{ err error }
+
+func (u unlisted) List(context.Context, func(archive.Entry) error) error { return u.err }
+
+func (u unlisted) Open(context.Context, string) (io.ReadCloser, error) { return nil, u.err }
