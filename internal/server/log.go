@@ -94,7 +94,8 @@ func (e *epoch) advance(chain *seal.Chain) {
 
 // epoch returns an epoch's state, brought up to date with the store: other
 // servers may write into it, and an earlier request may have ended between
-// storing a manifest and taking note of it.
+// storing a manifest and taking note of it. Such a manifest may not be durable
+// yet, but then it was not acknowledged either, and the agent repeats it.
 func (s *Server) epoch(ctx context.Context, a *agentLog, number int) (*epoch, error) {
 	e := a.epochs[number]
 	if e == nil {
@@ -105,7 +106,7 @@ func (s *Server) epoch(ctx context.Context, a *agentLog, number int) (*epoch, er
 		a.epochs[number] = e
 	}
 	origin := e.chain.Origin
-	for first := true; ; first = false {
+	for {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -116,12 +117,6 @@ func (s *Server) epoch(ctx context.Context, a *agentLog, number int) (*epoch, er
 		}
 		if err != nil {
 			return nil, err
-		}
-		if first {
-			// Who stored it may have ended before the name was durable.
-			if err := s.store.makeDurable(path); err != nil {
-				return nil, err
-			}
 		}
 		if _, err := e.chain.Add(file); err != nil && !onlyTime(err) {
 			delete(a.epochs, number) // the chain has gone on behind what it refused

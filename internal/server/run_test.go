@@ -121,6 +121,29 @@ func TestRunOverTLS(t *testing.T) {
 	}
 }
 
+// TestRefusalSavesTheUpload: a client that asks first is refused before it sends.
+func TestRefusalSavesTheUpload(t *testing.T) {
+	f := newFixture(t)
+	address, _ := f.run()
+	transport := new(http.Transport)
+	t.Cleanup(transport.CloseIdleConnections)
+	r := f.upload(f.epoch.Origin.PayloadPath(sealtest.Chat(), f.epoch.Now, 1), make([]byte, 4<<20), nil)
+	r.token = "wrong"
+	h := r.http()
+	h.RequestURI = ""
+	h.URL.Scheme, h.URL.Host = "http", address
+	h.Header.Set("Expect", "100-continue")
+	transport.ExpectContinueTimeout = time.Minute
+	response, err := transport.RoundTrip(h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	if response.StatusCode != http.StatusUnauthorized {
+		t.Errorf("status %d, want 401", response.StatusCode)
+	}
+}
+
 // TestStopLetsAnUploadFinish stops the server in the middle of a body.
 func TestStopLetsAnUploadFinish(t *testing.T) {
 	f := newFixture(t)
