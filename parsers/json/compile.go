@@ -200,8 +200,26 @@ func (n *node) grow(key string) *node {
 	return child
 }
 
+// derived names the fields that are concluded from another one when they have
+// no source of their own.
+var derived = []struct{ field, from audit.Field }{
+	{audit.Event, audit.APIPath},
+	{audit.APIOperation, audit.APIPath},
+	{audit.APIVersion, audit.APIPath},
+	{audit.ModelName, audit.APIPath},
+	{audit.Outcome, audit.APIStatus},
+	{audit.Reason, audit.APIStatus},
+	{audit.ClientApp, audit.ClientUserAgent},
+}
+
 // finish numbers the nodes and sorts their children.
 func (c *compiler) finish() *Parser {
+	trace := c.parser.trace
+	for _, d := range derived {
+		if source := trace[d.from]; source != "" && trace[d.field] == "" {
+			trace[d.field] = source
+		}
+	}
 	var walk func(*node)
 	walk = func(n *node) {
 		n.number = c.parser.nodes

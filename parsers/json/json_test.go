@@ -399,10 +399,11 @@ func TestSet(t *testing.T) {
 }
 
 func TestTrace(t *testing.T) {
-	p := newParser(t, json.Config{Fields: fields(t, "actor.id = user.name\ninput = body\nextra.a = x\nextra.b = y"), Set: []json.Constant{{Field: "tenant", Value: "acme"}}})
+	p := newParser(t, json.Config{Fields: fields(t, "actor.id = user.name\ninput = body\nextra.a = x\nextra.b = y\napi.path = uri\noutcome = ok\napi.status = code"), Set: []json.Constant{{Field: "tenant", Value: "acme"}}})
 	trace := p.Trace()
 	for field, want := range map[audit.Field]string{
 		audit.ActorID: "user.name", audit.InputText: "body", audit.Extra: "x, y", audit.Tenant: "set",
+		audit.Event: "uri", audit.APIOperation: "uri", audit.Outcome: "ok", audit.Reason: "code", audit.ClientApp: "",
 	} {
 		if trace[field] != want {
 			t.Errorf("%s: %q, want %q", field, trace[field], want)
