@@ -47,6 +47,7 @@ const (
 // What is wrong with a manifest.
 const (
 	BatchMissing         Code = "batch-missing"          // a hole in the numbering
+	BatchesMissing       Code = "batches-missing"        // the rest of a hole too long to list
 	BatchMisplaced       Code = "batch-misplaced"        // the manifest of another batch or log
 	ManifestInvalid      Code = "manifest-invalid"       // not in the one form
 	SignatureWrong       Code = "signature-wrong"        // not signed by the trusted key
@@ -98,7 +99,9 @@ const (
 
 // acceptable are the violations that an incident can explain: a host that was
 // rebuilt, a payload that was never delivered. Changed bytes and signatures that
-// do not verify have no innocent explanation and can not be accepted away.
+// do not verify have no innocent explanation and can not be accepted away. The
+// path of each names one batch, epoch or end of a log: what is accepted can not
+// grow afterwards.
 func (c Code) acceptable() bool {
 	switch c {
 	case EpochMissing, EpochNotClosed, OpenReason, SilentEnd, BatchMissing, CheckpointMissing,

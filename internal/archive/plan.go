@@ -140,10 +140,11 @@ func (v *verifier) expect() error {
 			next = a.epochs[0].origin.Epoch // the archive begins in the middle, says the auditor
 		}
 		for _, e := range a.epochs {
-			if e.origin.Epoch > next {
-				e.violation(EpochMissing, e.origin.SealsPath(), "epoch %04d follows, but epoch %04d is not there", e.origin.Epoch, next)
+			for ; next < e.origin.Epoch; next++ {
+				missing := seal.Origin{Log: a.log, Epoch: next}
+				e.violation(EpochMissing, missing.SealsPath(), "epoch %04d follows, but this one is not there", e.origin.Epoch)
 			}
-			next = e.origin.Epoch + 1
+			next++
 		}
 	}
 	return nil

@@ -70,9 +70,9 @@ func (w *walk) opening(ctx context.Context, i int) {
 	// Where the archive begins in the middle, what was read before is unknown.
 	s.doubt = i == 0 && (w.epoch.from > 0 || w.epoch.origin.Epoch > 1)
 	if before := w.agent.last; i > 0 && before != nil && before.Kind != seal.Close {
-		s.findings = append(s.findings, w.finding(Violation, EpochNotClosed, w.agent.epochs[i-1].origin.SealsPath(),
-			"epoch %04d follows, but this one ends with batch %d without close: what was sealed behind it may have been cut off",
-			w.epoch.origin.Epoch, before.Batch))
+		s.findings = append(s.findings, w.finding(Violation, EpochNotClosed, before.Origin.ManifestPath(before.Batch),
+			"epoch %04d follows, but this one ends here without close: what was sealed behind it may have been cut off",
+			w.epoch.origin.Epoch))
 	}
 	w.send(ctx, s)
 }
@@ -104,15 +104,23 @@ func (w *walk) manifests(ctx context.Context) {
 	w.send(ctx, s)
 }
 
+// maxHole is how many missing manifests in a row are reported one by one.
+const maxHole = 1000
+
+// missing reports the manifests of batches from to to. Each is a finding of its
+// own, so that accepting one does not accept a hole that grew since.
 func (w *walk) missing(ctx context.Context, from, to uint64) {
-	what := "the manifest is not there"
-	if to > from {
-		what = fmt.Sprintf("the manifests of batches %d to %d are not there", from, to)
-	}
 	w.loose = true
-	w.send(ctx, &step{agent: w.agent, epoch: w.epoch, doubt: true, findings: []Finding{
-		w.finding(Violation, BatchMissing, w.epoch.origin.ManifestPath(from), "%s", what),
-	}})
+	s := &step{agent: w.agent, epoch: w.epoch, doubt: true}
+	for n := from; n <= to; n++ {
+		path := w.epoch.origin.ManifestPath(n)
+		if n-from == maxHole {
+			s.findings = append(s.findings, w.finding(Violation, BatchesMissing, path, "this manifest and those up to batch %d are not there", to))
+			break
+		}
+		s.findings = append(s.findings, w.finding(Violation, BatchMissing, path, "the manifest is not there"))
+	}
+	w.send(ctx, s)
 }
 
 // manifest reads manifest n and ties it to the one before.

@@ -79,7 +79,7 @@ func ParseAccepted(r io.Reader) (Accepted, error) {
 	err := eachLine(r, func(line string) error {
 		words := strings.Fields(line)
 		if len(words) < 2 {
-			return fmt.Errorf("%q is not <code> <path>, as in \"epoch-not-closed seals/gpu-07/0001\"", line)
+			return fmt.Errorf("%q is not <code> <path>, as in \"epoch-not-closed seals/gpu-07/0001/000000000041.manifest\"", line)
 		}
 		incident := Incident{Code: Code(words[0]), Path: words[1]}
 		if !incident.Code.acceptable() {

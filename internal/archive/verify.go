@@ -85,8 +85,6 @@ var (
 // means that the check could not be made to its end, and nothing may be
 // concluded from the findings so far.
 func Verify(ctx context.Context, source Source, o Options) (Report, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	inv, err := takeInventory(ctx, source)
 	if err != nil {
 		return Report{}, err
@@ -99,7 +97,7 @@ func Verify(ctx context.Context, source Source, o Options) (Report, error) {
 	if err := v.plan(ctx); err != nil {
 		return Report{}, err
 	}
-	if err := v.run(ctx, cancel); err != nil {
+	if err := v.run(ctx); err != nil {
 		return v.report, err
 	}
 	return v.report, v.finish(ctx)
@@ -140,7 +138,7 @@ type epoch struct {
 // run checks every epoch of every agent: a producer walks the manifests one
 // after the other, workers check signatures and payloads of several at a time,
 // and the consumer (here) takes the results in the producer's order.
-func (v *verifier) run(ctx context.Context, cancel context.CancelFunc) error {
+func (v *verifier) run(ctx context.Context) error {
 	workers := v.options.Workers
 	if workers <= 0 {
 		workers = min(runtime.GOMAXPROCS(0), maxWorkers)
@@ -156,6 +154,7 @@ func (v *verifier) run(ctx context.Context, cancel context.CancelFunc) error {
 	work := make(chan *step, 4*workers)
 	var group sync.WaitGroup
 	defer group.Wait()
+	ctx, cancel := context.WithCancel(ctx) // of the workers alone: what follows them goes on
 	defer cancel()
 	for _, checker := range checkers {
 		group.Go(func() {

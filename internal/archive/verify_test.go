@@ -258,6 +258,17 @@ func tamperings() []tampering {
 			},
 		},
 		{
+			name: "a batch with a number far away",
+			change: func(_ *testing.T, f map[string][]byte, e *sealtest.Epoch) {
+				f["seals/gpu-07/0001/999999999999.manifest"] = f[manifest(7)]
+			},
+			want: append(slices.Collect(func(yield func(string) bool) {
+				for n := 8; n < 1008 && yield("violation batch-missing "+manifest(n)); n++ {
+				}
+			}), "violation batches-missing "+manifest(1008), "violation batch-misplaced seals/gpu-07/0001/999999999999.manifest",
+				"violation checkpoint-missing seals/gpu-07/0001/checkpoint/1000000000000"),
+		},
+		{
 			name: "two batches swapped",
 			change: func(_ *testing.T, f map[string][]byte, e *sealtest.Epoch) {
 				f[manifest(1)], f[manifest(2)] = f[manifest(2)], f[manifest(1)]
@@ -417,7 +428,7 @@ func tamperings() []tampering {
 				drop(f, e, 1)
 				f["seals/gpu-07/0001/identity.vkey"] = seal.IdentityFile(e.Origin.Log, e.PublicKey())
 			},
-			want: []string{"violation batch-missing " + manifest(0), "notice checkpoint-unchecked seals/gpu-07/0001/checkpoint"},
+			want: []string{"violation batch-missing " + manifest(0), "violation batch-missing " + manifest(1), "notice checkpoint-unchecked seals/gpu-07/0001/checkpoint"},
 		},
 		{
 			name: "the log begins in the middle, as asked for",
