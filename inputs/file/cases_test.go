@@ -31,6 +31,7 @@ func (s *scene) settle() {
 }
 
 func TestTruncateAndRegrow(t *testing.T) {
+	t.Parallel()
 	inEveryMode(t, func(t *testing.T, s *scene) {
 		s.write(100)
 		s.start()
@@ -49,6 +50,7 @@ func TestTruncateAndRegrow(t *testing.T) {
 }
 
 func TestTruncatedUnread(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, without)
 	release, entered := make(chan struct{}), make(chan struct{}, 1)
 	first := true
@@ -72,6 +74,7 @@ func TestTruncatedUnread(t *testing.T) {
 }
 
 func TestInodeReuse(t *testing.T) {
+	t.Parallel()
 	inEveryMode(t, func(t *testing.T, s *scene) {
 		s.write(50)
 		s.start()
@@ -89,6 +92,7 @@ func TestInodeReuse(t *testing.T) {
 }
 
 func TestIdenticalHeads(t *testing.T) {
+	t.Parallel()
 	inEveryMode(t, func(t *testing.T, s *scene) {
 		s.config.Paths = []string{s.path("*.log")}
 		banner := strings.Repeat("server starting, all the same\n", 100)
@@ -113,6 +117,7 @@ func TestIdenticalHeads(t *testing.T) {
 }
 
 func TestShortAndEmptyFiles(t *testing.T) {
+	t.Parallel()
 	inEveryMode(t, func(t *testing.T, s *scene) {
 		appendTo(t, s.log, "")
 		s.start()
@@ -135,6 +140,7 @@ func TestShortAndEmptyFiles(t *testing.T) {
 }
 
 func TestPartialLastLine(t *testing.T) {
+	t.Parallel()
 	inEveryMode(t, func(t *testing.T, s *scene) {
 		s.openWriter()
 		s.file.WriteString("one\ntwo is not fin")
@@ -159,6 +165,7 @@ func TestPartialLastLine(t *testing.T) {
 }
 
 func TestLongLines(t *testing.T) {
+	t.Parallel()
 	inEveryMode(t, func(t *testing.T, s *scene) {
 		s.config.MaxLine = 4 << 20
 		s.start()
@@ -196,6 +203,7 @@ func TestLongLines(t *testing.T) {
 }
 
 func TestFileReplacedByEditor(t *testing.T) {
+	t.Parallel()
 	inEveryMode(t, func(t *testing.T, s *scene) {
 		s.write(100)
 		s.start()
@@ -214,6 +222,7 @@ func TestFileReplacedByEditor(t *testing.T) {
 }
 
 func TestHardLinksAndTwoGlobs(t *testing.T) {
+	t.Parallel()
 	inEveryMode(t, func(t *testing.T, s *scene) {
 		s.config.Paths = []string{s.path("*.log"), s.path("x.*"), s.path("**/x.log")}
 		s.write(100)
@@ -234,6 +243,7 @@ func TestHardLinksAndTwoGlobs(t *testing.T) {
 }
 
 func TestDirectoryComesAndGoes(t *testing.T) {
+	t.Parallel()
 	inEveryMode(t, func(t *testing.T, s *scene) {
 		dir := s.path("later/deep")
 		s.log = filepath.Join(dir, "x.log")
@@ -268,6 +278,7 @@ func TestDirectoryComesAndGoes(t *testing.T) {
 }
 
 func TestNoRegularFiles(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, without)
 	s.config.Paths = []string{s.path("*.log")}
 	if err := os.Mkdir(s.path("directory.log"), 0o700); err != nil {
@@ -293,6 +304,7 @@ func TestNoRegularFiles(t *testing.T) {
 }
 
 func TestRecursiveGlobsAndExcludes(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, without)
 	s.config.Paths = []string{s.path("top/**/*.log")}
 	s.config.Exclude = []string{"debug*.log", s.path("top/**/secret/*")}
@@ -322,6 +334,7 @@ func TestRecursiveGlobsAndExcludes(t *testing.T) {
 }
 
 func TestManyFiles(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, without)
 	s.config.Paths = []string{s.path("*.log")}
 	const files = 2000
@@ -348,6 +361,7 @@ func TestManyFiles(t *testing.T) {
 }
 
 func TestWriterHoldsRotatedFile(t *testing.T) {
+	t.Parallel()
 	inEveryMode(t, func(t *testing.T, s *scene) {
 		s.config.CloseAfter = 400 * time.Millisecond
 		s.write(100)
@@ -366,6 +380,7 @@ func TestWriterHoldsRotatedFile(t *testing.T) {
 }
 
 func TestClockJumps(t *testing.T) {
+	t.Parallel()
 	inEveryMode(t, func(t *testing.T, s *scene) {
 		s.write(100)
 		s.start()
@@ -390,6 +405,7 @@ func TestClockJumps(t *testing.T) {
 }
 
 func TestStartEnd(t *testing.T) {
+	t.Parallel()
 	inEveryMode(t, func(t *testing.T, s *scene) {
 		s.config.Start = StartEnd
 		appendTo(t, s.log, "old 1\nold 2\nhalf a li")
@@ -408,6 +424,7 @@ func TestStartEnd(t *testing.T) {
 }
 
 func TestWithoutEvents(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, without)
 	in := newInput(t, s.config)
 	in.events = func() (*fsnotify.Watcher, error) { return nil, unix.EMFILE }
@@ -420,6 +437,7 @@ func TestWithoutEvents(t *testing.T) {
 }
 
 func TestEventOverflow(t *testing.T) {
+	t.Parallel()
 	w := newWatcher(t.Context(), newInput(t, Config{Paths: []string{"/x"}}).deps.Logger, fsnotify.NewWatcher)
 	defer w.close()
 	w.noteError(fsnotify.ErrEventOverflow)
@@ -430,6 +448,7 @@ func TestEventOverflow(t *testing.T) {
 }
 
 func TestScan(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, without)
 	s.config.Paths = []string{s.path("*.log")}
 	s.write(500)
@@ -460,6 +479,7 @@ func TestScan(t *testing.T) {
 }
 
 func TestScanReportsWhatItCanNotRead(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, without)
 	s.config.Paths = []string{s.path("*.log")}
 	s.write(5)
@@ -474,6 +494,7 @@ func TestScanReportsWhatItCanNotRead(t *testing.T) {
 }
 
 func TestLag(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, without)
 	s.write(20_000)
 	release, entered := make(chan struct{}), make(chan struct{}, 1)
@@ -495,6 +516,7 @@ func TestLag(t *testing.T) {
 }
 
 func TestCompressedBeforeTheRestWasRead(t *testing.T) {
+	t.Parallel()
 	for suffix, pack := range map[string]func(io.Writer) io.WriteCloser{
 		".gz": func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) },
 		".zst": func(w io.Writer) io.WriteCloser {
@@ -555,6 +577,7 @@ func (s *scene) packRotated(suffix string, pack func(io.Writer) io.WriteCloser) 
 }
 
 func TestDamagedCompressedFile(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, clean)
 	s.write(5000)
 	s.start()

@@ -1,6 +1,7 @@
 package file
 
 import (
+	"flag"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -11,6 +12,16 @@ import (
 	"github.com/auditail/auditail/inputs"
 	"github.com/auditail/auditail/inputs/inputstest"
 )
+
+// TestMain lets more tests run at once than there are processors: they wait
+// for files most of the time.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
+	m.Run()
+}
 
 // quick are limits under which a test need not wait long for what is over.
 func quick() limits {

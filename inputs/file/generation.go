@@ -49,6 +49,7 @@ type generation struct {
 
 	round   uint64    // of the last look that found it
 	changed time.Time // when size or modification time changed last
+	left    time.Time // when it was first seen without the path it is followed under
 	missing time.Time // since when it is not found
 	checkAt time.Time // when to look after a parked or failing file again
 	unread  int64     // what it adds to the lag
@@ -131,6 +132,14 @@ func (g *generation) changedFrom(st status) bool {
 
 // drained tells that every complete line was handed over.
 func (g *generation) drained() bool { return !g.ready() }
+
+// quiet is for how long a file that was rotated away has not changed.
+func (g *generation) quiet(now time.Time) time.Duration {
+	if g.left.IsZero() {
+		return 0
+	}
+	return min(now.Sub(g.changed), now.Sub(g.left))
+}
 
 // token is the position to commit.
 func (g *generation) token() ([]byte, error) {

@@ -56,6 +56,9 @@ func (f *follower) look(ctx context.Context) {
 	for _, g := range f.generations {
 		if g.round != f.round && !g.ended {
 			g.attached = false
+			if g.left.IsZero() {
+				g.left = begin
+			}
 			astray = append(astray, g)
 		}
 	}
@@ -153,10 +156,13 @@ func (f *follower) recognise(ctx context.Context, g *generation, m found, now ti
 	first := !g.attached || g.resumed
 	g.round, g.attached, g.name = f.round, true, m.name
 	g.missing = time.Time{}
-	if m.name != g.path {
+	switch {
+	case m.name == g.path:
+		g.over, g.left = false, time.Time{}
+	case g.left.IsZero():
+		g.left = now
+	default:
 		f.settle(ctx, g, now) // rotated away to another name that matches
-	} else {
-		g.over = false
 	}
 	f.byBase[filepath.Base(g.real)] = append(f.byBase[filepath.Base(g.real)], g)
 	if g.file != nil {
@@ -344,7 +350,7 @@ func (f *follower) isEdited(ctx context.Context, m found, astray []*generation) 
 		}
 		f.log.InfoContext(ctx, "file was written anew with the same beginning, going on in it", "path", g.path)
 		f.moveTo(g, m.name, h, st)
-		g.attached, g.round, g.over = true, f.round, false
+		g.attached, g.round, g.over, g.left = true, f.round, false, time.Time{}
 		f.warm(g)
 		f.enqueue(g)
 		return true

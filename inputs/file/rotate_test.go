@@ -208,6 +208,7 @@ func (s *scene) truncate() {
 }
 
 func TestRenameAndCreate(t *testing.T) {
+	t.Parallel()
 	inEveryMode(t, func(t *testing.T, s *scene) {
 		s.start()
 		s.stream(30_000, 5, func(i int) {
@@ -223,6 +224,7 @@ func TestRenameAndCreate(t *testing.T) {
 }
 
 func TestRenameWithLateWriter(t *testing.T) {
+	t.Parallel()
 	inEveryMode(t, func(t *testing.T, s *scene) {
 		s.start()
 		s.stream(10_000, 3, func(int) {
@@ -245,6 +247,7 @@ func TestRenameWithLateWriter(t *testing.T) {
 }
 
 func TestSeveralRotationsWhileStopped(t *testing.T) {
+	t.Parallel()
 	inEveryMode(t, func(t *testing.T, s *scene) {
 		for i := range 3 { // never seen: older than the first start
 			s.write(100)
@@ -268,6 +271,7 @@ func TestSeveralRotationsWhileStopped(t *testing.T) {
 }
 
 func TestSeveralRotationsWhileBehind(t *testing.T) {
+	t.Parallel()
 	for _, keep := range []int{8, 1} {
 		t.Run(fmt.Sprintf("keeping %d", keep), func(t *testing.T) {
 			s := newScene(t, without)
@@ -292,6 +296,7 @@ func TestSeveralRotationsWhileBehind(t *testing.T) {
 }
 
 func TestDeleteAndCreate(t *testing.T) {
+	t.Parallel()
 	inEveryMode(t, func(t *testing.T, s *scene) {
 		s.start()
 		s.stream(20_000, 4, func(i int) {
@@ -322,6 +327,7 @@ func inputBlock(first *bool, entered chan<- struct{}, release <-chan struct{}) f
 }
 
 func TestDeleteWithUnreadRest(t *testing.T) {
+	t.Parallel()
 	t.Run("descriptor held", func(t *testing.T) {
 		s := newScene(t, without)
 		release, entered := make(chan struct{}), make(chan struct{}, 1)
@@ -361,6 +367,7 @@ func TestDeleteWithUnreadRest(t *testing.T) {
 }
 
 func TestSymlinkSwitch(t *testing.T) {
+	t.Parallel()
 	inEveryMode(t, func(t *testing.T, s *scene) {
 		if err := os.Mkdir(s.path("pods"), 0o700); err != nil {
 			t.Fatal(err)
@@ -389,6 +396,7 @@ func TestSymlinkSwitch(t *testing.T) {
 }
 
 func TestLogrotateSchemes(t *testing.T) {
+	t.Parallel()
 	for name, rotated := range map[string]func(s *scene, i int) string{
 		"dateext":           func(s *scene, i int) string { return fmt.Sprintf("%s-202511%02d", s.log, i) },
 		"dateext extension": func(s *scene, i int) string { return s.path(fmt.Sprintf("x-202511%02d.log", i)) },
@@ -418,6 +426,7 @@ func TestLogrotateSchemes(t *testing.T) {
 }
 
 func TestCopyTruncate(t *testing.T) {
+	t.Parallel()
 	for _, glob := range []string{"x.log", "x.log*"} {
 		t.Run(glob, func(t *testing.T) {
 			inEveryMode(t, func(t *testing.T, s *scene) {
@@ -451,6 +460,7 @@ func TestCopyTruncate(t *testing.T) {
 }
 
 func TestCopyTruncateWhileWriting(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, without)
 	s.config.Paths = []string{s.path("x.log*")}
 	s.start()

@@ -334,7 +334,7 @@ func (f *follower) giveUp(ctx context.Context, g *generation, l *listings, now t
 // a copy becomes a gap, and the position says that nothing is left to read.
 // It returns false while there is something to do before that.
 func (f *follower) settle(ctx context.Context, g *generation, now time.Time) bool {
-	quiet := now.Sub(g.changed)
+	quiet := g.quiet(now)
 	if f.scan || g.file == nil || g.ready() || quiet < min(f.limits.settled, f.limits.grace) {
 		return false
 	}
@@ -365,7 +365,7 @@ func (f *follower) retire(ctx context.Context, g *generation, now time.Time) {
 	if !f.settle(ctx, g, now) {
 		return
 	}
-	quiet := now.Sub(g.changed)
+	quiet := g.quiet(now)
 	if g.links == 0 {
 		if quiet >= min(f.limits.deleted, f.config.CloseAfter) {
 			f.drop(ctx, g, "", -1)
