@@ -56,7 +56,7 @@ fmt: $(TOOLS)/golangci-lint ## format all Go files and group their imports
 fuzz: ## run every fuzz target for FUZZTIME (default 10s)
 	@.ci/fuzz '$(FUZZTIME)'
 
-bench: ## measure the whole path on a generated gateway log
+bench: build ## measure the whole path on a generated gateway log
 	$(GO) run ./internal/dev/bench
 
 package: $(TOOLS)/nfpm ## make deb, rpm and tar.gz for amd64 and arm64 in dist/
