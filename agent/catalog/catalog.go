@@ -7,9 +7,6 @@ package catalog
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
-	"strings"
 
 	"github.com/auditail/auditail/audit"
 )
@@ -137,33 +134,23 @@ func (c *Catalog) setRef(r *audit.Record) {
 		if len(c.refs) >= maxRefs {
 			clear(c.refs)
 		}
-		ref = reference(r)
+		ref = modelOf(r).Ref()
 		c.refs[string(c.key)] = ref
 	}
 	r.SetString(audit.ModelRef, ref)
 }
 
-// refFields are what a reference is made of, sorted by key.
-var refFields = [...]audit.Field{
-	audit.ModelAdapter, audit.ModelConfig, audit.ModelDigest, audit.ModelID,
-	audit.ModelProvider, audit.ModelRevision, audit.ModelVersion,
+// modelOf is the version that a record names.
+func modelOf(r *audit.Record) *audit.Model {
+	return &audit.Model{
+		Provider: string(r.Text(audit.ModelProvider)), ID: string(r.Text(audit.ModelID)), Version: string(r.Text(audit.ModelVersion)),
+		Revision: string(r.Text(audit.ModelRevision)), Digest: string(r.Text(audit.ModelDigest)),
+		Adapter: string(r.Text(audit.ModelAdapter)), Config: string(r.Text(audit.ModelConfig)),
+	}
 }
 
-// reference is the catalogue entry id of SCHEMA.md section 4: "m_" and the first
-// 32 hex digits of the SHA-256 of the sorted-key JSON, absent keys left out.
-func reference(r *audit.Record) string {
-	object := []byte{'{'}
-	for _, f := range refFields {
-		if !r.Has(f) {
-			continue
-		}
-		if len(object) > 1 {
-			object = append(object, ',')
-		}
-		_, key, _ := strings.Cut(f.String(), ".")
-		object = append(audit.AppendString(object, key), ':')
-		object = audit.AppendString(object, string(r.Text(f)))
-	}
-	sum := sha256.Sum256(append(object, '}'))
-	return "m_" + hex.EncodeToString(sum[:16])
+// refFields are what modelOf reads.
+var refFields = [...]audit.Field{
+	audit.ModelProvider, audit.ModelID, audit.ModelVersion, audit.ModelRevision,
+	audit.ModelDigest, audit.ModelAdapter, audit.ModelConfig,
 }
