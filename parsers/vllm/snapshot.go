@@ -87,7 +87,6 @@ func (e *encoder) server(s *server) {
 }
 
 func (e *encoder) call(c *call) {
-	e.text(c.base)
 	e.text(c.operation)
 	e.flags(c.crowded, c.answered)
 	if c.answered {
@@ -280,7 +279,7 @@ func (d *decoder) server() *server {
 }
 
 func (d *decoder) call() *call {
-	c := &call{base: d.text(), operation: d.text()}
+	c := &call{operation: d.text()}
 	d.flags(&c.crowded, &c.answered)
 	if c.answered {
 		a := &c.access

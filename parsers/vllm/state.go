@@ -38,7 +38,6 @@ type facts struct {
 // call is one HTTP call. The engine may have made several requests of it
 // ("cmpl-…-0", "cmpl-…-1").
 type call struct {
-	base      string
 	operation string
 	requests  []*request // held, oldest first
 	crowded   bool       // others were open with it, so no access line can be told to be its own
@@ -160,14 +159,13 @@ func (p *Parser) newRequest(s *server, id string, line *parsers.Line, when time.
 // already or as a new one.
 func (p *Parser) admit(dst []parsers.Draft, r *request) []parsers.Draft {
 	s := r.server
-	base := baseOf(r.id)
-	if base != r.id {
+	if base := baseOf(r.id); base != r.id {
 		if first := s.open[base+"-0"]; first != nil && !first.call.answered {
 			r.call = first.call
 		}
 	}
 	if r.call == nil {
-		dst = p.addCall(dst, r, base)
+		dst = p.addCall(dst, r)
 	}
 	r.call.requests = append(r.call.requests, r)
 	s.open[r.id] = r
@@ -180,9 +178,9 @@ func (p *Parser) admit(dst []parsers.Draft, r *request) []parsers.Draft {
 
 // addCall opens a call. Calls of the same operation that wait for an access
 // line at the same time cannot be told apart by it, so none of them gets one.
-func (p *Parser) addCall(dst []parsers.Draft, r *request, base string) []parsers.Draft {
+func (p *Parser) addCall(dst []parsers.Draft, r *request) []parsers.Draft {
 	s := r.server
-	c := &call{base: base, operation: r.operation}
+	c := &call{operation: r.operation}
 	c.crowded = s.crowd > 0 || s.orphan != 0 && !s.settled(s.orphan)
 	if at := s.waitingFor(r.operation); at >= 0 {
 		other := s.waiting[at]
