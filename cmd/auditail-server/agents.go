@@ -68,6 +68,9 @@ func state(a server.AgentStatus) string {
 	if a.Forks > 0 {
 		words = append(words, "FORKED")
 	}
+	if a.Owed > 0 {
+		words = append(words, fmt.Sprintf("%d payloads owed", a.Owed))
+	}
 	for _, epoch := range a.Unclosed {
 		words = append(words, fmt.Sprintf("epoch %04d not closed", epoch))
 	}

@@ -23,6 +23,9 @@ type AgentStatus struct {
 	// Unclosed are the epochs that ended without close and were followed by another.
 	Unclosed []int `json:"unclosed_epochs,omitempty"`
 	Forks    int   `json:"forks"` // contradictions kept as evidence
+	// Owed are the payloads that were refused for good and that the agent still
+	// has in quarantine.
+	Owed int `json:"payloads_owed"`
 }
 
 // Agents lists the enrolled agents, ordered by name, without a running server.
@@ -50,6 +53,9 @@ func (p *places) status(e *Enrolment, now time.Time) (AgentStatus, error) {
 	status := AgentStatus{Log: e.Log.String(), Key: seal.VKey(e.Log.String(), e.Key), Enrolled: e.Enrolled}
 	var err error
 	if status.Forks, err = p.countForks(e.Log.Agent); err != nil {
+		return status, err
+	}
+	if status.Owed, err = p.countOwed(e.Log.Agent); err != nil {
 		return status, err
 	}
 	for epoch := 1; epoch <= seal.MaxEpoch; epoch++ {

@@ -230,3 +230,34 @@ func (f *fixture) wantStore(want map[string][]byte) {
 		f.t.Errorf("%d incoming files are left", len(left))
 	}
 }
+
+// TestRefusalIsRememberedOrNotGiven lets each operation behind a refusal fail:
+// a refusal for good is answered only when a restart after a power cut still
+// knows it.
+func TestRefusalIsRememberedOrNotGiven(t *testing.T) {
+	refused := 0
+	for offset, reached := 0, true; reached; offset++ {
+		f, disk, all := newFixtureInMemory(t)
+		for _, r := range all[:4] {
+			f.want(http.StatusCreated, r)
+		}
+		f.server.config.MaxPayload = 1
+		disk.Inject(faulty.Fault{From: disk.Operations() + 1 + offset, Err: syscall.EIO})
+		from := disk.Operations() + 1 + offset
+		got := f.do(all[4])
+		reached = disk.Operations() >= from
+		if got.status != http.StatusRequestEntityTooLarge {
+			if got.status != http.StatusServiceUnavailable {
+				t.Fatalf("operation %d: status %d: %s", offset, got.status, got.body)
+			}
+			continue
+		}
+		refused++
+		f.deps.FS = disk.Image().PowerCut(rand.New(rand.NewPCG(4, 0)), faulty.All)
+		f.start()
+		f.want(http.StatusCreated, all[5])
+	}
+	if refused == 0 {
+		t.Error("nothing was refused")
+	}
+}

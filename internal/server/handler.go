@@ -162,17 +162,13 @@ func (s *Server) put(w http.ResponseWriter, r *http.Request, path string) error 
 
 // upload checks everything about a PUT that its headers tell.
 func (s *Server) upload(w http.ResponseWriter, r *http.Request, path string, name seal.ObjectName) (*upload, error) {
-	limit := int64(maxSeal)
-	if name.Kind == seal.PayloadObject {
-		limit = s.config.MaxPayload
-	}
 	switch {
 	case strings.TrimSpace(r.Header.Get("If-None-Match")) != "*":
 		return nil, refuse(http.StatusPreconditionRequired, "objects are write-once: If-None-Match: * is needed")
 	case r.ContentLength < 0:
 		return nil, refuse(http.StatusLengthRequired, "Content-Length is needed")
-	case r.ContentLength > limit:
-		return nil, refuse(http.StatusRequestEntityTooLarge, "the object has %d bytes, at most %d are taken", r.ContentLength, limit)
+	case r.ContentLength > maxSeal && name.Kind != seal.PayloadObject:
+		return nil, tooLarge(r.ContentLength, maxSeal)
 	case r.Header.Get("Content-Encoding") != "":
 		return nil, refuse(http.StatusUnprocessableEntity, "objects are stored as sealed: no Content-Encoding is taken")
 	}
@@ -180,7 +176,7 @@ func (s *Server) upload(w http.ResponseWriter, r *http.Request, path string, nam
 	if err != nil {
 		return nil, refuse(http.StatusUnprocessableEntity, "Repr-Digest: %s", err)
 	}
-	u := &upload{path: path, name: name, digest: digest}
+	u := &upload{path: path, name: name, digest: digest, length: r.ContentLength}
 	if text := r.Header.Get(manifestHeader); name.Kind == seal.PayloadObject && text != "" {
 		u.manifest, err = base64.StdEncoding.Strict().DecodeString(text)
 		if err != nil || len(u.manifest) > seal.MaxManifestFile {
@@ -191,8 +187,12 @@ func (s *Server) upload(w http.ResponseWriter, r *http.Request, path string, nam
 	if err := control.SetReadDeadline(bodyDeadline(r.ContentLength)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return nil, err
 	}
-	u.body = http.MaxBytesReader(w, r.Body, limit)
+	u.body = http.MaxBytesReader(w, r.Body, r.ContentLength)
 	return u, nil
+}
+
+func tooLarge(size, limit int64) error {
+	return refuse(http.StatusRequestEntityTooLarge, "the object has %d bytes, at most %d are taken", size, limit)
 }
 
 // bodyDeadline is when a body of n bytes must have passed.

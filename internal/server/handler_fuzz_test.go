@@ -33,7 +33,7 @@ func FuzzPut(f *testing.F) {
 		h.URL.Path = objectsPrefix + path
 		got := x.serve(h)
 		switch got.status {
-		case http.StatusOK, http.StatusCreated, http.StatusForbidden, http.StatusConflict, http.StatusRequestEntityTooLarge,
+		case http.StatusOK, http.StatusCreated, http.StatusBadRequest, http.StatusForbidden, http.StatusConflict, http.StatusRequestEntityTooLarge,
 			http.StatusUnprocessableEntity, http.StatusFailedDependency, http.StatusPreconditionRequired:
 		default:
 			t.Errorf("PUT %q: status %d", path, got.status)

@@ -19,7 +19,8 @@ type upload struct {
 	name     seal.ObjectName
 	digest   seal.Digest // of the body, as declared; verified before anything is stored
 	manifest []byte      // of a payload
-	body     io.Reader   // exactly as long as declared, or an error
+	length   int64       // of the body, as declared
+	body     io.Reader   // exactly as long, or an error
 }
 
 // receive verifies an object against the stored log and stores it. It tells
@@ -58,8 +59,10 @@ func cutOff(cause error) error {
 	return &problem{Status: http.StatusBadRequest, Detail: "the body ended before its declared length", cause: cause}
 }
 
+// wrongDigest is the answer to bytes that were changed on the way: unlike bytes
+// that do not verify they are worth another try.
 func wrongDigest() error {
-	return refuse(http.StatusUnprocessableEntity, "the body does not have the SHA-256 that Repr-Digest names")
+	return refuse(http.StatusBadRequest, "the body does not have the SHA-256 that Repr-Digest names")
 }
 
 func (s *Server) receiveIdentity(ctx context.Context, a *agentLog, u *upload, data []byte) (bool, error) {
@@ -108,9 +111,10 @@ func (s *Server) receiveManifest(ctx context.Context, a *agentLog, e *epoch, u *
 	if m.PayloadPath != "" && e.claim == nil {
 		// The payload was stored before this process looked at the log.
 		err := s.checkStoredPayload(ctx, m)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = s.checkOwed(m, data)
+		}
 		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			return false, outOfOrder(next, "%s is not stored yet", m.PayloadPath)
 		case errors.Is(err, archive.ErrPayloadDigest):
 			return false, s.forked(a, m.PayloadPath, data)
 		case err != nil:
@@ -144,6 +148,21 @@ func (s *Server) verifyNext(a *agentLog, e *epoch, chain *seal.Chain, file []byt
 		return nil, s.forked(a, m.Origin.ManifestPath(m.Batch), file)
 	}
 	return m, nil
+}
+
+// checkOwed takes a manifest without its payload only when this server refused
+// the payload for good.
+func (s *Server) checkOwed(m *seal.Manifest, file []byte) error {
+	owed, err := s.isOwed(m, file)
+	if err != nil {
+		return err
+	}
+	if !owed {
+		return outOfOrder(m.Batch, "%s is not stored yet", m.PayloadPath)
+	}
+	s.logger.Error("manifest stored without its payload, which was refused: the agent owes it",
+		"log", m.Origin.Log.String(), "epoch", m.Origin.Epoch, "batch", m.Batch, "path", m.PayloadPath)
+	return nil
 }
 
 func (s *Server) receiveSignature(a *agentLog, e *epoch, u *upload, data []byte) (bool, error) {

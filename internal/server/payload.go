@@ -33,30 +33,44 @@ func (s *Server) receivePayload(ctx context.Context, a *agentLog, e *epoch, u *u
 	if m.Payload != u.digest {
 		return false, refuse(http.StatusUnprocessableEntity, "manifest %d names another SHA-256 than Repr-Digest", m.Batch)
 	}
-	if m.Plain > maxPlain {
-		return false, refuse(http.StatusRequestEntityTooLarge, "the payload has %d bytes uncompressed, at most %d are taken", m.Plain, int64(maxPlain))
-	}
-	stored := false
-	have, err := s.store.digest(u.path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		stored, err = s.storePayload(ctx, u, m)
-		if errors.Is(err, fs.ErrExist) { // another server was first
-			stored, err = false, later(http.StatusServiceUnavailable, retrySoon, nil, "%s was stored by another request at the same time", u.path)
+	stored, err := s.placePayload(ctx, a, e, u, m)
+	if p, ok := errors.AsType[*problem](err); ok && p.final() {
+		// Remembered before it is answered: an agent that knows of the refusal
+		// does not offer the payload again.
+		if oweErr := s.owe(m, u.manifest); oweErr != nil {
+			return false, oweErr
 		}
-	case err != nil:
-	case have == m.Payload:
-		err = s.repeatPayload(ctx, e, u, m)
-	case m.Batch < e.chain.Next():
-		err = s.damaged(a.enrolment.Log, u.path, fmt.Errorf("it has the SHA-256 %s, its manifest names %s", have, m.Payload))
-	default:
-		err = s.forked(a, u.path, u.manifest)
 	}
-	if err == nil && m.Batch == e.chain.Next() {
+	if err != nil {
+		return false, err
+	}
+	if m.Batch == e.chain.Next() {
 		claim := seal.DigestOf(u.manifest)
 		e.claim = &claim
 	}
-	return stored, err
+	return stored, s.settle(m)
+}
+
+// placePayload stores the payload of a manifest, or finds that it is stored.
+func (s *Server) placePayload(ctx context.Context, a *agentLog, e *epoch, u *upload, m *seal.Manifest) (bool, error) {
+	if u.length > s.config.MaxPayload {
+		return false, tooLarge(u.length, s.config.MaxPayload)
+	}
+	if m.Plain > maxPlain {
+		return false, refuse(http.StatusRequestEntityTooLarge, "the payload has %d bytes uncompressed, at most %d are taken", m.Plain, int64(maxPlain))
+	}
+	have, err := s.store.digest(u.path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return s.storePayload(ctx, u, m)
+	case err != nil:
+		return false, err
+	case have == m.Payload:
+		return false, s.repeatPayload(ctx, e, u, m)
+	case m.Batch < e.chain.Next():
+		return false, s.damaged(a.enrolment.Log, u.path, fmt.Errorf("it has the SHA-256 %s, its manifest names %s", have, m.Payload))
+	}
+	return false, s.forked(a, u.path, u.manifest)
 }
 
 // manifestOf returns the verified manifest that a payload came with.
@@ -99,10 +113,11 @@ func (s *Server) storePayload(ctx context.Context, u *upload, m *seal.Manifest) 
 	if err := s.checkPayload(ctx, f, m); err != nil {
 		return false, errors.Join(err, f.discard())
 	}
-	if err := f.commit(u.path); err != nil {
-		return false, err
+	err = f.commit(u.path)
+	if errors.Is(err, fs.ErrExist) {
+		return false, later(http.StatusServiceUnavailable, retrySoon, err, "%s was stored by another request at the same time", u.path)
 	}
-	return true, nil
+	return err == nil, err
 }
 
 // receiveBody copies the body and checks its digest.

@@ -14,7 +14,8 @@ import (
 type places struct {
 	store    *store
 	registry *registry
-	forks    string
+	forks    string // evidence, by agent
+	owed     string // payloads that were refused, by agent
 }
 
 // openPlaces checks the directories. With create, those of the state that are
@@ -49,9 +50,9 @@ func openPlaces(c Config, d Deps, create bool) (*places, error) {
 	if err := outside(root, state); err != nil { // it may be a link itself
 		return nil, err
 	}
-	p := &places{store: newStore(d.FS, root, filepath.Join(state, "incoming")), forks: filepath.Join(state, "forks")}
+	p := &places{store: newStore(d.FS, root, filepath.Join(state, "incoming")), forks: filepath.Join(state, "forks"), owed: filepath.Join(state, "owed")}
 	p.registry = &registry{fs: d.FS, dir: filepath.Join(state, "agents"), store: p.store}
-	for _, dir := range []string{state, p.registry.dir, p.store.incoming, p.forks} {
+	for _, dir := range []string{state, p.registry.dir, p.store.incoming, p.forks, p.owed} {
 		if create {
 			if err := d.FS.MkdirAll(dir, stateDirMode); err != nil {
 				return nil, fmt.Errorf("make state directory: %w", err)

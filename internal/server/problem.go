@@ -29,6 +29,11 @@ func (p *problem) Error() string {
 	return fmt.Sprintf("%d %s", p.Status, p.Detail)
 }
 
+// final tells whether the agent takes the answer as a refusal for good.
+func (p *problem) final() bool {
+	return p.Status == http.StatusUnprocessableEntity || p.Status == http.StatusRequestEntityTooLarge
+}
+
 func (p *problem) Unwrap() error { return p.cause }
 
 // refuse answers with a status; the detail is read by whoever runs the agent.

@@ -146,7 +146,6 @@ func TestRefusedHeaders(t *testing.T) {
 		"no condition":        {seal.PayloadObject, func(r *request) { r.header.Del("If-None-Match") }, 428, "If-None-Match"},
 		"other condition":     {seal.PayloadObject, func(r *request) { r.header.Set("If-None-Match", `"x"`) }, 428, "If-None-Match"},
 		"no length":           {seal.PayloadObject, func(r *request) { r.length = -1 }, 411, "Content-Length"},
-		"payload too large":   {seal.PayloadObject, func(r *request) { r.length = 1<<30 + 1 }, 413, "1073741824"},
 		"seal too large":      {seal.ManifestObject, func(r *request) { r.length = maxSeal + 1 }, 413, "8192"},
 		"encoded":             {seal.PayloadObject, func(r *request) { r.header.Set("Content-Encoding", "gzip") }, 422, "Content-Encoding"},
 		"no digest":           {seal.PayloadObject, func(r *request) { r.header.Del("Repr-Digest") }, 422, "Repr-Digest"},
@@ -154,9 +153,9 @@ func TestRefusedHeaders(t *testing.T) {
 		"no manifest":         {seal.PayloadObject, func(r *request) { r.header.Del(manifestHeader) }, 422, manifestHeader},
 		"manifest not base64": {seal.PayloadObject, func(r *request) { r.header.Set(manifestHeader, "%%%") }, 422, manifestHeader},
 		"manifest too large":  {seal.PayloadObject, func(r *request) { r.header.Set(manifestHeader, strings.Repeat("AAAA", 2000)) }, 422, manifestHeader},
-		"body cut":            {seal.PayloadObject, func(r *request) { r.body = r.body[:10] }, 422, "SHA-256"},
-		"body changed":        {seal.PayloadObject, func(r *request) { r.body = append([]byte{0}, r.body[1:]...) }, 422, "Repr-Digest names"},
-		"seal changed":        {seal.ManifestObject, func(r *request) { r.body = append([]byte{0}, r.body[1:]...) }, 422, "SHA-256"},
+		"body cut":            {seal.PayloadObject, func(r *request) { r.body = r.body[:10] }, 400, "SHA-256"},
+		"body changed":        {seal.PayloadObject, func(r *request) { r.body = append([]byte{0}, r.body[1:]...) }, 400, "Repr-Digest names"},
+		"seal changed":        {seal.ManifestObject, func(r *request) { r.body = append([]byte{0}, r.body[1:]...) }, 400, "SHA-256"},
 		"other method":        {seal.ManifestObject, func(r *request) { r.method = http.MethodDelete }, 405, "PUT"},
 		"post":                {seal.ManifestObject, func(r *request) { r.method = http.MethodPost }, 405, "PUT"},
 		"no layout":           {seal.ManifestObject, func(r *request) { r.path = "seals/gpu-07/0001/extra" }, 422, "layout"},
@@ -230,38 +229,23 @@ func TestOutOfOrder(t *testing.T) {
 	}
 }
 
-// TestTamperedBatch wants every batch that is wrong in one way to be refused,
-// and the right one to be taken afterwards.
+// TestTamperedBatch wants every batch whose manifest is wrong in one way to be
+// refused, payload and manifest, and the right one to be taken afterwards.
 func TestTamperedBatch(t *testing.T) {
 	stranger := sealtest.Key("stranger")
-	const beyond = 100 << 20
 	for name, test := range map[string]struct {
 		option sealtest.Option
-		status int
 		words  string
-		later  bool // only the manifest shows it
 	}{
-		"other identity":   {option: sealtest.SignedBy(stranger), status: 422, words: "identity signature"},
-		"other ratchet":    {option: sealtest.RatchetedBy(stranger), status: 422, words: "ratchet"},
-		"other root":       {option: sealtest.WithManifest(func(m *seal.Manifest) { m.Root = seal.LeafHash(nil) }), status: 422, words: "root"},
-		"fewer records":    {option: sealtest.WithManifest(func(m *seal.Manifest) { m.RecordsTo-- }), status: 422, words: "records"},
-		"hole in records":  {option: sealtest.WithManifest(func(m *seal.Manifest) { m.RecordsFrom++; m.RecordsTo++ }), status: 422, words: "record count"},
-		"plain too small":  {option: sealtest.WithManifest(func(m *seal.Manifest) { m.Plain-- }), status: 422, words: "uncompressed size"},
-		"plain too large":  {option: sealtest.WithManifest(func(m *seal.Manifest) { m.Plain++ }), status: 422, words: "uncompressed size"},
-		"plain beyond":     {option: sealtest.WithManifest(func(m *seal.Manifest) { m.Plain = maxPlain + 1 }), status: 413, words: "uncompressed"},
-		"other chain":      {option: sealtest.WithManifest(func(m *seal.Manifest) { m.Previous = seal.DigestOf(nil) }), status: 422, words: "chain"},
-		"lines unbalanced": {option: sealtest.WithManifest(func(m *seal.Manifest) { m.Lines.Read++ }), status: 422, words: "balance"},
+		"other identity":   {sealtest.SignedBy(stranger), "identity signature"},
+		"other ratchet":    {sealtest.RatchetedBy(stranger), "ratchet"},
+		"hole in records":  {sealtest.WithManifest(func(m *seal.Manifest) { m.RecordsFrom++; m.RecordsTo++ }), "record count"},
+		"other chain":      {sealtest.WithManifest(func(m *seal.Manifest) { m.Previous = seal.DigestOf(nil) }), "chain"},
+		"lines unbalanced": {sealtest.WithManifest(func(m *seal.Manifest) { m.Lines.Read++ }), "balance"},
 		"other organization": {
-			option: sealtest.WithManifest(func(m *seal.Manifest) { m.Origin.Organization = "audit.example.com/other" }), status: 422, words: "origin",
+			sealtest.WithManifest(func(m *seal.Manifest) { m.Origin.Organization = "audit.example.com/other" }), "origin",
 		},
-		"not zstd": {option: sealtest.WithPayload(func([]byte) []byte { return []byte("plain text\n") }), status: 422, words: "zstd"},
-		"zip bomb": {
-			option: sealtest.WithPayload(func(file []byte) []byte { return append(file, sealtest.Compress(t, make([]byte, beyond))...) }),
-			status: 422, words: "more than",
-		},
-		"digest in the manifest": {
-			option: sealtest.WithManifest(func(m *seal.Manifest) { m.Payload = seal.DigestOf(nil) }), status: 422, words: "names another SHA-256",
-		},
+		"other payload": {sealtest.WithManifest(func(m *seal.Manifest) { m.Payload = seal.DigestOf(nil) }), "names another SHA-256"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
@@ -269,14 +253,96 @@ func TestTamperedBatch(t *testing.T) {
 			f.ship(good.Open())
 			f.epoch.Open()
 			bad := f.epoch.Data(sealtest.Chat(), f.epoch.Records(2), test.option)
-			f.want(test.status, f.object(bad, seal.PayloadObject), test.words)
-			if got := f.do(f.object(bad, seal.ManifestObject)); got.status < 400 {
+			f.want(http.StatusUnprocessableEntity, f.object(bad, seal.PayloadObject), test.words)
+			if got := f.do(f.object(bad, seal.ManifestObject)); got.status != http.StatusUnprocessableEntity && got.status != http.StatusFailedDependency {
 				t.Errorf("the manifest was answered with %d", got.status)
 			}
 			f.ship(good.Data(sealtest.Chat(), good.Records(2)))
 			f.wantStore(good.Files)
 		})
 	}
+}
+
+// TestRefusedPayloadIsOwed wants a payload that its own manifest contradicts,
+// or that is too large, never to be stored; the manifest then ships without it,
+// after a restart too, and the log goes on.
+func TestRefusedPayloadIsOwed(t *testing.T) {
+	const beyond = 100 << 20
+	for name, test := range map[string]struct {
+		option sealtest.Option
+		status int
+		words  string
+	}{
+		"other root":      {sealtest.WithManifest(func(m *seal.Manifest) { m.Root = seal.LeafHash(nil) }), 422, "root"},
+		"fewer records":   {sealtest.WithManifest(func(m *seal.Manifest) { m.RecordsTo-- }), 422, "records"},
+		"plain too small": {sealtest.WithManifest(func(m *seal.Manifest) { m.Plain-- }), 422, "uncompressed size"},
+		"plain too large": {sealtest.WithManifest(func(m *seal.Manifest) { m.Plain++ }), 422, "uncompressed size"},
+		"plain beyond":    {sealtest.WithManifest(func(m *seal.Manifest) { m.Plain = maxPlain + 1 }), 413, "uncompressed"},
+		"not zstd":        {sealtest.WithPayload(func([]byte) []byte { return []byte("plain text\n") }), 422, "zstd"},
+		"zip bomb": {
+			sealtest.WithPayload(func(file []byte) []byte { return append(file, sealtest.Compress(t, make([]byte, beyond))...) }), 422, "more than",
+		},
+		"file too large": {sealtest.WithPayload(func(file []byte) []byte { return append(file, make([]byte, 1<<20)...) }), 413, "1048576"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			f.config.MaxPayload = 1 << 20
+			f.start()
+			e := f.epoch
+			f.ship(e.Open())
+			bad := e.Data(sealtest.Chat(), e.Records(2), test.option)
+			manifest, payload := f.object(bad, seal.ManifestObject), f.object(bad, seal.PayloadObject)
+			f.want(http.StatusFailedDependency, manifest, "not stored yet") // nothing was refused so far
+			f.want(test.status, payload, test.words)
+			f.start()
+			f.want(http.StatusCreated, manifest)
+			f.want(http.StatusCreated, f.object(bad, seal.SignatureObject))
+			f.want(test.status, payload, test.words)
+			f.ship(e.Data(sealtest.Chat(), e.Records(1)), e.Heartbeat())
+			delete(e.Files, payload.path)
+			f.wantStore(e.Files)
+			if all, err := Agents(f.config, f.deps); err != nil || all[0].Owed != 1 || all[0].NextBatch != 4 {
+				t.Errorf("agents shows %+v, %v; want one payload owed", all, err)
+			}
+			if !strings.Contains(f.log.String(), "the agent owes it") {
+				t.Error("the missing payload raised no alarm")
+			}
+		})
+	}
+}
+
+// TestOwedPayloadIsSettled sends a refused payload again after the operator
+// raised the limit.
+func TestOwedPayloadIsSettled(t *testing.T) {
+	f := newFixture(t)
+	f.config.MaxPayload = 100
+	f.start()
+	e := f.epoch
+	f.ship(e.Open())
+	data := e.Data(sealtest.Chat(), e.Records(5))
+	payload := f.object(data, seal.PayloadObject)
+	f.want(http.StatusRequestEntityTooLarge, payload, "at most 100")
+	f.want(http.StatusCreated, f.object(data, seal.ManifestObject))
+	f.want(http.StatusCreated, f.object(data, seal.SignatureObject))
+	f.config.MaxPayload = 1 << 20
+	f.start()
+	f.want(http.StatusCreated, payload)
+	f.wantStore(e.Files)
+	if n, err := f.server.countOwed("gpu-07"); err != nil || n != 0 {
+		t.Errorf("%d payloads are owed, %v; want none", n, err)
+	}
+}
+
+// TestRefusalDoesNotHelpAnotherManifest: what was refused of one manifest does
+// not let another one of the same number in.
+func TestRefusalDoesNotHelpAnotherManifest(t *testing.T) {
+	f := newFixture(t)
+	other := sealtest.New(t, sealtest.Config{})
+	f.ship(f.epoch.Open())
+	other.Open()
+	bad := f.epoch.Data(sealtest.Chat(), f.epoch.Records(2), sealtest.WithManifest(func(m *seal.Manifest) { m.Root = seal.LeafHash(nil) }))
+	f.want(http.StatusUnprocessableEntity, f.object(bad, seal.PayloadObject), "root")
+	f.want(http.StatusFailedDependency, f.object(other.Data(sealtest.Chat(), other.Records(3)), seal.ManifestObject), "not stored yet")
 }
 
 func TestTamperedSeals(t *testing.T) {
@@ -338,7 +404,7 @@ func TestRepeatWithOtherBytes(t *testing.T) {
 	f.ship(data)
 	for _, r := range f.uploads(data) {
 		r.body = append([]byte{0}, r.body[1:]...)
-		f.want(http.StatusUnprocessableEntity, r, "Repr-Digest names")
+		f.want(http.StatusBadRequest, r, "Repr-Digest names")
 	}
 	f.wantStore(f.epoch.Files)
 }
