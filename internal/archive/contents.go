@@ -26,7 +26,7 @@ type contents struct {
 	closing  []byte // what every line holds before its number: the agent's id
 	expected uint64 // records by the manifest: the last one is the coverage record
 	findings []Finding
-	more     int // findings beyond maxOfOne
+	more     map[Level]int // findings beyond maxOfOne
 
 	seq       uint64
 	wrongForm uint64 // lines
@@ -39,7 +39,7 @@ type contents struct {
 
 func newContents(m *seal.Manifest) *contents {
 	return &contents{
-		path: m.PayloadPath, expected: m.RecordsTo - m.RecordsFrom,
+		path: m.PayloadPath, expected: m.RecordsTo - m.RecordsFrom, more: make(map[Level]int),
 		closing: fmt.Appendf(nil, `"agent":{"id":%q,"seq":`, m.Origin.Agent),
 	}
 }
@@ -49,7 +49,7 @@ const maxOfOne = 1000
 
 func (c *contents) add(level Level, code Code, format string, args ...any) {
 	if len(c.findings) >= maxOfOne {
-		c.more++
+		c.more[level]++
 		return
 	}
 	c.findings = append(c.findings, Finding{Level: level, Code: code, Path: c.path, What: fmt.Sprintf(format, args...)})
@@ -200,15 +200,19 @@ func (c *contents) end(m *seal.Manifest) {
 	if c.unparsed != m.Lines.Unparsed {
 		c.violation(UnparsedLines, "the unparsed records count %d lines, the manifest %d", c.unparsed, m.Lines.Unparsed)
 	}
-	if c.more > 0 {
-		c.findings = append(c.findings, Finding{
-			Level: Violation, Code: RecordForm, Path: c.path,
-			What: fmt.Sprintf("%d more findings about this payload are not listed", c.more),
-		})
-	}
+	c.unlisted(Violation, CoverageInvalid)
+	c.unlisted(Notice, Gap)
 	slices.SortStableFunc(c.spans, func(a, b span) int {
 		return cmp.Or(cmp.Compare(a.source, b.source), cmp.Compare(a.generation, b.generation), cmp.Compare(a.from, b.from), cmp.Compare(a.to, b.to))
 	})
+}
+
+// unlisted counts the findings of a level for which there was no room.
+func (c *contents) unlisted(level Level, code Code) {
+	if n := c.more[level]; n > 0 {
+		what := fmt.Sprintf("%d more findings about this payload are not listed", n)
+		c.findings = append(c.findings, Finding{Level: level, Code: code, Path: c.path, What: what})
+	}
 }
 
 // coverage joins the ranges of an agent's batches, in their order.

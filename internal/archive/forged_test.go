@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -389,5 +390,77 @@ func TestVerifyEndsWithItsContext(t *testing.T) {
 	_, err := archive.Verify(ctx, memory(e.Files), archive.Options{Trust: trust(e), Found: func(archive.Finding) { cancel() }})
 	if err == nil {
 		t.Error("an interrupted verification has a result")
+	}
+}
+
+// What an archive can make the verifier say has a bound, and says so.
+func TestFindingsAreBounded(t *testing.T) {
+	e := sealtest.New(t, sealtest.Config{})
+	e.Open()
+	records := make([][]byte, 1500)
+	for i := range records {
+		records[i] = e.Gap("vllm", "g1", uint64(i), uint64(i+1)) //nolint:gosec // small
+	}
+	e.Data(sealtest.Chat(), records, sealtest.WithLines(seal.Lines{}), ranges("g1", 1500, 1500, 0))
+	for i := range records {
+		records[i] = e.Record("agent.gap", `"loss":{"generation":"g1","from":2,"to":1}`)
+	}
+	e.Data(sealtest.Chat(), records, sealtest.WithLines(seal.Lines{}), ranges("g1", 1500, 1500, 0))
+	e.Close()
+	e.Checkpoint()
+	for i := range 1500 {
+		e.Files[fmt.Sprintf("seals/gpu-07/0001/x%d", i)] = []byte("x")
+		e.Files[fmt.Sprintf("x%d", i)] = []byte("x")
+	}
+	found, report := verify(t, e.Files, archive.Options{Trust: trust(e)})
+	counts := make(map[string]int)
+	for _, f := range found {
+		level, rest, _ := strings.Cut(f, " ")
+		code, _, _ := strings.Cut(rest, " ")
+		counts[level+" "+code]++
+	}
+	if strays := counts["violation unknown-file"] + counts["notice outside-file"] + counts["notice unknown-file"]; strays < 1001 || strays > 1002 || counts["violation unknown-file"] == 0 {
+		t.Errorf("%d findings about 3000 foreign files", strays)
+	}
+	if counts["notice gap"] != 1001 || counts["violation coverage-invalid"] != 1001 || report.Violations < 1002 {
+		t.Errorf("findings: %v", counts)
+	}
+}
+
+// Bounds that do not say of which log, or name one that nobody trusts, are
+// mistakes of the auditor, not findings.
+func TestBoundsThatFitNothing(t *testing.T) {
+	one, two := build(t, sealtest.Config{}), build(t, sealtest.Config{Agent: "gpu-08"})
+	files := maps.Clone(one.Files)
+	maps.Copy(files, two.Files)
+	stranger := sealtest.New(t, sealtest.Config{Agent: "gpu-09"}).Origin
+	for _, o := range []archive.Options{
+		{ExpectSize: []archive.Bound{{N: 8}}},
+		{From: []archive.Bound{{N: 8}}},
+		{ExpectSize: []archive.Bound{{Origin: stranger, N: 8}}},
+		{From: []archive.Bound{{Origin: stranger, N: 1}}},
+	} {
+		o.Trust, o.Found = trust(one, two), func(archive.Finding) {}
+		if _, err := archive.Verify(t.Context(), memory(files), o); !errors.Is(err, archive.ErrUsage) {
+			t.Errorf("%+v: error is %v", o, err)
+		}
+	}
+	later := one.Origin
+	later.Epoch = 7
+	found, _ := verify(t, files, archive.Options{Trust: trust(one, two), ExpectSize: []archive.Bound{{Origin: later, N: 1}, {Origin: two.Origin, N: 9}}})
+	for _, want := range []string{"violation expected-size seals/gpu-07/0007", "violation expected-size seals/gpu-08/0001"} {
+		if !slices.Contains(found, want) {
+			t.Errorf("no %q in %q", want, found)
+		}
+	}
+}
+
+// Cosignatures are said to be unchecked, not passed over.
+func TestCosignatures(t *testing.T) {
+	e := build(t, sealtest.Config{})
+	e.Files["seals/gpu-07/0001/cosignature/000000000008-0a1b2c3d"] = []byte("x")
+	found, _ := verify(t, e.Files, archive.Options{Trust: trust(e)})
+	if diff := cmp.Diff([]string{theGap, "notice cosignature-unchecked seals/gpu-07/0001/cosignature"}, found); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -38,7 +38,7 @@ type epochFiles struct {
 // list keeps findings that come in no particular order, up to a bound.
 type list struct {
 	findings []Finding
-	more     int
+	more     map[Level]int // without room
 }
 
 // maxStrays bounds the memory that files of foreign names can take.
@@ -46,7 +46,10 @@ const maxStrays = 1000
 
 func (l *list) add(f Finding) {
 	if len(l.findings) == maxStrays {
-		l.more++
+		if l.more == nil {
+			l.more = make(map[Level]int)
+		}
+		l.more[f.Level]++
 		return
 	}
 	l.findings = append(l.findings, f)
@@ -55,12 +58,14 @@ func (l *list) add(f Finding) {
 // sorted returns the findings by path, and one that counts those left out.
 func (l *list) sorted() []Finding {
 	slices.SortFunc(l.findings, func(a, b Finding) int { return strings.Compare(a.Path, b.Path) })
-	if l.more > 0 {
-		what := fmt.Sprintf("%d more files that do not belong here are not listed", l.more)
-		l.findings = append(l.findings, Finding{Level: Violation, Code: UnknownFile, Path: ".", What: what})
-		l.more = 0
+	findings := l.findings
+	for _, level := range []Level{Violation, Notice} {
+		if n := l.more[level]; n > 0 {
+			what := fmt.Sprintf("%d more files that do not belong here are not listed", n)
+			findings = append(findings, Finding{Level: level, Code: UnknownFile, Path: ".", What: what})
+		}
 	}
-	return l.findings
+	return findings
 }
 
 func takeInventory(ctx context.Context, source Source) (*inventory, error) {
@@ -74,8 +79,10 @@ func takeInventory(ctx context.Context, source Source) (*inventory, error) {
 		case "records":
 			inv.records = true
 		default:
-			if !outside[top] && len(outside) < maxStrays {
-				outside[top] = true
+			if !outside[top] {
+				if len(outside) < maxStrays {
+					outside[top] = true
+				}
 				inv.strays.add(Finding{Level: Notice, Code: OutsideFile, Path: top, What: "lies beside seals and records; not looked at"})
 			}
 			return nil

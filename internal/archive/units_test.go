@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
 	"github.com/auditail/auditail/seal"
@@ -140,6 +141,36 @@ func TestPrintable(t *testing.T) {
 	} {
 		if got := Printable(in); got != want {
 			t.Errorf("Printable(%q) is %s, want %s", in, got, want)
+		}
+	}
+}
+
+func TestParseAccepted(t *testing.T) {
+	got, err := ParseAccepted(strings.NewReader("# known\n\nsilent-end seals/a/0001/000000000004.manifest host sold, ticket 9\n  payload-missing records/x\t\n"))
+	want := Accepted{
+		{Code: SilentEnd, Path: "seals/a/0001/000000000004.manifest"}: true,
+		{Code: PayloadMissing, Path: "records/x"}:                     true,
+	}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v\n%s", err, diff)
+	}
+	for text, want := range map[string]string{
+		"silent-end\n":              "line 1: \"silent-end\" is not <code> <path>",
+		"\nchain-broken seals/x\n":  "line 2: a finding \"chain-broken\" can not be accepted",
+		"batches-missing seals/x":   "can not be accepted",
+		"what ever":                 "can not be accepted",
+		strings.Repeat("x ", 1<<14): "more than 4096 bytes",
+	} {
+		if _, err := ParseAccepted(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error is %v, want %q", err, want)
+		}
+	}
+}
+
+func TestSaturating(t *testing.T) {
+	for _, test := range [][3]uint64{{1, 2, 3}, {math.MaxUint64, 1, math.MaxUint64}, {1 << 63, 1 << 63, math.MaxUint64}, {math.MaxUint64, 0, math.MaxUint64}} {
+		if got := saturating(test[0], test[1]); got != test[2] {
+			t.Errorf("saturating(%d, %d) is %d, want %d", test[0], test[1], got, test[2])
 		}
 	}
 }
