@@ -1,8 +1,14 @@
 package vllm_test
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/auditail/auditail/audit"
 )
 
 type joinCase struct {
@@ -252,4 +258,74 @@ func TestJoin(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestAddressIsTrue: whatever calls overlap, the address in the record of a
+// request is the one its caller had.
+func TestAddressIsTrue(t *testing.T) {
+	joined := 0
+	rapid.Check(t, func(rt *rapid.T) {
+		endsLogged := rapid.Bool().Draw(rt, "ends are logged")
+		var open [][]string // what each call still has to log
+		for i := range rapid.IntRange(1, 12).Draw(rt, "calls") {
+			open = append(open, life(rt, i, endsLogged))
+		}
+		var log strings.Builder
+		second, answering := 0, 0
+		for len(open) > 0 {
+			// Calls begin in order, a few at a time; each then goes on as it likes.
+			i := rapid.IntRange(0, min(len(open)-1, rapid.IntRange(0, 3).Draw(rt, "overlap"))).Draw(rt, "call")
+			line := open[i][0]
+			if line == "answering" {
+				answering++
+			} else {
+				log.WriteString(strings.ReplaceAll(line, "04:35:20", fmt.Sprintf("04:%02d:%02d", second/60, second%60)))
+			}
+			if open[i] = open[i][1:]; len(open[i]) > 0 && open[i][0] == "answered" {
+				answering--
+				open[i] = open[i][1:]
+			}
+			if len(open[i]) == 0 {
+				open = slices.Delete(open, i, i+1)
+			}
+			if answering == 0 { // an access line follows the end of its call at once
+				second += rapid.SampledFrom([]int{0, 0, 0, 1, 5}).Draw(rt, "seconds")
+			}
+		}
+		list, _ := drafts(t, log.String())
+		for i := range list {
+			r := &list[i].Record
+			if !r.Has(audit.SessionRequestID) || !r.Has(audit.ClientIP) {
+				continue
+			}
+			joined++
+			id, _ := strings.CutPrefix(string(r.Text(audit.SessionRequestID)), "chatcmpl-")
+			if got := string(r.Text(audit.ClientIP)); got != "10.0.0."+id {
+				rt.Fatalf("request %s has the address %s\n%s", id, got, log.String())
+			}
+		}
+	})
+	if joined == 0 {
+		t.Error("no access line was joined")
+	}
+}
+
+// life returns what a call logs. "answering" and "answered" stand around what
+// happens at one time.
+func life(rt *rapid.T, i int, endsLogged bool) []string {
+	id := fmt.Sprintf("chatcmpl-%d", i)
+	begin := received(id, "'p'")
+	answer := access(fmt.Sprintf("10.0.0.%d:1", i), chat, 200)
+	if !endsLogged {
+		return rapid.SampledFrom([][]string{
+			{begin, answer}, {begin, answer}, {begin, answer}, {begin, aborted(id)}, {begin, answer, aborted(id)},
+		}).Draw(rt, "life")
+	}
+	return rapid.SampledFrom([][]string{
+		{begin, answer, generated(id, "'o'")},                          // a stream
+		{begin, "answering", generated(id, "'o'"), answer, "answered"}, // an answer in one piece
+		{begin, aborted(id)},
+		{begin, answer, aborted(id)},
+		{strings.Replace(answer, " 200 ", " 401 ", 1)},
+	}).Draw(rt, "life")
 }
