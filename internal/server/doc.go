@@ -16,4 +16,12 @@
 // Beside the store lies the state directory: the enrolled agents, the files
 // that are being received, and the evidence of forks. It is never inside the
 // store, so that the archive holds nothing but the archive.
+//
+// Answers, beside those of the central protocol (DESIGN.md section 7): 400 to a
+// body that was cut or changed on the way, which is worth another try; 404 and
+// 405 to what is no object and no method; 411 and 428 without Content-Length and
+// If-None-Match: *. A problem document beside 424 has the member "next", the
+// batch that the log goes on with. 413 and 422 are refusals for good: the server
+// remembers whose payload it refused so, and takes the manifest without it.
+// Faults of its own it answers with 503 and 507, never with a refusal.
 package server

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"syscall"
 )
 
@@ -23,7 +24,7 @@ type problem struct {
 }
 
 func (p *problem) Error() string {
-	if p.cause != nil {
+	if p.cause != nil && !strings.HasSuffix(p.Detail, p.cause.Error()) {
 		return fmt.Sprintf("%d %s: %v", p.Status, p.Detail, p.cause)
 	}
 	return fmt.Sprintf("%d %s", p.Status, p.Detail)
