@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/auditail/auditail/internal/durable"
 	"github.com/auditail/auditail/seal"
