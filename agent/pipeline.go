@@ -246,7 +246,11 @@ func (p *pipeline) parse(e *buffer.Entry, in *inputs.Line) error {
 		p.watch(nil, line, outcome, nil)
 	}
 	for i := range drafts {
-		if err := p.encode(e, &drafts[i], line); err != nil {
+		d, own := &drafts[i], line
+		if len(d.Held) > 0 && (outcome.Verdict != parsers.Recorded || i < len(drafts)-1) {
+			own = nil // made from held lines alone; this line only set it free
+		}
+		if err := p.encode(e, d, own); err != nil {
 			return err
 		}
 	}
@@ -258,8 +262,8 @@ func (p *pipeline) observe(t time.Time) {
 	p.observed = t.UTC().AppendFormat(p.observed[:0], time.RFC3339Nano)
 }
 
-// encode completes a draft and appends its line to the entry. line is nil for a
-// record that was flushed.
+// encode completes a draft and appends its record to the entry. line is nil for
+// a record that was made from held lines alone.
 func (p *pipeline) encode(e *buffer.Entry, d *parsers.Draft, line *parsers.Line) error {
 	r := &d.Record
 	var first parsers.Ref
@@ -269,7 +273,7 @@ func (p *pipeline) encode(e *buffer.Entry, d *parsers.Draft, line *parsers.Line)
 	case line != nil:
 		first = line.Ref()
 	default:
-		return fmt.Errorf("parser %s flushed a record that names no line", p.spec.ParserName)
+		return fmt.Errorf("parser %s made a record that names no line", p.spec.ParserName)
 	}
 	e.Lines.Recorded += uint64(len(d.Held))
 	if err := p.spec.Policy.Apply(r, &d.Input, parsers.Entered); err != nil {

@@ -111,7 +111,9 @@ type Outcome struct {
 // Parser turns lines into records. One parser serves one input; it is called
 // from one goroutine at a time.
 type Parser interface {
-	// Parse appends the records that the line completes. It must not retain
+	// Parse appends the records that the line completes or sets free. The line
+	// itself belongs to drafts without Held, and to the last one when the
+	// verdict is Recorded; others are made from held lines alone. It must not retain
 	// line.Data. An error is a defect of the parser or its configuration, not
 	// of the line, and stops the agent.
 	Parse(dst []Draft, line Line) ([]Draft, Outcome, error)

@@ -75,26 +75,38 @@ func (c *Catalog) Resolve(r *audit.Record) {
 	if !bytes.HasPrefix(r.Text(audit.Event), []byte("model.")) {
 		return
 	}
-	e := c.byName[string(r.Text(audit.ModelName))]
-	if e == nil && !r.Has(audit.ModelName) {
-		e = c.only
-	}
-	if e != nil {
+	if e := c.find(r); e != nil {
 		c.declare(r, e)
 	}
 	if !r.Has(audit.ModelProvider) {
 		r.SetString(audit.ModelProvider, c.provider)
 	}
 	if !r.Has(audit.ModelBasis) {
-		r.SetString(audit.ModelBasis, "unresolved")
+		r.SetString(audit.ModelBasis, unresolved)
 	}
-	if string(r.Text(audit.ModelBasis)) == "unresolved" {
+	if string(r.Text(audit.ModelBasis)) == unresolved {
 		r.Clear(audit.ModelRef)
 		r.Flag(audit.ModelUnresolved)
 		return
 	}
 	c.setRef(r)
 }
+
+// find returns the declared entry of a record's model. A parser that says
+// "unresolved" itself knows that the call was to none of them: a 404 for a
+// model that is not served.
+func (c *Catalog) find(r *audit.Record) *Entry {
+	if string(r.Text(audit.ModelBasis)) == unresolved {
+		return nil
+	}
+	e := c.byName[string(r.Text(audit.ModelName))]
+	if e == nil && !r.Has(audit.ModelName) {
+		e = c.only
+	}
+	return e
+}
+
+const unresolved = "unresolved"
 
 // declare fills what the line and its log do not say themselves. Where they
 // brought evidence of their own, that stays the basis: it is stronger.

@@ -84,6 +84,9 @@ func TestUnresolved(t *testing.T) {
 	if r.Flags()&audit.ModelUnresolved == 0 {
 		t.Error("not flagged")
 	}
+	r = record("model.basis=unresolved")
+	catalog.New(entries, "vllm", "").Resolve(r)
+	want(t, r, "model.name=", "model.id=", "model.basis=unresolved")
 	other := new(audit.Record)
 	other.SetString(audit.Event, "auth.failure")
 	catalog.New(entries, "vllm", "").Resolve(other)
