@@ -24,8 +24,11 @@ import (
 // memory is an archive in memory. Paths with a nil content are not regular files.
 type memory map[string][]byte
 
-func (m memory) List(_ context.Context, found func(archive.Entry) error) error {
+func (m memory) List(ctx context.Context, found func(archive.Entry) error) error {
 	for path, content := range m { // in any order: the verifier's must not depend on it
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		if err := found(archive.Entry{Path: path, Size: int64(len(content)), Regular: content != nil}); err != nil {
 			return err
 		}
@@ -33,7 +36,10 @@ func (m memory) List(_ context.Context, found func(archive.Entry) error) error {
 	return nil
 }
 
-func (m memory) Open(_ context.Context, path string) (io.ReadCloser, error) {
+func (m memory) Open(ctx context.Context, path string) (io.ReadCloser, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	content, ok := m[path]
 	if !ok {
 		return nil, fs.ErrNotExist
