@@ -31,7 +31,7 @@ type batch struct {
 	records    uint64
 	plain      int64
 	compressed int64
-	lines      seal.Lines // without Held, which is the stream's at the cut
+	lines      seal.Lines // Held is the stream's at the cut
 	items      []CoverageItem
 	latest     map[string]int // input, LF, generation → index of its newest item
 	frames     []frameRef

@@ -84,8 +84,9 @@ type Hole struct {
 var ErrClosed = errors.New("buffer is closed")
 
 const (
-	segmentSize  = 32 << 20 // begin another segment behind this
-	groupSize    = 4 << 20  // encode at most about this much before a sync
+	segmentSize  = 32 << 20 // begin another segment behind this, or behind a share of MaxDisk
+	segmentShare = 8
+	groupSize    = 4 << 20 // encode at most about this much before a sync
 	groupEntries = 256
 	sealQueue    = 4 // cut batches that wait for the sealer before Append blocks
 )
@@ -94,6 +95,7 @@ const (
 type Buffer struct {
 	dir  string
 	cfg  Config
+	full int64 // size behind which a segment is full
 	deps Deps
 	fs   durable.FS
 	log  *slog.Logger
@@ -104,6 +106,7 @@ type Buffer struct {
 	free    chan *group
 	cut     chan *batch
 	closing chan struct{}
+	decided chan struct{} // closed when every entry that will be durable is
 	done    sync.WaitGroup
 
 	mu       sync.Mutex
@@ -117,7 +120,8 @@ type Buffer struct {
 	sealed   []*sealedBatch // not yet acknowledged by every output, in order
 	cursors  map[string]uint64
 	head     seal.Checkpoint // newest
-	lastSeal time.Time
+
+	removing sync.Mutex // one at a time removes segments, so that the oldest goes first
 
 	enc    encoder       // of the encode goroutine
 	writer segmentWriter // of the write goroutine
@@ -135,22 +139,21 @@ type pending struct {
 // its work. Batches that an earlier process left open are sealed first.
 func Open(cfg Config, deps Deps) (*Buffer, error) {
 	b := &Buffer{
-		dir: cfg.Dir, cfg: cfg, deps: deps, fs: deps.FS, log: deps.Log,
+		dir: cfg.Dir, cfg: cfg, full: min(segmentSize, cfg.MaxDisk/segmentShare), deps: deps, fs: deps.FS, log: deps.Log,
 		queue: make(chan *pending, groupEntries), cutNow: make(chan chan struct{}),
 		groups: make(chan *group), free: make(chan *group, 2), cut: make(chan *batch, sealQueue),
-		closing: make(chan struct{}), cursors: make(map[string]uint64),
+		closing: make(chan struct{}), decided: make(chan struct{}), cursors: make(map[string]uint64),
 	}
 	b.changed = sync.NewCond(&b.mu)
-	for _, sub := range []string{"", "segments", "spool", "cursors", "ratchet", "quarantine"} {
-		if err := b.fs.MkdirAll(filepath.Join(b.dir, sub), 0o700); err != nil {
-			return nil, fmt.Errorf("make buffer folder: %w", err)
-		}
+	if err := b.makeFolders(); err != nil {
+		return nil, err
 	}
 	if err := b.recoverSeals(); err != nil {
 		return nil, fmt.Errorf("open buffer %s: %w", b.dir, err)
 	}
 	closed, err := b.recoverSegments()
 	if err != nil {
+		b.writer.close()
 		return nil, fmt.Errorf("open buffer %s: %w", b.dir, err)
 	}
 	b.free <- new(group)
@@ -159,6 +162,22 @@ func Open(cfg Config, deps Deps) (*Buffer, error) {
 	b.done.Go(func() { b.sealLoop(closed) })
 	b.done.Go(b.encode)
 	return b, nil
+}
+
+// makeFolders makes the folders and their entries durable. After a process that
+// was killed, what recovery reads may be in the kernel's cache only, and nothing
+// may be built on it before it is on the disk.
+func (b *Buffer) makeFolders() error {
+	for _, sub := range []string{"segments", "spool", "cursors", "ratchet", "quarantine", ""} {
+		name := filepath.Join(b.dir, sub)
+		if err := b.fs.MkdirAll(name, 0o700); err != nil {
+			return fmt.Errorf("make buffer folder: %w", err)
+		}
+		if err := b.fs.SyncDir(name); err != nil {
+			return fmt.Errorf("sync buffer folder: %w", err)
+		}
+	}
+	return nil
 }
 
 // Resume returns where an input goes on. Call it before the input's first Append.
@@ -191,11 +210,26 @@ func (b *Buffer) Append(ctx context.Context, e *Entry) error {
 }
 
 // Commit is an entry on its way to the disk.
-type Commit struct{ p *pending }
+type Commit struct {
+	b *Buffer
+	p *pending
+}
 
 // Wait returns nil when the entry is durable. Call it once; the entry and its
 // slices are the buffer's until it returns.
-func (c Commit) Wait() error { return <-c.p.done }
+func (c Commit) Wait() error {
+	select {
+	case err := <-c.p.done:
+		return err
+	case <-c.b.decided:
+	}
+	select {
+	case err := <-c.p.done:
+		return err
+	default:
+		return c.b.closedError() // it was queued behind the end
+	}
+}
 
 // Submit is the first half of Append: the entry has its place in the commit
 // order, behind all that were submitted before.
@@ -206,7 +240,7 @@ func (b *Buffer) Submit(ctx context.Context, e *Entry) (Commit, error) {
 	p := &pending{entry: e, done: make(chan error, 1)}
 	select {
 	case b.queue <- p:
-		return Commit{p: p}, nil
+		return Commit{b: b, p: p}, nil
 	case <-ctx.Done():
 		return Commit{}, ctx.Err()
 	case <-b.closing:
@@ -307,21 +341,29 @@ func (b *Buffer) Flush(ctx context.Context) error {
 		b.changed.Broadcast()
 	})
 	defer stop()
-	for b.openSize > 0 && b.failure == nil && ctx.Err() == nil {
+	for b.openSize > 0 && b.failure == nil && !b.closed && ctx.Err() == nil {
 		b.changed.Wait()
+	}
+	if b.failure == nil && b.openSize > 0 && b.closed {
+		return ErrClosed
 	}
 	return errors.Join(b.failure, ctx.Err())
 }
 
 // Shut stops the appending, seals what is open and, when clean, a batch of kind
-// close: the log says that it ended on purpose. Next and Acknowledge work on.
+// close: the log says that it ended on purpose. Where that can not be done, or
+// ctx ends first, the buffer stops nevertheless, and what is open is sealed at
+// the next start. Next and Acknowledge work on. A second call does nothing.
 func (b *Buffer) Shut(ctx context.Context, clean bool) error {
+	var err error
 	if clean {
-		if err := b.Flush(ctx); err != nil {
-			return err
-		}
+		err = b.Flush(ctx)
 	}
 	b.mu.Lock()
+	if b.ended {
+		defer b.mu.Unlock()
+		return b.failure
+	}
 	if !b.closed && b.failure == nil {
 		b.closed = true
 		close(b.closing)
@@ -329,7 +371,9 @@ func (b *Buffer) Shut(ctx context.Context, clean bool) error {
 	b.changed.Broadcast()
 	b.mu.Unlock()
 	b.done.Wait()
-	err := b.Err()
+	if err == nil {
+		err = b.Err()
+	}
 	if err == nil && clean {
 		err = b.sealEmpty(seal.Close, "")
 	}

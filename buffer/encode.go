@@ -143,13 +143,13 @@ func (b *Buffer) encodeEntry(g *group, e *Entry) error {
 	apply(enc.inputs, &meta)
 	enc.mu.Unlock()
 	t := enc.open[e.Stream]
-	if t == nil && (len(e.Records) > 0 || e.Lines != seal.Lines{} || len(e.Ranges) > 0) {
+	ref, count, err := b.frame(g, dataFrame, &meta, e.Records)
+	if err != nil || t == nil && meta.positionsOnly(count) {
+		return err
+	}
+	if t == nil {
 		t = newBatch(e.Stream, &b.deps.Run, now)
 		enc.open[e.Stream] = t
-	}
-	ref, err := b.frame(g, dataFrame, &meta, e.Records)
-	if err != nil || t == nil {
-		return err // without a batch: positions only
 	}
 	t.add(ref, &meta, enc.lines)
 	b.mu.Lock()
@@ -164,9 +164,9 @@ func (b *Buffer) encodeEntry(g *group, e *Entry) error {
 
 // frame closes the records, compresses them and appends the frame to the group.
 // The closed lines stay in enc.lines until the next call.
-func (b *Buffer) frame(g *group, kind frameType, meta any, records []byte) (frameRef, error) {
+func (b *Buffer) frame(g *group, kind frameType, meta any, records []byte) (ref frameRef, count uint32, err error) {
 	enc := &b.enc
-	h := frameHeader{kind: kind, commit: enc.commit + 1, seq: enc.seq}
+	h := frameHeader{kind: kind, first: kind == snapshotFrame || len(g.buf) == 0, commit: enc.commit + 1, seq: enc.seq}
 	var body []byte
 	enc.lines = enc.lines[:0]
 	if len(records) > 0 {
@@ -176,18 +176,17 @@ func (b *Buffer) frame(g *group, kind frameType, meta any, records []byte) (fram
 	}
 	h.plain = uint32(len(enc.lines)) //nolint:gosec // appendFrame refuses what is longer than maxBody
 	if len(enc.lines) > maxBody {
-		return frameRef{}, fmt.Errorf("encode commit %d: %d bytes of records are over the limit", h.commit, len(enc.lines))
+		return ref, 0, fmt.Errorf("encode commit %d: %d bytes of records are over the limit", h.commit, len(enc.lines))
 	}
-	var err error
 	g.buf, h, err = appendFrame(g.buf, h, meta, body)
 	if err != nil {
-		return frameRef{}, err
+		return ref, 0, err
 	}
 	enc.commit++
 	enc.seq += uint64(h.count)
-	ref := frameRef{segment: enc.segment, at: enc.offset, size: h.size(), plain: int64(h.plain)}
+	ref = frameRef{segment: enc.segment, at: enc.offset, size: h.size()}
 	enc.offset += h.size()
-	return ref, nil
+	return ref, h.count, nil
 }
 
 // closeRecords copies open record lines to enc.lines, each with its agent.seq.
@@ -241,7 +240,7 @@ func (enc *encoder) heldBy(stream seal.Stream) (held uint64) {
 // empty and the current segment is full. A group never spans two segments.
 func (b *Buffer) startSegment(g *group) error {
 	enc := &b.enc
-	if enc.segment != nil && (enc.offset < segmentSize || len(g.buf) > 0) {
+	if enc.segment != nil && (enc.offset < b.full || len(g.buf) > 0) {
 		if g.segment == nil {
 			g.segment = enc.segment
 		}
@@ -263,7 +262,7 @@ func (b *Buffer) beginSegment(g *group, id uint64) error {
 	b.mu.Lock()
 	b.segments = append(b.segments, enc.segment)
 	b.mu.Unlock()
-	_, err := b.frame(g, snapshotFrame, snapshotMeta{Run: b.deps.Run, Seq: enc.seq, Inputs: enc.inputs}, nil)
+	_, _, err := b.frame(g, snapshotFrame, snapshotMeta{Run: b.deps.Run, Seq: enc.seq, Inputs: enc.inputs}, nil)
 	return err
 }
 
@@ -289,8 +288,8 @@ func (b *Buffer) cutBatch(g *group, t *batch) error {
 	enc := &b.enc
 	record := b.deps.Coverage(nil, Coverage{Stream: t.stream, Items: t.items})
 	t.lines.Held = enc.heldBy(t.stream)
-	meta := entryMeta{Stream: t.stream, At: b.deps.Now().UnixNano(), Lines: seal.Lines{Held: t.lines.Held}}
-	ref, err := b.frame(g, cutFrame, &meta, append(record, '\n'))
+	meta := entryMeta{Stream: t.stream, At: b.deps.Now().UnixNano(), Lines: t.lines}
+	ref, _, err := b.frame(g, cutFrame, &meta, append(record, '\n'))
 	if err != nil {
 		return err
 	}

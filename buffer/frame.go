@@ -16,6 +16,7 @@ const (
 	frameMagic      = "AuFr"
 	frameVersion    = 1
 	frameHeaderSize = 48
+	firstOfGroup    = 1 // flag: frameHeader.first
 
 	// Lengths are capped before memory is taken. A body holds one chunk: at
 	// most a few times the longest record.
@@ -36,6 +37,7 @@ const (
 // frameHeader is the fixed part of a frame.
 type frameHeader struct {
 	kind   frameType
+	first  bool   // of its group: all that lies before it was synced before it was written
 	commit uint64 // rises by one a frame, over all segments
 	meta   uint32 // bytes
 	body   uint32 // bytes
@@ -53,6 +55,9 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 func (h *frameHeader) put(b []byte) {
 	copy(b, frameMagic)
 	b[4], b[5], b[6], b[7] = byte(h.kind), frameVersion, 0, 0
+	if h.first {
+		b[6] = firstOfGroup
+	}
 	binary.LittleEndian.PutUint64(b[8:], h.commit)
 	binary.LittleEndian.PutUint32(b[16:], h.meta)
 	binary.LittleEndian.PutUint32(b[20:], h.body)
@@ -77,6 +82,7 @@ func parseFrameHeader(b []byte) (h frameHeader, err error) {
 	}
 	h = frameHeader{
 		kind:   frameType(b[4]),
+		first:  b[6] == firstOfGroup,
 		commit: binary.LittleEndian.Uint64(b[8:]),
 		meta:   binary.LittleEndian.Uint32(b[16:]),
 		body:   binary.LittleEndian.Uint32(b[20:]),
@@ -86,7 +92,7 @@ func parseFrameHeader(b []byte) (h frameHeader, err error) {
 		sum:    binary.LittleEndian.Uint32(b[40:]),
 	}
 	switch {
-	case b[5] != frameVersion || b[6] != 0 || b[7] != 0:
+	case b[5] != frameVersion || b[6] > firstOfGroup || b[7] != 0:
 		return h, fmt.Errorf("%w: version %d is unknown", errFrame, b[5])
 	case h.kind < snapshotFrame || h.kind > cutFrame:
 		return h, fmt.Errorf("%w: type %d is unknown", errFrame, h.kind)
@@ -115,11 +121,16 @@ type Position struct {
 type entryMeta struct {
 	Stream    seal.Stream `json:"stream"`
 	Input     string      `json:"input,omitempty"`
-	At        int64       `json:"at"` // Unix nanoseconds of the append
-	Lines     seal.Lines  `json:"lines"`
+	At        int64       `json:"at"`    // Unix nanoseconds of the append
+	Lines     seal.Lines  `json:"lines"` // of a cut: of the whole batch
 	Ranges    []Range     `json:"ranges,omitempty"`
 	Positions []Position  `json:"positions,omitempty"`
 	Parser    []byte      `json:"parser,omitempty"`
+}
+
+// positionsOnly tells whether a data frame says nothing that belongs in a batch.
+func (m *entryMeta) positionsOnly(records uint32) bool {
+	return records == 0 && len(m.Ranges) == 0 && m.Lines == seal.Lines{Held: m.Lines.Held}
 }
 
 // snapshotMeta is the meta of a snapshot frame. With it, no earlier segment is

@@ -30,7 +30,7 @@ func Inspect(fsys durable.FS, dir string) (Report, error) {
 		if err != nil {
 			return report, err
 		}
-		bad, err := readSegment(reader.file, reader.size, func(*frame) error { report.Frames++; return nil })
+		bad, err := readSegment(reader.file, reader.size, func(uint64) bool { return true }, func(*frame) error { report.Frames++; return nil })
 		if err = errors.Join(err, closeFile()); err != nil {
 			return report, fmt.Errorf("read segment %s: %w", segmentName(id), err)
 		}

@@ -1,10 +1,14 @@
 package buffer
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"math"
+	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -17,9 +21,13 @@ import (
 // used at every start.
 type replay struct {
 	b       *Buffer
+	based   bool // a snapshot was read: inputs are complete
 	inputs  map[string]*inputState
 	run     seal.Run
-	commit  uint64
+	commit  uint64 // newest that was read
+	missing uint64 // newest that is known to be missing
+	sealed  uint64 // newest that is known to be in a sealed batch
+	limit   uint64 // commits of the segment at hand that are not lower were never acknowledged
 	seq     uint64
 	open    map[seal.Stream]*batch
 	closed  []*batch // cut, not sealed, in commit order
@@ -32,7 +40,7 @@ type replay struct {
 // that were cut but not sealed. Old segments are never appended to, so a torn
 // tail stays what it is until the segment goes.
 func (b *Buffer) recoverSegments() ([]*batch, error) {
-	ids, err := listSegments(b.fs, b.dir+"/segments")
+	ids, err := listSegments(b.fs, filepath.Join(b.dir, "segments"))
 	if err != nil {
 		return nil, err
 	}
@@ -44,9 +52,17 @@ func (b *Buffer) recoverSegments() ([]*batch, error) {
 		return nil, err
 	}
 	defer decoder.Close()
+	limits, err := b.limits(ids)
+	if err != nil {
+		return nil, err
+	}
 	r := &replay{b: b, inputs: make(map[string]*inputState), open: make(map[seal.Stream]*batch), decoder: decoder, seq: b.state.Seq}
+	for _, through := range b.state.SealedThrough {
+		r.sealed = max(r.sealed, through)
+	}
 	for i, id := range ids {
-		if err := r.segment(id, i == len(ids)-1); err != nil {
+		r.limit = limits[i]
+		if err := r.segment(id); err != nil {
 			return nil, err
 		}
 	}
@@ -56,6 +72,44 @@ func (b *Buffer) recoverSegments() ([]*batch, error) {
 	}
 	b.holes = r.holes
 	return b.startAfter(r, last)
+}
+
+// limits returns for each segment the commit that the segments behind it begin
+// with. What a segment holds from there on was torn by a crash and is not what
+// the recovery after it went on from. The segments are synced, because after a
+// process that was killed their end may be in the kernel's cache only.
+func (b *Buffer) limits(ids []uint64) ([]uint64, error) {
+	limits := make([]uint64, len(ids))
+	limit := uint64(math.MaxUint64)
+	for i, id := range slices.Backward(ids) {
+		limits[i] = limit
+		if err := b.syncSegment(id); err != nil {
+			return nil, err
+		}
+		reader, closeFile, err := b.openSegment(id)
+		if err != nil {
+			return nil, err
+		}
+		first, found, err := reader.firstCommit()
+		if err = errors.Join(err, closeFile()); err != nil {
+			return nil, fmt.Errorf("read segment %s: %w", segmentName(id), err)
+		}
+		if found {
+			limit = min(limit, first)
+		}
+	}
+	return limits, nil
+}
+
+func (b *Buffer) syncSegment(id uint64) error {
+	f, err := b.fs.OpenFile(b.segmentPath(id), os.O_RDWR, 0)
+	if err == nil {
+		err = errors.Join(f.Sync(), f.Close())
+	}
+	if err != nil {
+		return fmt.Errorf("sync segment %s: %w", segmentName(id), err)
+	}
+	return nil
 }
 
 // startAfter begins the new segment and ends the batches of earlier processes.
@@ -92,19 +146,19 @@ func compareStreams(a, b seal.Stream) int {
 	return 0
 }
 
-func (r *replay) segment(id uint64, newest bool) error {
+func (r *replay) segment(id uint64) error {
 	reader, closeFile, err := r.b.openSegment(id)
 	if err != nil {
 		return err
 	}
 	s := &segment{id: id, size: reader.size}
-	bad, err := readSegment(reader.file, reader.size, func(f *frame) error { return r.frame(s, f) })
+	bad, err := readSegment(reader.file, reader.size, r.proven, func(f *frame) error { return r.frame(s, f) })
 	if err = errors.Join(err, closeFile()); err != nil {
 		return fmt.Errorf("read segment %s: %w", segmentName(id), err)
 	}
 	for _, d := range bad {
-		if d.to == reader.size && newest {
-			r.b.log.Info("a frame that was never acknowledged is dropped; its lines are read again",
+		if d.torn {
+			r.b.log.Info("the end of a segment was never acknowledged and is dropped; its lines are read again",
 				"segment", segmentName(id), "offset", d.from, "bytes", d.to-d.from)
 			continue
 		}
@@ -116,27 +170,64 @@ func (r *replay) segment(id uint64, newest bool) error {
 	return nil
 }
 
+// proven tells whether a commit is known to have been durable: it was sealed, or
+// a recovery went on from it.
+func (r *replay) proven(commit uint64) bool {
+	return commit <= r.sealed || r.limit != math.MaxUint64 && commit < r.limit
+}
+
+// frame takes a frame, or refuses it with errFrame and changes nothing.
 func (r *replay) frame(s *segment, f *frame) error {
-	r.commit = max(r.commit, f.commit)
-	r.seq = max(r.seq, f.seq+uint64(f.count))
+	if f.commit >= r.limit {
+		return nil
+	}
 	if f.kind == snapshotFrame {
-		return r.snapshot(f)
+		err := r.snapshot(f)
+		s.durable = s.durable || err == nil
+		return err
 	}
 	meta, err := f.entry()
 	if err != nil {
 		return err
 	}
+	sealed := f.commit <= r.b.state.SealedThrough[meta.Stream.String()]
+	if !sealed {
+		if err := r.decode(f); err != nil {
+			return err
+		}
+	}
+	r.advance(f)
 	if f.kind == dataFrame {
 		r.checkRanges(&meta)
 		apply(r.inputs, &meta)
 	}
-	if f.commit <= r.b.state.SealedThrough[meta.Stream.String()] {
-		return nil
+	if !sealed {
+		r.take(s, f, &meta)
 	}
-	if r.lines, err = r.decoder.DecodeAll(f.Body, r.lines[:0]); err != nil || len(r.lines) != int(f.plain) {
-		return fmt.Errorf("decode commit %d: %w", f.commit, errors.Join(err, errFrame))
+	return nil
+}
+
+// advance notes which commits are missing in front of a frame.
+func (r *replay) advance(f *frame) {
+	if r.based && f.commit > r.commit+1 {
+		r.missing = f.commit - 1
 	}
-	r.take(s, f, &meta)
+	r.commit = max(r.commit, f.commit)
+	r.seq = max(r.seq, f.seq+uint64(f.count))
+}
+
+// decode leaves the record lines of a frame in r.lines.
+func (r *replay) decode(f *frame) (err error) {
+	r.lines = r.lines[:0]
+	if f.body > 0 {
+		r.lines, err = r.decoder.DecodeAll(f.Body, r.lines)
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: body of commit %d: %w", errFrame, f.commit, err)
+	case len(r.lines) != int(f.plain), bytes.Count(r.lines, []byte("\n")) != int(f.count), len(r.lines) > 0 && r.lines[len(r.lines)-1] != '\n':
+		return fmt.Errorf("%w: body of commit %d is not %d lines of %d bytes", errFrame, f.commit, f.count, f.plain)
+	}
 	return nil
 }
 
@@ -144,19 +235,19 @@ func (r *replay) frame(s *segment, f *frame) error {
 func (r *replay) take(s *segment, f *frame, meta *entryMeta) {
 	t := r.open[meta.Stream]
 	if t == nil {
-		if f.kind == dataFrame && f.count == 0 && meta.Lines == (seal.Lines{Held: meta.Lines.Held}) && len(meta.Ranges) == 0 {
-			return // positions only
+		if f.kind == dataFrame && meta.positionsOnly(f.count) {
+			return
 		}
 		run := r.run
 		t = newBatch(meta.Stream, &run, time.Unix(0, meta.At))
 		r.open[meta.Stream] = t
 	}
-	ref := frameRef{segment: s, at: f.at, size: f.size(), plain: int64(f.plain)}
+	ref := frameRef{segment: s, at: f.at, size: f.size()}
 	t.add(ref, meta, r.lines)
 	s.unsealed++
 	r.b.openSize += ref.size
 	if f.kind == cutFrame {
-		t.lines.Held = meta.Lines.Held
+		t.lines = meta.Lines // the same unless a frame of the batch is damaged
 		t.cutCommit, t.nextSeq = f.commit, f.seq+uint64(f.count)
 		delete(r.open, meta.Stream)
 		r.closed = append(r.closed, t)
@@ -172,8 +263,7 @@ func (r *replay) snapshot(f *frame) error {
 	}
 	for name, s := range m.Inputs {
 		if s == nil {
-			delete(m.Inputs, name)
-			continue
+			return fmt.Errorf("%w: snapshot of commit %d: input %s is null", errFrame, f.commit, name)
 		}
 		if s.Positions == nil {
 			s.Positions = make(map[string][]byte)
@@ -182,23 +272,39 @@ func (r *replay) snapshot(f *frame) error {
 			s.Ends = make(map[string]int64)
 		}
 	}
-	r.run, r.seq = m.Run, max(r.seq, m.Seq)
-	if m.Inputs != nil {
-		r.inputs = m.Inputs
+	if m.Inputs == nil {
+		m.Inputs = make(map[string]*inputState)
 	}
+	r.advance(f)
+	for _, name := range slices.Sorted(maps.Keys(m.Inputs)) {
+		s := m.Inputs[name]
+		for _, generation := range slices.Sorted(maps.Keys(s.Ends)) {
+			r.checkEnd(s.Stream, name, generation, s.Ends[generation])
+		}
+	}
+	r.based, r.run, r.seq, r.inputs = true, m.Run, max(r.seq, m.Seq), m.Inputs
 	return nil
 }
 
 // checkRanges finds what damaged frames had read: a range that does not start
 // where the generation's last one ended.
 func (r *replay) checkRanges(meta *entryMeta) {
-	s := r.inputs[meta.Input]
-	if s == nil {
+	for _, x := range meta.Ranges {
+		r.checkEnd(meta.Stream, meta.Input, x.Generation, x.From)
+	}
+}
+
+// checkEnd notes a hole when frames are missing that are not in a sealed batch
+// and had read a generation up to an offset.
+func (r *replay) checkEnd(stream seal.Stream, input, generation string, to int64) {
+	if r.missing <= r.b.state.SealedThrough[stream.String()] {
 		return
 	}
-	for _, x := range meta.Ranges {
-		if end, known := s.Ends[x.Generation]; known && end < x.From {
-			r.holes = append(r.holes, Hole{Stream: meta.Stream, Input: meta.Input, Generation: x.Generation, From: end, To: x.From})
-		}
+	var end int64 // where a generation begins that was never seen
+	if s := r.inputs[input]; s != nil {
+		end = s.Ends[generation]
+	}
+	if end < to {
+		r.holes = append(r.holes, Hole{Stream: stream, Input: input, Generation: generation, From: end, To: to})
 	}
 }

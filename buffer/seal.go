@@ -2,8 +2,9 @@ package buffer
 
 import (
 	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -48,6 +49,7 @@ func newSealer() (s sealer, err error) {
 func (b *Buffer) sealLoop(recovered []*batch) {
 	for _, t := range recovered {
 		if !b.sealOrFail(func() error { return b.sealBatch(t) }) {
+			b.drainCut()
 			return
 		}
 	}
@@ -169,22 +171,26 @@ func (b *Buffer) manifest(kind seal.Kind) *seal.Manifest {
 // finish persists the intent and carries it out.
 func (b *Buffer) finish(m *seal.Manifest, t *batch) error {
 	m.Opened = m.Opened.UTC().Truncate(time.Millisecond)
-	var in *intent
-	err := b.retry(func() (err error) {
-		in, err = b.persistIntent(m, t)
-		return err
-	})
+	in, err := b.intend(m, t)
 	if err != nil {
+		return err
+	}
+	if err := b.retry(func() error { return b.saveIntent(in) }); err != nil {
 		return err
 	}
 	return b.carryOut(in)
 }
 
-// persistIntent makes the key of the next batch and writes down, durably, what
-// this batch will be.
-func (b *Buffer) persistIntent(m *seal.Manifest, t *batch) (*intent, error) {
-	var err error
-	if m.Ratchet, err = b.newRatchet(m.Batch + 1); err != nil {
+// intend makes the key of the next batch and returns what this batch will be.
+// It is not repeated behind a failed saveIntent: that may have left an intent
+// which names this key.
+func (b *Buffer) intend(m *seal.Manifest, t *batch) (*intent, error) {
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("make ratchet key %d: %w", m.Batch+1, err)
+	}
+	m.Ratchet = public
+	if err := b.retry(func() error { return b.saveRatchet(m.Batch+1, private) }); err != nil {
 		return nil, err
 	}
 	if m.Batch == 0 {
@@ -199,13 +205,6 @@ func (b *Buffer) persistIntent(m *seal.Manifest, t *batch) (*intent, error) {
 	in := &intent{Manifest: string(text)}
 	if t != nil {
 		in.SealedThrough, in.Seq = t.cutCommit, t.nextSeq
-	}
-	data, err := json.Marshal(in)
-	if err != nil {
-		return nil, err
-	}
-	if err := durable.WriteFile(b.fs, b.intentPath(), data, 0o600); err != nil {
-		return nil, fmt.Errorf("write intent: %w", err)
 	}
 	return in, nil
 }
@@ -237,7 +236,19 @@ func (b *Buffer) carryOut(in *intent) error {
 		return err
 	}
 	b.addSealed(&sealedBatch{epoch: m.Origin.Epoch, number: m.Batch, size: size})
-	return errors.Join(b.eraseRatchet(m.Batch), removeIfThere(b.fs, b.intentPath()))
+	return b.retry(func() error { return b.forget(m.Batch) })
+}
+
+// forget removes what carried out a batch that is sealed: its key and the
+// intent. It may be repeated.
+func (b *Buffer) forget(batch uint64) error {
+	if err := b.eraseRatchet(batch); err != nil {
+		return err
+	}
+	if err := removeIfThere(b.fs, b.intentPath()); err != nil {
+		return fmt.Errorf("remove intent: %w", err)
+	}
+	return nil
 }
 
 // signFiles writes manifest and signature and returns the bytes that the batch

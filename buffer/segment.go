@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -50,7 +51,8 @@ func listSegments(fsys durable.FS, dir string) ([]uint64, error) {
 			ids = append(ids, id)
 		}
 	}
-	return ids, nil // ReadDir sorts, and the names sort like the numbers up to 999999
+	slices.Sort(ids) // the names sort like the numbers only up to 999999
+	return ids, nil
 }
 
 // frame is a frame read from a segment. Its slices are valid until the next read.
@@ -72,12 +74,19 @@ func (f *frame) entry() (m entryMeta, err error) {
 type damage struct {
 	from, to int64
 	cause    error
+	torn     bool // it may be what a crash left of a group that was never acknowledged
 }
 
 // readSegment calls visit for every undamaged frame of a segment in order, and
-// returns the stretches between them that are none. A stretch at the very end
-// is what a crash leaves of a frame that was never acknowledged: a torn tail.
-func readSegment(f io.ReaderAt, size int64, visit func(*frame) error) ([]damage, error) {
+// returns the stretches between them that are none. Where visit refuses a frame
+// with errFrame, that frame is damage too.
+//
+// A group is written at once and then synced, and a power cut may keep any part
+// of it. So a damaged group, and what follows it, is known to have been durable
+// only when another group begins behind it; proven says so of a commit that is
+// known from elsewhere. Otherwise nothing behind the damage counts: what is
+// there builds on frames that are not.
+func readSegment(f io.ReaderAt, size int64, proven func(commit uint64) bool, visit func(*frame) error) ([]damage, error) {
 	r := segmentReader{file: f, size: size}
 	magic := make([]byte, len(segmentMagic))
 	var bad []damage
@@ -89,24 +98,79 @@ func readSegment(f io.ReaderAt, size int64, visit func(*frame) error) ([]damage,
 	}
 	for at := int64(len(segmentMagic)); at < size; {
 		fr, err := r.frame(at)
+		var scanErr error
+		next := at
 		if err == nil {
-			if err = visit(fr); err != nil {
-				return bad, err
-			}
-			at += fr.size()
+			err = visit(fr)
+			next += fr.size()
+		}
+		if err == nil {
+			at = next
 			continue
 		}
 		if !errors.Is(err, errFrame) {
 			return bad, err
 		}
-		next, scanErr := r.scan(at + 1)
+		if next == at {
+			if next, scanErr = r.scan(at + 1); scanErr != nil {
+				return bad, scanErr
+			}
+		}
+		bad = append(bad, damage{from: at, to: next, cause: err})
+		isDurable, scanErr := r.durableBehind(next, proven)
 		if scanErr != nil {
 			return bad, scanErr
 		}
-		bad = append(bad, damage{from: at, to: next, cause: err})
+		if !isDurable {
+			last := &bad[len(bad)-1]
+			last.to, last.torn = size, true
+			return bad, nil
+		}
 		at = next
 	}
 	return bad, nil
+}
+
+// durableBehind tells whether what lies behind an offset proves that all before
+// it was synced.
+func (r *segmentReader) durableBehind(at int64, proven func(commit uint64) bool) (bool, error) {
+	for at < r.size {
+		fr, err := r.frame(at)
+		switch {
+		case err == nil && (fr.first || proven(fr.commit)):
+			return true, nil
+		case err == nil:
+			at += fr.size()
+		case !errors.Is(err, errFrame):
+			return false, err
+		default:
+			if at, err = r.scan(at + 1); err != nil {
+				return false, err
+			}
+		}
+	}
+	return false, nil
+}
+
+// firstCommit returns the commit of the first frame of a segment that begins a
+// group: all commits of earlier segments that count are lower.
+func (r *segmentReader) firstCommit() (commit uint64, found bool, err error) {
+	for at := int64(len(segmentMagic)); at < r.size; {
+		fr, err := r.frame(at)
+		switch {
+		case err == nil && fr.first:
+			return fr.commit, true, nil
+		case err == nil:
+			at += fr.size()
+		case !errors.Is(err, errFrame):
+			return 0, false, err
+		default:
+			if at, err = r.scan(at + 1); err != nil {
+				return 0, false, err
+			}
+		}
+	}
+	return 0, false, nil
 }
 
 type segmentReader struct {
@@ -184,7 +248,6 @@ type frameRef struct {
 	segment *segment
 	at      int64
 	size    int64
-	plain   int64
 }
 
 // readFrame reads one frame back and checks it.
@@ -209,24 +272,35 @@ func (b *Buffer) openSegment(id uint64) (*segmentReader, func() error, error) {
 }
 
 // removeSegments deletes, oldest first, the segments that nothing needs any
-// more: all their batches are sealed and a later segment's snapshot is durable.
+// more: all their batches are sealed, and two later ones have a durable
+// snapshot. Two, because should the newest be damaged, the frames behind the
+// other one say the same.
 func (b *Buffer) removeSegments() error {
+	b.removing.Lock()
+	defer b.removing.Unlock()
 	b.mu.Lock()
-	last := 0
-	for i, s := range b.segments {
+	keep, snapshots := 0, 0
+	for i, s := range slices.Backward(b.segments) {
 		if s.durable {
-			last = i
+			if snapshots++; snapshots == 2 {
+				keep = i
+				break
+			}
 		}
 	}
-	var gone []*segment
-	for len(b.segments) > 0 && last > 0 && b.segments[0].unsealed == 0 {
-		gone = append(gone, b.segments[0])
-		b.segments = b.segments[1:]
-		last--
+	n := 0
+	for n < keep && b.segments[n].unsealed == 0 {
+		n++
 	}
+	gone := b.segments[:n]
+	b.segments = b.segments[n:]
 	b.mu.Unlock()
 	for _, s := range gone {
 		if err := b.fs.Remove(b.segmentPath(s.id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove segment %s: %w", segmentName(s.id), err)
+		}
+		// One by one, so that no power cut leaves an older segment without a newer one.
+		if err := b.fs.SyncDir(filepath.Dir(b.segmentPath(s.id))); err != nil {
 			return fmt.Errorf("remove segment %s: %w", segmentName(s.id), err)
 		}
 		b.mu.Lock()

@@ -91,7 +91,7 @@ func (b *Buffer) resumeIntent(in *intent) error {
 		b.log.Info("a batch that was being sealed is completed", "batch", m.Batch)
 		return b.carryOut(in)
 	case m.Batch+1 == b.state.Next:
-		return errors.Join(b.eraseRatchet(m.Batch), removeIfThere(b.fs, b.intentPath()))
+		return b.forget(m.Batch)
 	}
 	return fmt.Errorf("the intent is of batch %d, but batch %d is next: the folder was put together from different times", m.Batch, b.state.Next)
 }

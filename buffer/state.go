@@ -2,7 +2,6 @@ package buffer
 
 import (
 	"crypto/ed25519"
-	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -116,18 +115,25 @@ func (b *Buffer) loadIntent() (*intent, error) {
 	return in, nil
 }
 
-// newRatchet makes the one-time key of a batch and returns its public half. A
-// key that a crash left behind before it was named by an intent is replaced.
-func (b *Buffer) newRatchet(batch uint64) (ed25519.PublicKey, error) {
-	public, private, err := ed25519.GenerateKey(rand.Reader)
+func (b *Buffer) saveIntent(in *intent) error {
+	data, err := json.Marshal(in)
 	if err != nil {
-		return nil, fmt.Errorf("make ratchet key %d: %w", batch, err)
+		return err
 	}
-	data := []byte(hex.EncodeToString(private.Seed()) + "\n")
+	if err := durable.WriteFile(b.fs, b.intentPath(), data, 0o600); err != nil {
+		return fmt.Errorf("write intent: %w", err)
+	}
+	return nil
+}
+
+// saveRatchet makes the one-time key of a batch durable. A key that a crash left
+// behind before an intent named it is replaced.
+func (b *Buffer) saveRatchet(batch uint64, key ed25519.PrivateKey) error {
+	data := []byte(hex.EncodeToString(key.Seed()) + "\n")
 	if err := durable.WriteFile(b.fs, b.ratchetPath(batch), data, 0o600); err != nil {
-		return nil, fmt.Errorf("write ratchet key %d: %w", batch, err)
+		return fmt.Errorf("write ratchet key %d: %w", batch, err)
 	}
-	return public, nil
+	return nil
 }
 
 func (b *Buffer) loadRatchet(batch uint64) (ed25519.PrivateKey, error) {

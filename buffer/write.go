@@ -18,6 +18,7 @@ const spaceRetry = time.Second
 // the answers. Its return value of success is the answer to Append.
 func (b *Buffer) write() {
 	defer close(b.cut)
+	defer close(b.decided)
 	w := &b.writer
 	defer w.close()
 	for g := range b.groups {
@@ -73,7 +74,9 @@ func (w *segmentWriter) commit(g *group) error {
 		return fmt.Errorf("write segment %s: %w", segmentName(g.segment.id), err)
 	}
 	if err := w.file.Sync(); err != nil {
-		return fmt.Errorf("sync segment %s: %w", segmentName(g.segment.id), err)
+		// The kernel may go on to show what the disk has lost, and call it clean:
+		// take it out of sight, so that a restart does not build on it.
+		return fmt.Errorf("sync segment %s: %w", segmentName(g.segment.id), errors.Join(err, w.file.Truncate(w.size)))
 	}
 	if g.fresh {
 		if err := w.b.fs.SyncDir(filepath.Dir(w.b.segmentPath(g.segment.id))); err != nil {
