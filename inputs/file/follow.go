@@ -28,6 +28,7 @@ type follower struct {
 	byBase      map[string][]*generation // attached ones by the last component of their real path
 	suspects    map[fileID]suspect
 	noted       map[string]struct{} // conditions that were logged
+	succeeded   []*generation       // whose later rotations are to be admitted
 	failures    map[string]error    // of Scan, by path
 	hot         []*generation       // polled
 	queue       []*generation       // with something to read
@@ -94,8 +95,10 @@ func (f *follower) scanOnce(ctx context.Context) error {
 	defer stop()
 	f.look(ctx)
 	for _, g := range f.generations {
-		g.limit, g.flush = g.size, true
-		f.enqueue(g)
+		if g.missing.IsZero() {
+			g.limit, g.flush = g.size, true
+			f.enqueue(g)
+		}
 	}
 	for ctx.Err() == nil {
 		f.gather(ctx)

@@ -45,7 +45,8 @@ type generation struct {
 	flush     bool // an unterminated rest is a line now
 	queued    bool
 	hot       bool
-	resumed   bool // known from a position only, not found yet
+	resumed   bool   // known from a position only, not found yet
+	mismatch  string // what its inode holds now is other content: the cause of a gap
 
 	round   uint64    // of the last look that found it
 	changed time.Time // when size or modification time changed last

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/auditail/auditail/inputs"
 )
 
 // found is a path that a glob leads to.
@@ -69,8 +71,13 @@ func (f *follower) look(ctx context.Context) {
 		f.admit(ctx, m, astray, begin)
 	}
 	for _, g := range astray {
-		f.giveUp(ctx, g, listings, begin)
+		f.giveUp(ctx, g, begin)
 	}
+	for _, g := range f.succeeded {
+		f.admitSuccessors(ctx, g, listings)
+	}
+	clear(f.succeeded)
+	f.succeeded = f.succeeded[:0]
 	f.forgetSuspects(unknown)
 	f.generations = slices.DeleteFunc(f.generations, func(g *generation) bool { return g.ended })
 	for _, g := range f.generations {
@@ -153,6 +160,9 @@ func (f *follower) recognise(ctx context.Context, g *generation, m found, now ti
 	if g.round == f.round && g.attached {
 		return true // a hard link, or two globs over one file: read once
 	}
+	if g.resumed && !f.confirm(ctx, g, m) {
+		return false
+	}
 	first := !g.attached || g.resumed
 	g.round, g.attached, g.name = f.round, true, m.name
 	g.missing = time.Time{}
@@ -181,6 +191,32 @@ func (f *follower) recognise(ctx context.Context, g *generation, m found, now ti
 		return true // when it was replaced, the new generation has the inode
 	}
 	return true
+}
+
+// confirm compares a file with what a position says of its inode. When it is
+// other content, the generation is looked for elsewhere before the file is
+// taken for a new one: it may hold the content of another generation.
+func (f *follower) confirm(ctx context.Context, g *generation, m found) bool {
+	h, err := f.openPath(m.name)
+	if err != nil {
+		return true // openFile tries again, and says why
+	}
+	defer f.discard(h)
+	st, err := h.stat()
+	if err != nil || st.id != m.st.id {
+		return true
+	}
+	same, err := g.holds(h, f.scratch[:])
+	if err != nil || same {
+		return true
+	}
+	g.mismatch = inputs.CauseReplaced
+	if st.size < g.place() {
+		g.mismatch = inputs.CauseTruncated
+	}
+	f.log.InfoContext(ctx, "file holds other content than before the start", "path", m.name)
+	delete(f.byIdent, g.ident)
+	return false
 }
 
 // closeIfMany gives up the descriptor of a file that has nothing to read when
@@ -265,18 +301,9 @@ func (f *follower) isSuspect(ctx context.Context, m found, now time.Time) bool {
 
 // originals returns the followed files that name may be a rotated form of.
 func (f *follower) originals(name string) []*generation {
-	base, _ := plainName(filepath.Base(name))
-	extension := filepath.Ext(base)
 	var out []*generation
-	for i := 1; i < len(base); i++ {
-		if !strings.ContainsRune(".-_~", rune(base[i])) {
-			continue
-		}
-		for _, candidate := range []string{base[:i], base[:i] + extension} {
-			if candidate != base && rotationOf(candidate, base).rotated() {
-				out = append(out, f.byBase[candidate]...)
-			}
-		}
+	for _, base := range unrotated(filepath.Base(name)) {
+		out = append(out, f.byBase[base]...)
 	}
 	return out
 }

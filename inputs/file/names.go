@@ -98,3 +98,34 @@ func isStamp(s string) bool {
 	}
 	return strings.ContainsAny(s, "0123456789") && strings.Trim(s, "0123456789.-_:+TZ") == ""
 }
+
+// unrotated returns the names that a rotated file of this name may have had.
+func unrotated(name string) []string {
+	name, _ = plainName(name)
+	extension := filepath.Ext(name)
+	var out []string
+	for i := 1; i < len(name); i++ {
+		if !strings.ContainsRune(".-_~", rune(name[i])) {
+			continue
+		}
+		for _, base := range []string{name[:i], name[:i] + extension} {
+			if base != name && rotationOf(base, name).rotated() {
+				out = append(out, base)
+			}
+		}
+	}
+	return out
+}
+
+// related tells whether name is base rotated, rotated further, or compressed.
+func related(base, name string) bool {
+	if plain, packed := plainName(name); packed && plain == base || rotationOf(base, name).rotated() {
+		return true
+	}
+	for _, original := range unrotated(base) {
+		if rotationOf(original, name).rotated() {
+			return true
+		}
+	}
+	return false
+}

@@ -197,21 +197,29 @@ func (f *follower) replaced(ctx context.Context, g *generation, cause string) {
 	h, ident, name, attached := g.file, g.ident, g.name, g.attached
 	g.file = nil
 	delete(f.byIdent, ident)
-	st, err := h.stat()
-
-	if !f.continueInCopy(ctx, g) {
-		f.drop(ctx, g, cause, f.lossOf(g, g.place()))
-	}
 	f.open--
-	if err != nil {
+
+	// The new generation takes the inode first: nobody may take it for a copy
+	// or a successor of the old one.
+	var n *generation
+	if st, err := h.stat(); err != nil {
 		f.discard(h)
 		f.lookDue = true
+	} else {
+		n = f.create(g.path, g.real, name, st)
+		n.attached, n.file = attached, h
+		f.open++
+	}
+	if !f.continueInCopy(ctx, g) {
+		if g.resumed && !g.over {
+			f.expectSuccessors(g)
+			f.lookDue = true
+		}
+		f.drop(ctx, g, cause, f.lossOf(g, g.place()))
+	}
+	if n == nil {
 		return
 	}
-	n := f.create(g.path, g.real, name, st)
-	n.attached, n.round = attached, f.round
-	n.file = h
-	f.open++
 	if err := n.growHead(h, f.scratch[:]); err != nil {
 		f.readFailed(ctx, n, err)
 	}

@@ -91,7 +91,7 @@ func (f *follower) trace(ctx context.Context, g *generation, l *listings, now ti
 		}
 		f.warm(g)
 		if g.links > 0 {
-			f.findName(ctx, g, l)
+			f.findName(g, l)
 		}
 		f.retire(ctx, g, now)
 		return
@@ -118,9 +118,16 @@ func (f *follower) trace(ctx context.Context, g *generation, l *listings, now ti
 	f.lost(g, now)
 }
 
+// taken tells whether a file belongs to another generation. What a position
+// alone says of that does not count before it was compared: inodes are reused.
+func (f *follower) taken(id fileID, by *generation) bool {
+	owner := f.byIdent[id]
+	return owner != nil && owner != by && !owner.resumed
+}
+
 // findName learns under which name a file that is held open lies by now, and
 // admits what was rotated after it.
-func (f *follower) findName(ctx context.Context, g *generation, l *listings) {
+func (f *follower) findName(g *generation, l *listings) {
 	if st, err := statPath(g.name); err == nil && st.id == g.ident {
 		return
 	}
@@ -128,7 +135,7 @@ func (f *follower) findName(ctx context.Context, g *generation, l *listings) {
 		if m.st.id == g.ident {
 			g.name = m.name
 			if !g.over {
-				f.admitSuccessors(ctx, g, l, m.st.modified)
+				f.expectSuccessors(g)
 			}
 			return
 		}
@@ -139,8 +146,7 @@ func (f *follower) findName(ctx context.Context, g *generation, l *listings) {
 // inode, wherever it was moved, and by its content in a copy.
 func (f *follower) search(ctx context.Context, g *generation, l *listings, now time.Time) bool {
 	for _, m := range f.places(g, l) {
-		owner := f.byIdent[m.st.id]
-		if m.st.id.inode != g.ident.inode || owner != nil && owner != g {
+		if m.st.id.inode != g.ident.inode || f.taken(m.st.id, g) {
 			continue
 		}
 		if g.over && g.resumed && m.st.modified == g.modified {
@@ -149,7 +155,7 @@ func (f *follower) search(ctx context.Context, g *generation, l *listings, now t
 			g.name, g.resumed, g.missing = m.name, false, time.Time{}
 			return true
 		}
-		if g.head.length == 0 && !rotationOf(filepath.Base(g.real), filepath.Base(m.name)).rotated() {
+		if g.head.length == 0 && !related(filepath.Base(g.real), filepath.Base(m.name)) {
 			continue // it was empty: an inode alone proves nothing
 		}
 		h, err := f.openPath(m.name)
@@ -164,7 +170,7 @@ func (f *follower) search(ctx context.Context, g *generation, l *listings, now t
 			continue
 		}
 		f.moveTo(g, m.name, h, st)
-		f.found(ctx, g, l)
+		f.found(g)
 		f.retire(ctx, g, now)
 		return true
 	}
@@ -172,7 +178,7 @@ func (f *follower) search(ctx context.Context, g *generation, l *listings, now t
 }
 
 // found goes on with a generation whose file was found under another name.
-func (f *follower) found(ctx context.Context, g *generation, l *listings) {
+func (f *follower) found(g *generation) {
 	g.checkAt, g.missing = time.Time{}, time.Time{}
 	if f.scan {
 		g.limit, g.flush = g.size, true
@@ -180,7 +186,7 @@ func (f *follower) found(ctx context.Context, g *generation, l *listings) {
 	f.warm(g)
 	f.enqueue(g)
 	if !g.over {
-		f.admitSuccessors(ctx, g, l, g.modified)
+		f.expectSuccessors(g)
 	}
 }
 
@@ -210,7 +216,7 @@ func (f *follower) continueInCopy(ctx context.Context, g *generation) bool {
 	l := &listings{byDir: map[string][]found{}}
 	base := filepath.Base(g.real)
 	for _, m := range f.places(g, l) {
-		if f.byIdent[m.st.id] != nil || m.st.id == g.ident || m.name == g.path || !rotationOf(base, filepath.Base(m.name)).rotated() {
+		if f.taken(m.st.id, g) || m.st.id == g.ident || m.name == g.path || !related(base, filepath.Base(m.name)) {
 			continue
 		}
 		if _, packed := plainName(m.name); packed && (g.over || !readable(m.name)) {
@@ -232,7 +238,7 @@ func (f *follower) continueInCopy(ctx context.Context, g *generation) bool {
 		g.marks = nil
 		f.moveTo(g, m.name, h, st)
 		g.attached, g.over = false, false
-		f.found(ctx, g, l)
+		f.found(g)
 		return true
 	}
 	return false
@@ -270,15 +276,22 @@ func (f *follower) anchorAt(g *generation, r io.ReaderAt, place int64) error {
 	return nil
 }
 
+// expectSuccessors makes the present look, or the next, admit what was rotated
+// after g. That comes last in a look: what is rotated may be the file or the
+// copy of another generation that was not traced yet.
+func (f *follower) expectSuccessors(g *generation) {
+	f.succeeded = append(f.succeeded, g)
+}
+
 // admitSuccessors admits the files that were rotated after g and never seen:
-// several rotations went by while nobody looked. modified is g's file's.
-func (f *follower) admitSuccessors(ctx context.Context, g *generation, l *listings, modified int64) {
+// several rotations went by while nobody looked.
+func (f *follower) admitSuccessors(ctx context.Context, g *generation, l *listings) {
 	base := filepath.Base(g.real)
 	current := rotationOf(base, filepath.Base(g.name))
 	for _, m := range f.places(g, l) {
 		name := filepath.Base(m.name)
-		if f.byIdent[m.st.id] != nil || m.st.size == 0 || excluded(f.config.Exclude, m.name) ||
-			!rotationOf(base, name).after(m.st.modified, current, modified) {
+		if f.taken(m.st.id, g) || m.st.size == 0 || excluded(f.config.Exclude, m.name) ||
+			!rotationOf(base, name).after(m.st.modified, current, g.modified) {
 			continue
 		}
 		if _, packed := plainName(name); packed && !readable(name) {
@@ -310,7 +323,7 @@ func (f *follower) lost(g *generation, now time.Time) {
 // Where even its directory is missing or empty, a file system may not be
 // mounted (yet): the position is kept, or everything would be read again when
 // it is back.
-func (f *follower) giveUp(ctx context.Context, g *generation, l *listings, now time.Time) {
+func (f *follower) giveUp(ctx context.Context, g *generation, now time.Time) {
 	if g.ended || g.missing.IsZero() || g.file != nil {
 		return
 	}
@@ -324,9 +337,13 @@ func (f *follower) giveUp(ctx context.Context, g *generation, l *listings, now t
 	}
 	f.cleared(noteMissing, g.path)
 	if !g.over {
-		f.admitSuccessors(ctx, g, l, g.modified)
+		f.expectSuccessors(g)
 	}
-	f.drop(ctx, g, inputs.CauseRemoved, f.lossOf(g, g.place()))
+	cause := inputs.CauseRemoved
+	if g.mismatch != "" {
+		cause = g.mismatch
+	}
+	f.drop(ctx, g, cause, f.lossOf(g, g.place()))
 }
 
 // settle deals with a file that was rotated away. Once it does not change any
