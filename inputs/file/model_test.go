@@ -25,6 +25,8 @@ type model struct {
 	dir   string
 	to    *inputstest.Recorder
 	next  int
+	dated bool // rotated files are named by date, not by number
+	day   int
 	files map[string][]string // content by name; x.log is the live one
 	fate  map[string]bool     // line → must be durable; false: may be
 	read  map[string]bool     // lines that stood in a file at a finished scan
@@ -64,8 +66,13 @@ func (m *model) append(t *rapid.T) {
 	m.check(f.Close())
 }
 
-// shift makes x.log.1 free.
-func (m *model) shift() {
+// free returns the name that the next rotated file gets, moving others on
+// where the scheme says so.
+func (m *model) free() string {
+	if m.dated {
+		m.day++
+		return fmt.Sprintf("%s-2025%04d", live, m.day)
+	}
 	for i := 12; i >= 1; i-- {
 		for _, suffix := range []string{"", ".gz"} {
 			from, to := fmt.Sprintf("%s.%d%s", live, i, suffix), fmt.Sprintf("%s.%d%s", live, i+1, suffix)
@@ -76,15 +83,16 @@ func (m *model) shift() {
 			}
 		}
 	}
+	return live + ".1"
 }
 
 func (m *model) rename(*rapid.T) {
 	if len(m.files[live]) == 0 {
 		return
 	}
-	m.shift()
-	m.check(os.Rename(m.path(live), m.path(live+".1")))
-	m.files[live+".1"] = m.files[live]
+	name := m.free()
+	m.check(os.Rename(m.path(live), m.path(name)))
+	m.files[name] = m.files[live]
 	delete(m.files, live)
 }
 
@@ -92,12 +100,12 @@ func (m *model) copyTruncate(*rapid.T) {
 	if len(m.files[live]) == 0 {
 		return
 	}
-	m.shift()
+	name := m.free()
 	data, err := os.ReadFile(m.path(live))
 	m.check(err)
-	m.check(os.WriteFile(m.path(live+".1"), data, 0o600))
+	m.check(os.WriteFile(m.path(name), data, 0o600))
 	m.check(os.Truncate(m.path(live), 0))
-	m.files[live+".1"] = m.files[live]
+	m.files[name] = m.files[live]
 	m.files[live] = nil
 }
 
@@ -224,6 +232,7 @@ func TestModel(t *testing.T) {
 		}
 		m := &model{
 			t: rt, dir: dir, to: inputstest.NewRecorder(t),
+			dated: rapid.Bool().Draw(rt, "dated"),
 			files: map[string][]string{}, fate: map[string]bool{}, read: map[string]bool{},
 		}
 		m.append(rt)

@@ -171,7 +171,7 @@ func (s *scene) remove(name string) {
 // on, x.log becomes x.log.1, and the writer opens a new x.log.
 func (s *scene) rotate() {
 	s.t.Helper()
-	for i := 8; i >= 1; i-- {
+	for i := 40; i >= 1; i-- {
 		from := fmt.Sprintf("%s.%d", s.log, i)
 		if _, err := os.Stat(from); err == nil {
 			s.rename(from, fmt.Sprintf("%s.%d", s.log, i+1))
@@ -221,6 +221,30 @@ func TestRenameAndCreate(t *testing.T) {
 		s.finish()
 		s.noGaps()
 	})
+}
+
+// TestKillStorm rotates and kills again and again while lines come in.
+func TestKillStorm(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, killed)
+	s.start()
+	s.write(10)
+	s.caughtUp()
+	s.stream(100_000, 36, func(i int) {
+		switch i % 4 {
+		case 0:
+			s.rotate()
+		case 1:
+			s.restart(func() {})
+		case 2:
+			s.restart(func() { s.write(200); s.rotate(); s.write(200) })
+		case 3:
+			s.restart(s.rotate)
+			s.rotate()
+		}
+	})
+	s.finish()
+	s.noGaps()
 }
 
 func TestRenameWithLateWriter(t *testing.T) {

@@ -290,7 +290,7 @@ func (f *follower) admitSuccessors(ctx context.Context, g *generation, l *listin
 	current := rotationOf(base, filepath.Base(g.name))
 	for _, m := range f.places(g, l) {
 		name := filepath.Base(m.name)
-		if f.taken(m.st.id, g) || m.st.size == 0 || excluded(f.config.Exclude, m.name) ||
+		if f.taken(m.st.id, nil) || m.st.size == 0 || excluded(f.config.Exclude, m.name) ||
 			!rotationOf(base, name).after(m.st.modified, current, g.modified) {
 			continue
 		}
