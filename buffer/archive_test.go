@@ -120,6 +120,7 @@ type archive struct {
 	covered   map[string]int64
 	shipped   map[string]uint64 // next batch of each output
 	problems  []error
+	sessions  int
 	tolerant  bool // the clock may have been set back, frames may be damaged
 }
 
@@ -137,7 +138,7 @@ func (a *archive) clone() *archive {
 	return &archive{
 		manifests: slices.Clip(a.manifests), payloads: slices.Clip(a.payloads), chain: a.chain.Clone(),
 		acked: maps.Clone(a.acked), own: maps.Clone(a.own), seen: maps.Clone(a.seen), ownSeen: maps.Clone(a.ownSeen),
-		covered: maps.Clone(a.covered), shipped: maps.Clone(a.shipped), problems: slices.Clip(a.problems), tolerant: a.tolerant,
+		covered: maps.Clone(a.covered), shipped: maps.Clone(a.shipped), problems: slices.Clip(a.problems), sessions: a.sessions, tolerant: a.tolerant,
 	}
 }
 
