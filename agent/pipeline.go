@@ -111,7 +111,7 @@ func (p *pipeline) run(ctx context.Context) error {
 func (p *pipeline) scan(ctx context.Context) error {
 	scanner, ok := p.spec.Input.(inputs.Scanner)
 	if !ok {
-		return nil // has no end; DESIGN section 6: not started by --once
+		return nil // has no end: --once does not start it
 	}
 	if err := scanner.Scan(ctx, p.resume(), p); err != nil {
 		return err

@@ -59,7 +59,7 @@ func ParseDigest(s string) (d Digest, err error) {
 	return d, nil
 }
 
-// Lines counts what became of the physical lines of a batch (DESIGN promise 5):
+// Lines counts what became of the physical lines of a batch (promise 5 of the README):
 // held before + Read = Recorded + Unparsed + Ignored + Held, per stream.
 type Lines struct {
 	Read, Recorded, Unparsed, Ignored uint64

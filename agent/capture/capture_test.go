@@ -107,7 +107,7 @@ func TestNoContent(t *testing.T) {
 	}
 }
 
-// Rule 7 of SCHEMA.md: longer content is cut and flagged; size and hash are of the whole.
+// A record has at most 1 MiB: longer content is cut and flagged; size and hash are of the whole.
 func TestLongTextIsCut(t *testing.T) {
 	for name, unit := range map[string]string{"plain": "word ", "controls": "\x01\x02", "broken": "\xff", "wide": "日本語", "quotes": `"\`} {
 		long := strings.Repeat(unit, 1<<20/len(unit))

@@ -42,7 +42,7 @@ func TestDeclared(t *testing.T) {
 	c := catalog.New(entries, "vllm", "configured")
 	r := record("model.name=llama")
 	c.Resolve(r)
-	sum := sha256.Sum256([]byte(`{"id":"hf:meta/llama","provider":"vllm","revision":"0e9e"}`)) // SCHEMA.md section 4
+	sum := sha256.Sum256([]byte(`{"id":"hf:meta/llama","provider":"vllm","revision":"0e9e"}`)) // see audit.Model.Ref
 	want(t, r, "model.basis=declared", "model.id=hf:meta/llama", "model.revision=0e9e", "model.provider=vllm", "model.owner=ml",
 		"model.sensitivity=internal", "model.ref=m_"+hex.EncodeToString(sum[:16]))
 

@@ -58,7 +58,7 @@ everything within --timeout; the data is kept.`,
 	return cmd
 }
 
-// memoryLimit keeps the garbage collector inside DESIGN promise 11. A limit that
+// memoryLimit keeps the garbage collector inside promise 11 of the README. A limit that
 // the operator set (GOMEMLIMIT) stays.
 func memoryLimit(cfg *config.Config) {
 	if debug.SetMemoryLimit(-1) != math.MaxInt64 {

@@ -128,7 +128,7 @@ func tryLines(w io.Writer, cfg *config.Config, in *config.FileInput, samples io.
 
 func printTriedJSON(w io.Writer, t agent.Tried) error {
 	if t.Record == nil {
-		return nil // DESIGN section 6: one object a record
+		return nil // one object a record
 	}
 	lines, err := json.Marshal(t.Lines)
 	if err != nil {

@@ -326,7 +326,7 @@ func unknownField(at *node, name string) error {
 	return at.key.errorf(`unknown record field %q; %sa source field without a place in the record goes to "extra.<name>"`, name, known)
 }
 
-// dataMembers are the members of an item of data (SCHEMA.md, section 2).
+// dataMembers are the members of an item of data.
 func dataMembers() []string {
 	return []string{
 		"role", "id", "kind", "version", "digest", "basis", "bytes", "records",

@@ -1,5 +1,5 @@
 // Package endtoend tests the three programs as processes on real files: what
-// DESIGN.md section 2 promises is broken here from outside, with signals,
+// the README promises is broken here from outside, with signals,
 // rotations and changed bytes.
 package endtoend
 

@@ -17,7 +17,7 @@
 // that are being received, and the evidence of forks. It is never inside the
 // store, so that the archive holds nothing but the archive.
 //
-// Answers, beside those of the central protocol (DESIGN.md section 7): 400 to a
+// Answers, beside those of the central protocol: 400 to a
 // body that was cut or changed on the way, which is worth another try; 404 and
 // 405 to what is no object and no method; 411 and 428 without Content-Length and
 // If-None-Match: *. A problem document beside 424 has the member "next", the

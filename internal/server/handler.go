@@ -32,7 +32,7 @@ const (
 	bodyGrace = time.Minute
 )
 
-// Handler returns the HTTP side of the central protocol (DESIGN.md section 7):
+// Handler returns the HTTP side of the central protocol:
 // /v1/objects/<archive path> and /v1/health.
 func (s *Server) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -11,7 +11,7 @@ import (
 )
 
 // A payload that was refused for good is owed: the agent keeps it in quarantine
-// and ships its manifest nevertheless (DESIGN.md, promise 3). Only a refusal of
+// and ships its manifest nevertheless (promise 3 of the README). Only a refusal of
 // its own lets the server take a manifest before its payload, and it must
 // remember that across restarts, because the agent will not offer the payload
 // again. It is settled when somebody has the payload sent again and it is taken.

@@ -34,7 +34,7 @@ const (
 	refuses                // the server refuses it for good
 )
 
-// answerToPut reads the central protocol (DESIGN.md section 7) and what plain
+// answerToPut reads the central protocol (package internal/server) and what plain
 // servers say in its place. What it does not know is tried again.
 func answerToPut(r *http.Response) meaning {
 	switch r.StatusCode {
