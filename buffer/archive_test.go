@@ -158,13 +158,15 @@ func (a *archive) ownRecord(id string, acknowledged bool) {
 	a.own[id] = acknowledged
 }
 
-// put takes a batch from an output.
-func (a *archive) put(output string, batch seal.Batch, decoder *zstd.Decoder) {
+// put takes a batch from an output. It returns an error when the batch can not
+// be read; what is wrong with it goes to a.problems.
+func (a *archive) put(output string, batch seal.Batch, decoder *zstd.Decoder) error {
 	var payload []byte
-	var readErr error
 	for _, o := range batch.Objects { // before a.mu: who watches the disk takes it inside the disk's lock
 		data, err := readObject(o)
-		readErr = errors.Join(readErr, err)
+		if err != nil {
+			return err
+		}
 		if o.Kind == seal.PayloadObject {
 			payload = data
 		}
@@ -172,16 +174,16 @@ func (a *archive) put(output string, batch seal.Batch, decoder *zstd.Decoder) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	number := batch.Manifest.Batch
-	if number > a.shipped[output] || number >= uint64(len(a.manifests)+1) || readErr != nil {
-		a.problem("output %s got batch %d, but %d is its next and %d are known: %w", output, number, a.shipped[output], len(a.manifests), readErr)
-		return
+	if number > a.shipped[output] || number >= uint64(len(a.manifests)+1) {
+		a.problem("output %s got batch %d, but %d is its next and %d are known", output, number, a.shipped[output], len(a.manifests))
+		return nil
 	}
 	a.shipped[output] = max(a.shipped[output], number+1)
 	if number < uint64(len(a.manifests)) {
 		if !bytes.Equal(a.manifests[number], batch.ManifestFile) || !bytes.Equal(a.payloads[number], payload) {
 			a.problem("batch %d has other bytes than were shipped before", number)
 		}
-		return
+		return nil
 	}
 	m, err := a.chain.Add(batch.ManifestFile)
 	if err != nil {
@@ -192,6 +194,7 @@ func (a *archive) put(output string, batch seal.Batch, decoder *zstd.Decoder) {
 	if m != nil && m.Kind == seal.Data {
 		a.checkPayload(m, payload, decoder)
 	}
+	return nil
 }
 
 func readObject(o seal.Object) ([]byte, error) {
@@ -311,7 +314,9 @@ func (a *archive) ship(ctx context.Context, b *buffer.Buffer, output string, dec
 		if err != nil {
 			return fmt.Errorf("next of %s: %w", output, err)
 		}
-		a.put(output, batch, decoder)
+		if err := a.put(output, batch, decoder); err != nil {
+			return fmt.Errorf("ship to %s: %w", output, err)
+		}
 		if err := b.Acknowledge(output, batch.Manifest.Batch); err != nil {
 			return fmt.Errorf("acknowledge of %s: %w", output, err)
 		}

@@ -2,7 +2,7 @@
 // moment every output has acknowledged its batch.
 //
 // Its promises: records and read positions become durable in one write and
-// sync, so they can not disagree (DESIGN promise 2). What Append acknowledged
+// sync, so they can not disagree (promise 2 of the README). What Append acknowledged
 // survives kill -9 and power loss, once and in order; what it did not
 // acknowledge may be read again. A batch is sealed from the very bytes that
 // were committed. Nothing leaves the disk before every output acknowledged it.

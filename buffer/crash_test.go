@@ -72,7 +72,6 @@ type session struct {
 	steps   int
 	record  bool
 	moments []moment
-	faults  bool // errors are expected: they end the session
 
 	buffer *buffer.Buffer
 	resume map[string]buffer.Resume

@@ -235,13 +235,23 @@ func (b *Buffer) Checkpoint() seal.Checkpoint {
 }
 
 // Acknowledge notes, durably, that the output holds all batches up to and
-// including number, and removes what every output holds.
+// including number, and removes what every output holds. It waits while the disk
+// is full. One goroutine an output calls it.
 func (b *Buffer) Acknowledge(output string, number uint64) error {
 	data, err := json.Marshal(cursor{Next: number + 1})
 	if err != nil {
 		return err
 	}
-	if err := durable.WriteFile(b.fs, b.cursorPath(output), data, 0o600); err != nil {
+	b.mu.Lock()
+	known := b.cursors[output] > number
+	b.mu.Unlock()
+	if known {
+		return nil
+	}
+	// Without the cursor nothing is removed, and on a full disk nothing else
+	// makes room: so it waits, unless the buffer is closing.
+	err = b.retry(func() error { return durable.WriteFile(b.fs, b.cursorPath(output), data, 0o600) })
+	if err != nil {
 		return fmt.Errorf("write cursor of output %s: %w", output, err)
 	}
 	b.mu.Lock()

@@ -98,8 +98,9 @@ func (w *segmentWriter) commit(g *group) error {
 
 func (w *segmentWriter) create(id uint64) error {
 	w.close()
+	flag := os.O_RDWR | os.O_CREATE | os.O_EXCL
 	for {
-		f, err := w.b.fs.OpenFile(w.b.segmentPath(id), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+		f, err := w.b.fs.OpenFile(w.b.segmentPath(id), flag, 0o600)
 		if err == nil {
 			w.file, w.size = f, 0
 			return nil
@@ -107,6 +108,7 @@ func (w *segmentWriter) create(id uint64) error {
 		if !noSpace(err) || !w.b.waitForDisk(err) {
 			return fmt.Errorf("create segment %s: %w", segmentName(id), err)
 		}
+		flag = os.O_RDWR | os.O_CREATE | os.O_TRUNC // what failed may have made it
 	}
 }
 
