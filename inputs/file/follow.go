@@ -28,7 +28,7 @@ type follower struct {
 	byBase      map[string][]*generation // attached ones by the last component of their real path
 	suspects    map[fileID]suspect
 	noted       map[string]struct{} // conditions that were logged
-	succeeded   []*generation       // whose later rotations are to be admitted
+	succeeded   []succession        // rotations whose successors are to be admitted
 	failures    map[string]error    // of Scan, by path
 	hot         []*generation       // polled
 	queue       []*generation       // with something to read

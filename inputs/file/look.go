@@ -73,11 +73,7 @@ func (f *follower) look(ctx context.Context) {
 	for _, g := range astray {
 		f.giveUp(ctx, g, begin)
 	}
-	for _, g := range f.succeeded {
-		f.admitSuccessors(ctx, g, listings)
-	}
-	clear(f.succeeded)
-	f.succeeded = f.succeeded[:0]
+	f.admitAllSuccessors(ctx, listings, begin)
 	f.forgetSuspects(unknown)
 	f.generations = slices.DeleteFunc(f.generations, func(g *generation) bool { return g.ended })
 	for _, g := range f.generations {

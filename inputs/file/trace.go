@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/auditail/auditail/inputs"
@@ -280,7 +281,25 @@ func (f *follower) anchorAt(g *generation, r io.ReaderAt, place int64) error {
 // after g. That comes last in a look: what is rotated may be the file or the
 // copy of another generation that was not traced yet.
 func (f *follower) expectSuccessors(g *generation) {
-	f.succeeded = append(f.succeeded, g)
+	f.succeeded = append(f.succeeded, succession{after: g, since: f.now()})
+}
+
+// succession is a rotation after which others may have followed at once.
+type succession struct {
+	after *generation
+	since time.Time
+}
+
+// admitAllSuccessors looks for successors for the grace period: a file that is
+// created after one look listed its name and rotated before the next has only
+// this chance to be seen.
+func (f *follower) admitAllSuccessors(ctx context.Context, l *listings, now time.Time) {
+	for _, s := range f.succeeded {
+		f.admitSuccessors(ctx, s.after, l)
+	}
+	f.succeeded = slices.DeleteFunc(f.succeeded, func(s succession) bool {
+		return f.scan || now.Sub(s.since) >= f.limits.grace
+	})
 }
 
 // admitSuccessors admits the files that were rotated after g and never seen:
