@@ -5,6 +5,7 @@ import (
 	"hash"
 	"io"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -194,8 +195,8 @@ func (g *generation) copied(r io.ReaderAt, size int64, scratch []byte) (place in
 		same, err = g.holds(r, scratch)
 		return g.place(), same, err
 	}
-	for i := len(g.marks) - 1; i >= 0; i-- {
-		if m := g.marks[i]; m.place <= size {
+	for _, m := range slices.Backward(g.marks) {
+		if m.place <= size {
 			if same, err = g.head.matches(r, 0, scratch); !same || err != nil {
 				return 0, false, err
 			}

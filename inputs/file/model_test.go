@@ -226,12 +226,8 @@ func (m *model) invariant(t *rapid.T) {
 func TestModel(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
-		dir, err := os.MkdirTemp(t.TempDir(), "")
-		if err != nil {
-			rt.Fatal(err)
-		}
 		m := &model{
-			t: rt, dir: dir, to: inputstest.NewRecorder(t),
+			t: rt, dir: t.TempDir(), to: inputstest.NewRecorder(t),
 			dated: rapid.Bool().Draw(rt, "dated"),
 			files: map[string][]string{}, fate: map[string]bool{}, read: map[string]bool{},
 		}

@@ -47,9 +47,9 @@ const maxSubdirectories = 32
 // configuration says.
 func (f *follower) places(g *generation, l *listings) []found {
 	dir := filepath.Dir(g.real)
-	files := l.at(dir)
+	files := slices.Clone(l.at(dir))
 	if current := filepath.Dir(g.name); current != dir {
-		files = append(files[:len(files):len(files)], l.at(current)...)
+		files = append(files, l.at(current)...)
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -59,7 +59,7 @@ func (f *follower) places(g *generation, l *listings) []found {
 	for _, entry := range entries {
 		if entry.IsDir() && searched < maxSubdirectories {
 			searched++
-			files = append(files[:len(files):len(files)], l.at(filepath.Join(dir, entry.Name()))...)
+			files = append(files, l.at(filepath.Join(dir, entry.Name()))...)
 		}
 	}
 	w := walker{
@@ -67,7 +67,7 @@ func (f *follower) places(g *generation, l *listings) []found {
 		fail: func(string, error) {},
 		match: func(name string) {
 			if st, err := statPath(name); err == nil && st.kind == kindRegular {
-				files = append(files[:len(files):len(files)], found{name: name, st: st})
+				files = append(files, found{name: name, st: st})
 			}
 		},
 	}
