@@ -182,10 +182,7 @@ func (f *follower) ship(ctx context.Context) error {
 // appended takes the answer of Append.
 func (f *follower) appended(ctx context.Context, err error) error {
 	f.inFlight = false
-	switch {
-	case ctx.Err() != nil:
-		return nil // the run ends; what became of the chunk is for the next one to see
-	case err != nil:
+	if err != nil && ctx.Err() == nil {
 		return fmt.Errorf("append lines of input %s: %w", f.config.Name, err)
 	}
 	clear(f.spare.Lines)
