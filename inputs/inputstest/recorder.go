@@ -220,14 +220,24 @@ func (r *Recorder) checkLines(c inputs.Chunk, spans map[string][]span) {
 		at := slices.IndexFunc(list, func(s span) bool {
 			return s.lines >= 0 && s.unit == inputs.UnitBytes && l.Offset >= s.from && l.Offset+l.Size <= s.to
 		})
-		counted := slices.ContainsFunc(list, func(s span) bool { return s.unit == inputs.UnitLines })
-		if at < 0 && !counted {
-			r.t.Errorf("line at %d+%d of generation %s is in no range of its chunk", l.Offset, l.Size, l.Generation)
+		counted := false
+		if at < 0 {
+			at = slices.IndexFunc(list, func(s span) bool {
+				return s.unit == inputs.UnitLines && l.Offset >= s.from && l.Offset < s.to
+			})
+			counted = at >= 0
 		}
-		if want, seen := next[l.Generation]; seen && want != l.Offset && !counted && list[at].from != l.Offset {
+		if at < 0 {
+			r.t.Errorf("line at %d+%d of generation %s is in no range of its chunk", l.Offset, l.Size, l.Generation)
+			continue
+		}
+		if want, seen := next[l.Generation]; seen && want != l.Offset && list[at].from != l.Offset {
 			r.t.Errorf("line at %d of generation %s follows %d", l.Offset, l.Generation, want)
 		}
 		next[l.Generation] = l.Offset + l.Size
+		if counted {
+			next[l.Generation] = l.Offset + 1
+		}
 		count[l.Generation]++
 		r.checkLine(l)
 		r.lineCount++
@@ -352,10 +362,51 @@ func (r *Recorder) WaitLines(n int) {
 	}
 }
 
+// WaitAll waits until each of the lines is durable, at least as often as it is
+// given, and fails the test when they are not within a minute.
+func (r *Recorder) WaitAll(lines []string) {
+	r.t.Helper()
+	var missing []string
+	if !r.Wait(time.Minute, func() bool {
+		if r.Count() < len(lines) {
+			return false
+		}
+		missing, _ = r.compare(lines)
+		return len(missing) == 0
+	}) {
+		missing, _ = r.compare(lines)
+		r.t.Fatalf("%d different lines are not durable after a minute: %v …", len(missing), missing[:min(len(missing), 5)])
+	}
+}
+
 // Same fails the test unless the durable lines are exactly the wanted ones,
 // each as often as it is wanted, in any order.
 func (r *Recorder) Same(want []string) {
 	r.t.Helper()
+	lost, repeated := r.compare(want)
+	report(r.t, "lost", lost)
+	report(r.t, "too often", repeated)
+}
+
+// Known fails the test when a line is durable that is none of the given ones.
+func (r *Recorder) Known(lines []string) {
+	r.t.Helper()
+	known := map[string]bool{}
+	for _, line := range lines {
+		known[line] = true
+	}
+	var strange []string
+	for _, line := range r.Data() {
+		if !known[line] {
+			strange = append(strange, fmt.Sprintf("%.80q", line))
+		}
+	}
+	report(r.t, "that nobody fed", strange)
+}
+
+// compare returns the lines that are durable less often than they are wanted,
+// and more often.
+func (r *Recorder) compare(want []string) (lost, repeated []string) {
 	count := map[string]int{}
 	for _, line := range want {
 		count[line]++
@@ -363,7 +414,6 @@ func (r *Recorder) Same(want []string) {
 	for _, line := range r.Data() {
 		count[line]--
 	}
-	lost, repeated := []string{}, []string{}
 	for line, n := range count {
 		switch {
 		case n > 0:
@@ -374,11 +424,13 @@ func (r *Recorder) Same(want []string) {
 	}
 	slices.Sort(lost)
 	slices.Sort(repeated)
-	if len(lost) > 0 {
-		r.t.Errorf("%d different lines lost of %d: %v …", len(lost), len(want), lost[:min(len(lost), 5)])
-	}
-	if len(repeated) > 0 {
-		r.t.Errorf("%d different lines too often: %v …", len(repeated), repeated[:min(len(repeated), 5)])
+	return lost, repeated
+}
+
+func report(t testing.TB, what string, lines []string) {
+	t.Helper()
+	if len(lines) > 0 {
+		t.Errorf("%d different lines %s: %v …", len(lines), what, lines[:min(len(lines), 5)])
 	}
 }
 
