@@ -262,6 +262,9 @@ func TestRenameWithLateWriter(t *testing.T) {
 			s.stream(1000, 0, nil)
 			s.file = current
 			old.Close()
+			if s.mode != without {
+				s.caughtUp() // an agent that starts must see the file before it is gone
+			}
 			s.remove(s.log + ".1")
 			s.write(50)
 		})
