@@ -121,7 +121,6 @@ type archive struct {
 	shipped   map[string]uint64 // next batch of each output
 	problems  []error
 	sessions  int
-	tolerant  bool // the clock may have been set back, frames may be damaged
 }
 
 func newArchive() *archive {
@@ -138,7 +137,7 @@ func (a *archive) clone() *archive {
 	return &archive{
 		manifests: slices.Clip(a.manifests), payloads: slices.Clip(a.payloads), chain: a.chain.Clone(),
 		acked: maps.Clone(a.acked), own: maps.Clone(a.own), seen: maps.Clone(a.seen), ownSeen: maps.Clone(a.ownSeen),
-		covered: maps.Clone(a.covered), shipped: maps.Clone(a.shipped), problems: slices.Clip(a.problems), sessions: a.sessions, tolerant: a.tolerant,
+		covered: maps.Clone(a.covered), shipped: maps.Clone(a.shipped), problems: slices.Clip(a.problems), sessions: a.sessions,
 	}
 }
 
@@ -248,7 +247,7 @@ func (a *archive) take(m *seal.Manifest, isLast bool, r *record) {
 	case "coverage":
 		lines := int64(0)
 		for _, item := range r.Items {
-			if a.covered[item.Input] != item.From && !a.tolerant {
+			if a.covered[item.Input] != item.From {
 				a.problem("batch %d: coverage of %s goes from %d to %d, but %d is next", m.Batch, item.Input, item.From, item.To, a.covered[item.Input])
 			}
 			a.covered[item.Input] = item.To
@@ -261,7 +260,7 @@ func (a *archive) take(m *seal.Manifest, isLast bool, r *record) {
 		a.ownSeen[r.In]++
 	case "line":
 		next := nextRecorded(a.seen[r.In])
-		if r.First != next && (!a.tolerant || r.First < next) {
+		if r.First != next {
 			a.problem("batch %d: line %d of %s, but line %d is next", m.Batch, r.First, r.In, next)
 		}
 		a.seen[r.In] = r.Last + 1

@@ -111,6 +111,9 @@ func (s *session) inBubble() error {
 		if at := x.at(r); at < s.known.acked[x.name] {
 			s.known.problem("source %s resumes at line %d, but %d were acknowledged", x.name, at, s.known.acked[x.name])
 		}
+		if (r.Held == 1) != (len(r.Parser) > 0) {
+			s.known.problem("source %s resumes with %d held lines and the parser's state %q", x.name, r.Held, r.Parser)
+		}
 	}
 	for _, h := range b.Holes() {
 		s.known.problem("hole %+v", h)

@@ -452,7 +452,7 @@ func (i info) ModTime() time.Time { return i.changed }
 func (i info) IsDir() bool        { return i.mode.IsDir() }
 func (i info) Sys() any           { return nil }
 
-// ErrClosed is what an open file answers behind its Close.
+// errClosed is what an open file answers behind its Close.
 var errClosed = errors.New("file already closed")
 
 // Flip inverts one bit of a file, in the cache and on the disk. It is no
