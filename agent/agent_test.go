@@ -364,12 +364,16 @@ func TestGapRecords(t *testing.T) {
 	h.input.gaps = []inputs.Gap{
 		{Generation: "g", Path: "/log", From: 10, To: 90, Cause: inputs.CauseTruncated},
 		{Generation: "g", Path: "/log", From: 90, To: 100, Cause: inputs.CauseStartEnd},
+		{Generation: "g", Path: "/log", From: 100, To: 100, Cause: inputs.CauseTruncated},
 	}
 	if err := h.once(); err != nil {
 		t.Fatal(err)
 	}
 	_, records := h.shipped("a")
 	gaps := records["agent.gap"]
+	if source := records["agent.source"]; len(source) != 1 || source[0]["reason"] != "shrank" {
+		t.Errorf("a loss that nobody can measure: %v", source)
+	}
 	if len(gaps) != 2 || gaps[0]["outcome"] != "failed" || gaps[0]["reason"] != "truncated" || gaps[1]["outcome"] != "success" {
 		t.Fatalf("%v", gaps)
 	}

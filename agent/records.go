@@ -224,11 +224,26 @@ const causeDamaged = "buffer_damaged"
 // gapSub keeps a gap's id apart from that of a record at the same offset.
 const gapSub = -1
 
-// appendGap appends an agent.gap record, open before agent.seq.
+// appendGap appends an agent.gap record, open before agent.seq. A gap of no
+// bytes is where bytes may be missing that nobody saw, such as between the copy
+// and the truncation of a copytruncate: that the source shrank or vanished is
+// all that is known, and all that the record (agent.source) says.
 func appendGap(dst []byte, r *audit.Record, e *envelope, stream seal.Stream, source string, g inputs.Gap, now time.Time) []byte {
 	r.Reset()
-	r.SetString(audit.Event, "agent.gap")
 	r.SetString(audit.ActorType, "system")
+	r.SetString(audit.SourcePath, g.Path)
+	if g.From == g.To {
+		fillSource(r, g)
+	} else {
+		fillGap(r, g)
+	}
+	e.fill(r, stream, origin{source: source, generation: g.Generation, offset: g.From, sub: gapSub},
+		now.UTC().AppendFormat(nil, time.RFC3339Nano))
+	return r.AppendOpen(dst)
+}
+
+func fillGap(r *audit.Record, g inputs.Gap) {
+	r.SetString(audit.Event, "agent.gap")
 	if g.Cause == inputs.CauseStartEnd {
 		r.SetString(audit.Outcome, "success")
 	} else {
@@ -236,13 +251,23 @@ func appendGap(dst []byte, r *audit.Record, e *envelope, stream seal.Stream, sou
 		r.SetString(audit.Reason, g.Cause)
 		r.SetInt(audit.Severity, 4)
 	}
-	r.SetString(audit.SourcePath, g.Path)
 	r.SetString(audit.LossGeneration, g.Generation)
 	r.SetInt(audit.LossFrom, g.From)
 	r.SetInt(audit.LossTo, g.To)
 	r.SetInt(audit.LossBytes, g.To-g.From)
 	r.SetString(audit.LossCause, g.Cause)
-	e.fill(r, stream, origin{source: source, generation: g.Generation, offset: g.From, sub: gapSub},
-		now.UTC().AppendFormat(nil, time.RFC3339Nano))
-	return r.AppendOpen(dst)
+}
+
+func fillSource(r *audit.Record, g inputs.Gap) {
+	r.SetString(audit.Event, "agent.source")
+	r.SetString(audit.Outcome, "unknown")
+	r.SetInt(audit.Severity, 3)
+	switch g.Cause {
+	case inputs.CauseTruncated:
+		r.SetString(audit.Reason, "shrank")
+	case inputs.CauseRemoved:
+		r.SetString(audit.Reason, "vanished")
+	default:
+		r.SetString(audit.Reason, g.Cause)
+	}
 }

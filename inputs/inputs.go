@@ -55,7 +55,8 @@ type Range struct {
 }
 
 // Gap is what can not be read any more, or was skipped by configuration. It
-// becomes a signed agent.gap record.
+// becomes a signed agent.gap record. An empty one (From == To) says that bytes
+// may be missing there which nobody saw; it becomes an agent.source record.
 type Gap struct {
 	Generation string
 	Path       string
