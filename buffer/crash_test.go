@@ -305,40 +305,52 @@ type explorer struct {
 	t        *testing.T
 	states   int
 	failures int
-	// nested is how many moments of a recovery are explored in turn.
-	nested int
 }
 
-// after explores what a crash at the moment can leave: a killed process, and
-// power cuts that lose all, the newest or a random part of what was not synced.
-func (x *explorer) after(m moment, seed uint64, depth, variants int) {
-	for v := range variants {
-		random := rand.New(rand.NewPCG(seed, uint64(m.op.Number*100+v))) //nolint:gosec // small numbers
-		var disk *faulty.FS
-		var how string
-		switch v {
-		case 0:
-			how, disk = "kill", m.image.Kill()
-		case 1:
-			how, disk = "power cut, all lost", m.image.PowerCut(random, faulty.All)
-		case 2:
-			how, disk = "power cut, newest lost", m.image.PowerCut(random, faulty.Late)
-		default:
-			how, disk = "power cut, some lost", m.image.PowerCut(random, faulty.Some)
-		}
+// crash is a way to lose what was not synced.
+type crash string
+
+const (
+	kill     crash = "kill"
+	cutAll   crash = "power cut, all lost"
+	cutLate  crash = "power cut, newest lost"
+	cutSome  crash = "power cut, some lost"
+	cutOther crash = "power cut, others lost" // other dice
+)
+
+func (c crash) of(image *faulty.Image, random *rand.Rand) *faulty.FS {
+	switch c {
+	case kill:
+		return image.Kill()
+	case cutAll:
+		return image.PowerCut(random, faulty.All)
+	case cutLate:
+		return image.PowerCut(random, faulty.Late)
+	default:
+		return image.PowerCut(random, faulty.Some)
+	}
+}
+
+// after explores what crashes at the moment can leave. Each recovery is itself
+// cut off again in as many moments as nested says, early ones preferred.
+func (x *explorer) after(m moment, seed uint64, nested int, crashes ...crash) {
+	for i, c := range crashes {
+		random := rand.New(rand.NewPCG(seed, uint64(m.op.Number*100+i))) //nolint:gosec // small numbers
 		x.states++
-		s := &session{workload: x.workload, disk: disk, known: m.known.clone(), random: random, record: depth > 0}
-		if depth > 0 {
+		s := &session{workload: x.workload, disk: c.of(m.image, random), known: m.known.clone(), random: random, record: nested > 0}
+		if nested > 0 {
 			s.steps = random.IntN(4)
 		}
 		if err := s.run(x.t); err != nil {
-			x.fail(fmt.Errorf("%s behind operation %d (kind %b) on %s, seed %d: %w", how, m.op.Number, m.op.Kind, m.op.Name, seed, err))
+			x.fail(fmt.Errorf("%s behind operation %d (kind %b) on %s, seed %d: %w", c, m.op.Number, m.op.Kind, m.op.Name, seed, err))
 			return
 		}
-		if depth > 0 {
-			for range x.nested {
-				x.after(s.moments[random.IntN(len(s.moments))], seed, depth-1, variants)
+		for range nested {
+			among := len(s.moments)
+			if random.IntN(3) > 0 {
+				among = min(among, 60)
 			}
+			x.after(s.moments[random.IntN(among)], seed, 0, cutAll, cutSome)
 		}
 	}
 }
@@ -359,12 +371,13 @@ func TestMain(m *testing.M) {
 
 // TestCrashAfterEveryOperation cuts the power behind every operation of random
 // workloads, recovers, and checks that the archive in the end holds everything
-// once, in order and unchanged. Every fifth recovery is cut in turn. A workload
-// gives about 5,000 states; AUDITAIL_TORTURE is the number of workloads.
+// once, in order and unchanged. What was killed, and some of what was cut, is cut
+// again while it recovers. A workload gives about 5,000 states;
+// AUDITAIL_TORTURE is the number of workloads.
 func TestCrashAfterEveryOperation(t *testing.T) {
-	workloads, variants := 3, 5
+	workloads, crashes := 2, []crash{kill, cutAll, cutSome, cutOther, cutLate}
 	if testing.Short() {
-		workloads, variants = 1, 2
+		workloads, crashes = 1, []crash{kill, cutSome}
 	}
 	if n, err := strconv.Atoi(os.Getenv("AUDITAIL_TORTURE")); err == nil {
 		workloads = n
@@ -372,7 +385,7 @@ func TestCrashAfterEveryOperation(t *testing.T) {
 	for seed := range uint64(workloads) { //nolint:gosec // a small number
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			t.Parallel()
-			x := &explorer{workload: newWorkload(t), t: t, nested: 1}
+			x := &explorer{workload: newWorkload(t), t: t}
 			s := &session{
 				workload: x.workload, disk: faulty.New(), known: newArchive(),
 				random: rand.New(rand.NewPCG(seed, 0)), steps: 14, record: true, //nolint:gosec // a test's dice
@@ -381,11 +394,13 @@ func TestCrashAfterEveryOperation(t *testing.T) {
 				t.Fatal(err)
 			}
 			for i, m := range s.moments {
-				depth := 0
-				if i%5 == int(seed%5) {
-					depth = 1
+				switch {
+				case i%4 == int(seed%4): //nolint:gosec // below 4
+					x.after(m, seed, 2, crashes...)
+				default:
+					x.after(m, seed, 1, crashes[0])
+					x.after(m, seed, 0, crashes[1:]...)
 				}
-				x.after(m, seed, depth, variants)
 			}
 			t.Logf("%d states", x.states)
 		})

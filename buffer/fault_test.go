@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -31,9 +32,12 @@ var faults = map[string]faulty.Fault{
 // for the next process, with and without a power cut in between. A full disk
 // stops nothing: it is waited for.
 func TestFaultAtEveryOperation(t *testing.T) {
-	stride := 5
-	if testing.Short() {
-		stride = 37
+	stride, nested := 7, 2
+	switch {
+	case testing.Short():
+		stride, nested = 37, 1
+	case os.Getenv("AUDITAIL_TORTURE") != "":
+		stride = 1
 	}
 	for name, fault := range faults {
 		t.Run(name, func(t *testing.T) {
@@ -60,7 +64,7 @@ func TestFaultAtEveryOperation(t *testing.T) {
 				if !errors.Is(err, fault.Err) {
 					x.fail(fmt.Errorf("%s at operation %d: %w", name, n, err))
 				}
-				x.after(moment{op: faulty.Operation{Number: n, Name: name}, image: s.disk.Image(), known: s.known}, 1, 0, 4)
+				x.after(moment{op: faulty.Operation{Number: n, Name: name}, image: s.disk.Image(), known: s.known}, uint64(n), nested, kill, cutAll, cutSome, cutLate) //nolint:gosec // positive
 			}
 			t.Logf("%d states, %d faults stopped the buffer", x.states, stopped)
 		})

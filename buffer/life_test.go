@@ -464,3 +464,44 @@ func TestHole(t *testing.T) {
 		})
 	}
 }
+
+// TestDamagedSnapshotCostsNothing flips a bit in the first frame of the newest
+// segment: the segment before it says the same.
+func TestDamagedSnapshotCostsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk, c := faulty.New(), config(folder)
+		b := open(t, c, testDeps(disk))
+		if err := b.Append(t.Context(), entry(0, 10)); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			if err := b.Shut(t.Context(), true); err != nil {
+				t.Fatal(err)
+			}
+			take(t, b, "a")
+			take(t, b, "b")
+			b = open(t, c, testDeps(disk))
+		}
+		if err := b.Shut(t.Context(), true); err != nil {
+			t.Fatal(err)
+		}
+		entries, err := disk.ReadDir(filepath.Join(folder, "segments"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		newest := entries[len(entries)-1].Name()
+		if !disk.Flip(filepath.Join(folder, "segments", newest), 8*100) {
+			t.Fatal("nothing to flip")
+		}
+		b = open(t, c, testDeps(disk))
+		if r := b.Resume("in"); len(r.Positions) != 1 || string(r.Positions[0].Token) != "10" {
+			t.Errorf("resumes at %s", r.Positions)
+		}
+		if got := b.Holes(); len(got) > 0 {
+			t.Errorf("holes %+v", got)
+		}
+		if err := b.Shut(t.Context(), true); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
