@@ -37,9 +37,9 @@ func (s source) read(resume buffer.Resume, to int) *buffer.Entry {
 	held := string(resume.Parser)
 	for line := from; line < to; line++ {
 		e.Lines.Read++
-		switch first := line; {
+		switch {
 		case held != "":
-			first, _ = strconv.Atoi(held)
+			first, _ := strconv.Atoi(held) // written below
 			held = ""
 			e.Lines.Recorded += 2
 			e.Records = s.appendRecord(e.Records, first, line)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -74,7 +75,7 @@ func TestSealedBatchesVerify(t *testing.T) {
 	var lines []byte
 	for {
 		batch, err := b.Next(ctx, "a")
-		if err == buffer.ErrClosed {
+		if errors.Is(err, buffer.ErrClosed) {
 			break
 		}
 		if err != nil {

@@ -32,12 +32,12 @@ var faults = map[string]faulty.Fault{
 // for the next process, with and without a power cut in between. A full disk
 // stops nothing: it is waited for.
 func TestFaultAtEveryOperation(t *testing.T) {
-	stride, nested := 7, 2
+	stride, nested := 17, 1
 	switch {
 	case testing.Short():
-		stride, nested = 37, 1
+		stride = 61
 	case os.Getenv("AUDITAIL_TORTURE") != "":
-		stride = 1
+		stride, nested = 1, 2
 	}
 	for name, fault := range faults {
 		t.Run(name, func(t *testing.T) {

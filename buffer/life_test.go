@@ -34,7 +34,7 @@ func open(t *testing.T, c buffer.Config, d buffer.Deps) *buffer.Buffer {
 }
 
 // fill appends until Append blocks, and returns what the blocked one answers.
-func fill(t *testing.T, ctx context.Context, b *buffer.Buffer) <-chan error {
+func fill(ctx context.Context, t *testing.T, b *buffer.Buffer) <-chan error {
 	t.Helper()
 	for from := 0; ; from += 100 {
 		if from > 100_000 {
@@ -81,12 +81,12 @@ func TestCapBlocksUntilEveryOutputAcknowledged(t *testing.T) {
 		c.MaxDisk, c.BatchSize = 64<<10, 2<<10
 		b := open(t, c, testDeps(faulty.New()))
 		ctx, cancel := context.WithCancel(t.Context())
-		blocked := fill(t, ctx, b)
+		blocked := fill(ctx, t, b)
 		cancel()
 		if err := <-blocked; !errors.Is(err, context.Canceled) {
 			t.Fatalf("a cancelled Append answers %v", err)
 		}
-		blocked = fill(t, t.Context(), b)
+		blocked = fill(t.Context(), t, b)
 		shipped := take(t, b, "a")
 		synctest.Wait()
 		if len(blocked) > 0 {
@@ -147,7 +147,7 @@ func TestShutReleasesABlockedAppend(t *testing.T) {
 		c := config(folder)
 		c.MaxDisk, c.BatchSize = 64<<10, 2<<10
 		b := open(t, c, testDeps(faulty.New()))
-		blocked := fill(t, t.Context(), b)
+		blocked := fill(t.Context(), t, b)
 		if err := b.Shut(t.Context(), false); err != nil {
 			t.Fatal(err)
 		}

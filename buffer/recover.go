@@ -27,7 +27,7 @@ type replay struct {
 	commit  uint64 // newest that was read
 	missing uint64 // newest that is known to be missing
 	sealed  uint64 // newest that is known to be in a sealed batch
-	limit   uint64 // commits of the segment at hand that are not lower were never acknowledged
+	limit   uint64 // first commit of the segments behind the one at hand
 	seq     uint64
 	open    map[seal.Stream]*batch
 	closed  []*batch // cut, not sealed, in commit order
@@ -75,8 +75,8 @@ func (b *Buffer) recoverSegments() ([]*batch, error) {
 }
 
 // limits returns for each segment the commit that the segments behind it begin
-// with. What a segment holds from there on was torn by a crash and is not what
-// the recovery after it went on from. The segments are synced, because after a
+// with: a recovery that found the segment torn went on from there, so what lies
+// behind the damage and has not a lower commit was dropped by it. The segments are synced, because after a
 // process that was killed their end may be in the kernel's cache only.
 func (b *Buffer) limits(ids []uint64) ([]uint64, error) {
 	limits := make([]uint64, len(ids))
@@ -178,9 +178,6 @@ func (r *replay) proven(commit uint64) bool {
 
 // frame takes a frame, or refuses it with errFrame and changes nothing.
 func (r *replay) frame(s *segment, f *frame) error {
-	if f.commit >= r.limit {
-		return nil
-	}
 	if f.kind == snapshotFrame {
 		err := r.snapshot(f)
 		s.durable = s.durable || err == nil

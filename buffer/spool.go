@@ -32,6 +32,15 @@ func (b *Buffer) spoolPath(epoch int, batch uint64, suffix string) string {
 	return filepath.Join(b.dir, "spool", fmt.Sprintf("%04d-%012d%s", epoch, batch, suffix))
 }
 
+// parseSpoolName takes a name apart that spoolPath made; suffix starts with a dot.
+func parseSpoolName(name string) (epoch int, number uint64, suffix string, ok bool) {
+	stem, suffix, dot := strings.Cut(name, ".")
+	epochText, numberText, dash := strings.Cut(stem, "-")
+	epoch, epochErr := strconv.Atoi(epochText)
+	number, numberErr := strconv.ParseUint(numberText, 10, 64)
+	return epoch, number, "." + suffix, dot && dash && epochErr == nil && numberErr == nil
+}
+
 func (b *Buffer) cursorPath(output string) string {
 	return filepath.Join(b.dir, "cursors", output+".json")
 }
@@ -103,13 +112,10 @@ func (b *Buffer) loadSpool() error {
 	if err != nil {
 		return fmt.Errorf("list spool: %w", err)
 	}
-	found := make(map[string]*sealedBatch)
+	found := make(map[uint64]*sealedBatch)
 	for _, e := range entries {
-		stem, suffix, _ := strings.Cut(e.Name(), ".")
-		epochText, numberText, ok := strings.Cut(stem, "-")
-		epoch, epochErr := strconv.Atoi(epochText)
-		number, numberErr := strconv.ParseUint(numberText, 10, 64)
-		if !ok || epochErr != nil || numberErr != nil {
+		epoch, number, suffix, ok := parseSpoolName(e.Name())
+		if !ok {
 			continue // not ours: left alone
 		}
 		if number >= b.state.Next || number < b.acknowledged() || strings.HasSuffix(suffix, durable.TempSuffix) {
@@ -124,10 +130,10 @@ func (b *Buffer) loadSpool() error {
 		if err != nil {
 			return fmt.Errorf("list spool: %w", err)
 		}
-		s := found[stem]
+		s := found[number]
 		if s == nil {
 			s = &sealedBatch{epoch: epoch, number: number}
-			found[stem] = s
+			found[number] = s
 			b.sealed = append(b.sealed, s)
 		}
 		s.size += info.Size()

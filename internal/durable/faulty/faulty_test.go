@@ -166,7 +166,7 @@ func TestSameSeedSameDisk(t *testing.T) {
 		}
 		return text
 	}
-	if listing(1) != listing(1) {
+	if first, again := listing(1), listing(1); first != again {
 		t.Error("the same seed gives another disk")
 	}
 	if listing(1) == listing(2) {
