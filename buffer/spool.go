@@ -112,7 +112,7 @@ func (b *Buffer) loadSpool() error {
 	if err != nil {
 		return fmt.Errorf("list spool: %w", err)
 	}
-	found := make(map[uint64]*sealedBatch)
+	found := make(map[sealedBatch]*sealedBatch) // by epoch and number
 	for _, e := range entries {
 		epoch, number, suffix, ok := parseSpoolName(e.Name())
 		if !ok {
@@ -130,10 +130,11 @@ func (b *Buffer) loadSpool() error {
 		if err != nil {
 			return fmt.Errorf("list spool: %w", err)
 		}
-		s := found[number]
+		name := sealedBatch{epoch: epoch, number: number}
+		s := found[name]
 		if s == nil {
 			s = &sealedBatch{epoch: epoch, number: number}
-			found[number] = s
+			found[name] = s
 			b.sealed = append(b.sealed, s)
 		}
 		s.size += info.Size()
