@@ -12,20 +12,25 @@ import (
 	"time"
 )
 
-// Line is one physical line. Data and all strings are owned by the input;
-// Data is valid until Append returns and must not be changed.
+// Line is one physical line, or several that an input was told to join, of
+// which other lines may stand between. Data and all strings are owned by the
+// input; Data is valid until Append returns and must not be changed.
 type Line struct {
 	Source     string    // name of the input in the configuration
 	Path       string    // what was read, for people: a file, a unit, a connection
 	Generation string    // assigned at first sight of a file's content, committed, never recomputed
 	Offset     int64     // of the first byte, within the generation
-	Size       int64     // bytes the line takes in the source, terminator included
-	Data       []byte    // without its terminator (LF or CR LF)
+	Size       int64     // bytes the line takes in the source, terminators included, all of its parts
+	Data       []byte    // without its terminator (LF or CR LF); LF between joined lines
 	Seen       time.Time // when it was read
 	Cut        *Cut      // set when Data is only the head of a line longer than max_line
+	Physical   int       // physical lines it stands for; 0 means 1
+	Partial    bool      // the line goes on in the source, in a later Line or nowhere: a limit or a timeout ended it
 }
 
 // Cut describes a line that was longer than max_line. Line.Data is its head.
+// Of a line that was too long even to be decoded or taken out of its wrapper,
+// it describes the bytes in the source.
 type Cut struct {
 	Length int64    // bytes of the whole line, without its terminator
 	SHA256 [32]byte // of the whole line, without its terminator
@@ -51,7 +56,7 @@ type Range struct {
 	Generation string
 	Unit       string // UnitBytes, or UnitLines for pushed inputs
 	From, To   int64
-	Lines      int64
+	Lines      int64 // physical ones
 }
 
 // Gap is what can not be read any more, or was skipped by configuration. It

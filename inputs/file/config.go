@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/auditail/auditail/inputs/internal/framing"
 )
 
 // Start says what happens to content that is there when the input sees its
@@ -53,6 +55,57 @@ type Config struct {
 	// CloseAfter closes the descriptor of a rotated file that was read to its
 	// end and did not change for so long; 0 is five minutes.
 	CloseAfter time.Duration
+	// Encoding defaults to EncodingUTF8.
+	Encoding Encoding
+	// Wrapper defaults to WrapperNone.
+	Wrapper   Wrapper
+	Multiline Multiline
+}
+
+// Encoding names how the characters of the files are encoded. Lines are handed
+// over in UTF-8.
+type Encoding = framing.Encoding
+
+// The encodings.
+const (
+	EncodingUTF8    = framing.UTF8    // as it is, not looked at
+	EncodingUTF16   = framing.UTF16   // the byte order mark says which; without one little endian
+	EncodingUTF16LE = framing.UTF16LE // a byte order mark is dropped
+	EncodingUTF16BE = framing.UTF16BE // a byte order mark is dropped
+	EncodingLatin1  = framing.Latin1  // ISO 8859-1
+)
+
+// Wrapper names what others wrote in front of each line. A line that does not
+// fit is handed over as it is.
+type Wrapper = framing.Wrapper
+
+// The wrappers.
+const (
+	WrapperNone   = framing.WrapperNone
+	WrapperAuto   = framing.WrapperAuto   // what the first line of a file fits
+	WrapperCRI    = framing.WrapperCRI    // containerd, CRI-O; split lines are joined
+	WrapperDocker = framing.WrapperDocker // Docker's json-file; split lines are joined
+	WrapperSyslog = framing.WrapperSyslog // RFC 5424, RFC 3164, and the latter with an ISO 8601 time
+)
+
+// Multiline says which lines are joined; at most one of Start and Continue is
+// given. They are RE2 patterns that see what is inside the wrapper.
+type Multiline struct {
+	// Start matches lines that begin a line of several; the others belong to
+	// the one before. Continue matches lines that belong to the one before.
+	Start, Continue string
+	// Timeout is how long after its last part a line waits for more, also one
+	// that a container runtime split; 0 is two seconds.
+	Timeout time.Duration
+	// MaxLines is how many lines are joined at most; 0 is 500.
+	MaxLines int
+}
+
+func (c *Config) framing() framing.Config {
+	return framing.Config{
+		Encoding: c.Encoding, Wrapper: c.Wrapper, Start: c.Multiline.Start, Continue: c.Multiline.Continue,
+		Timeout: c.Multiline.Timeout, MaxLines: c.Multiline.MaxLines,
+	}
 }
 
 // Deps is what code gives to a file input.
@@ -96,6 +149,8 @@ func (c *Config) Validate() error {
 	if c.CloseAfter < 0 {
 		problems = append(problems, fmt.Errorf("close_after is %s: must not be negative", c.CloseAfter))
 	}
+	lines := c.framing()
+	problems = append(problems, lines.Validate())
 	return errors.Join(problems...)
 }
 

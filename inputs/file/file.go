@@ -21,6 +21,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 
 	"github.com/auditail/auditail/inputs"
+	"github.com/auditail/auditail/inputs/internal/framing"
 )
 
 // Input follows the files of one configured input. Run or Scan may be called
@@ -121,6 +122,12 @@ func (in *Input) follower(resume []inputs.Position, to inputs.Appender) (*follow
 		fresh:    len(resume) == 0,
 		work:     make(chan inputs.Chunk),
 		done:     make(chan error),
+	}
+	if lines := in.config.framing(); !lines.Plain() {
+		var err error
+		if f.framer, err = framing.New(lines, in.config.MaxLine); err != nil {
+			return nil, err
+		}
 	}
 	for _, glob := range in.config.Paths {
 		f.patterns = append(f.patterns, parsePattern(glob))

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/auditail/auditail/inputs"
+	"github.com/auditail/auditail/inputs/internal/framing"
 )
 
 // follower is the state of one Run or Scan. One goroutine owns all of it; a
@@ -44,8 +45,9 @@ type follower struct {
 	watch    *watcher
 	chunk    inputs.Chunk // being gathered
 	touched  []*generation
-	spare    inputs.Chunk // memory of the last chunk
-	buffer   []byte       // lines of the chunk being gathered or in flight
+	spare    inputs.Chunk    // memory of the last chunk
+	buffer   []byte          // lines of the chunk being gathered or in flight
+	framer   *framing.Framer // nil: physical lines are handed over as they are
 	inFlight bool
 	work     chan inputs.Chunk
 	done     chan error
@@ -266,9 +268,10 @@ func (f *follower) poll(ctx context.Context) {
 	kept := hot[:0]
 	for _, g := range hot {
 		if !g.ended {
+			g.due = !g.expireAt.IsZero() && !now.Before(g.expireAt)
 			f.refresh(ctx, g, now)
 		}
-		if g.ended || g.drained() && now.Sub(g.changed) >= f.limits.cool {
+		if g.ended || g.drained() && g.expireAt.IsZero() && now.Sub(g.changed) >= f.limits.cool {
 			g.hot = false
 			continue
 		}

@@ -1,12 +1,15 @@
 package file
 
 import (
+	"bytes"
 	"errors"
 	"hash"
 	"io"
 	"math"
 	"slices"
 	"time"
+
+	"github.com/auditail/auditail/inputs/internal/framing"
 )
 
 // generation is one content that is followed: a file from its first byte to
@@ -37,6 +40,11 @@ type generation struct {
 	marks    []mark // earlier anchors, thinned out; oldest first
 	long     *longLine
 	loss     int64 // bytes destroyed behind the end of a copy; 0: maybe some; -1: none
+
+	form     framing.File                // what its lines are; undecided without a framer
+	waits    [framing.Streams]joinedWait // lines that may go on
+	expireAt time.Time                   // when the next of them is waited for long enough; zero: none is open
+	due      bool                        // one of them is
 
 	attached  bool // one of the globs leads to it
 	over      bool // was rotated away, read to its end, and quiet since
@@ -70,11 +78,21 @@ const maxMarks = 32
 // longLine is a line beyond max_line that is being measured. Its head is read
 // again when its end is found, so a hundred of them cost no more than one.
 type longLine struct {
-	scanned int64 // bytes of the line seen, a held back CR included
-	length  int64 // bytes hashed
-	sum     hash.Hash
-	cr      bool  // the last byte seen is a CR, which may belong to the terminator
-	size    int64 // of the whole line, set when its end was found
+	encoding framing.Encoding
+	scanned  int64 // bytes of the line seen, a held back CR included
+	length   int64 // bytes hashed
+	sum      hash.Hash
+	cr       bool  // the last character seen is a CR, which may belong to the terminator
+	size     int64 // of the whole line, set when its end was found
+}
+
+// whole returns data without a last byte that is but half a character. What
+// stands in the file at place; final: nothing comes behind it.
+func (l *longLine) whole(data []byte, place int64, final bool) []byte {
+	if l.encoding.FeedSize() == 1 || final || (place+int64(len(data)))%2 == 0 {
+		return data
+	}
+	return data[:len(data)-1]
 }
 
 func (l *longLine) feed(data []byte) {
@@ -82,26 +100,33 @@ func (l *longLine) feed(data []byte) {
 		return
 	}
 	l.scanned += int64(len(data))
+	l.release()
+	cr := l.encoding.CarriageReturn()
+	l.cr = bytes.HasSuffix(data, []byte(cr))
 	if l.cr {
-		l.sum.Write([]byte{'\r'})
-		l.length++
-	}
-	l.cr = data[len(data)-1] == '\r'
-	if l.cr {
-		data = data[:len(data)-1]
+		data = data[:len(data)-len(cr)]
 	}
 	l.sum.Write(data)
 	l.length += int64(len(data))
 }
 
-// end closes the measure; a CR before the LF belongs to the terminator.
-func (l *longLine) end(terminator int64) {
-	if l.cr && terminator == 0 {
-		l.sum.Write([]byte{'\r'})
-		l.length++
+// release hashes a CR that was held back.
+func (l *longLine) release() {
+	if l.cr {
+		cr := l.encoding.CarriageReturn()
+		l.sum.Write([]byte(cr))
+		l.length += int64(len(cr))
 	}
 	l.cr = false
-	l.size = l.scanned + terminator
+}
+
+// end closes the measure; a CR before the LF belongs to the terminator.
+func (l *longLine) end(terminator int) {
+	if terminator == 0 {
+		l.release()
+	}
+	l.cr = false
+	l.size = l.scanned + int64(terminator)
 }
 
 // place is the position in the file it is read from.
@@ -118,12 +143,12 @@ func (g *generation) ready() bool {
 	place := g.place()
 	scanned := max(place, g.looked)
 	if g.long != nil {
-		scanned = place + g.long.scanned
+		scanned = max(place+g.long.scanned, g.looked)
 		if g.long.size > 0 {
 			return true
 		}
 	}
-	return g.end() > scanned || g.flush && g.end() > place
+	return g.end() > scanned || (g.flush || g.due) && g.end() > place
 }
 
 // changedFrom tells whether a status of the file under g's name is news. What

@@ -383,7 +383,10 @@ func (f *follower) isEdited(ctx context.Context, m found, astray []*generation) 
 
 // skipToEnd begins behind the last complete line and says so.
 func (f *follower) skipToEnd(ctx context.Context, g *generation) {
-	end, err := lastLineEnd(g.file, g.size)
+	if f.framer != nil && !f.decide(ctx, g) {
+		return // its first line has no end yet
+	}
+	end, err := lastLineEnd(g.file, g.size, g.form.Encoding())
 	if err != nil {
 		f.readFailed(ctx, g, err)
 		return

@@ -61,6 +61,9 @@ func (f *follower) take(ctx context.Context, g *generation) (full bool) {
 	if g.long != nil {
 		return f.takeLong(ctx, g)
 	}
+	if f.framer != nil {
+		return f.takeFramed(ctx, g)
+	}
 	want := cap(f.buffer) - len(f.buffer)
 	if len(f.queue) > 0 {
 		want = min(want, share)
@@ -220,12 +223,17 @@ func (f *follower) takeLong(ctx context.Context, g *generation) (full bool) {
 		if !ok || n == 0 {
 			return false
 		}
-		measured += int64(n)
-		if i := bytes.IndexByte(data[:n], '\n'); i >= 0 {
-			l.feed(data[:i])
-			l.end(1)
+		data = l.whole(data[:n], place, g.flush && int64(n) == left)
+		if len(data) == 0 {
+			g.looked = place + left
+			return false
+		}
+		measured += int64(len(data))
+		if end := l.encoding.LineEnd(data, place); end >= 0 {
+			l.feed(data[:end-l.encoding.FeedSize()])
+			l.end(l.encoding.FeedSize())
 		} else {
-			l.feed(data[:n])
+			l.feed(data)
 		}
 	}
 	keep := int(min(f.config.MaxLine, l.length))
@@ -262,10 +270,14 @@ func (f *follower) handOverLong(ctx context.Context, g *generation, keep int) (f
 	if l.length > int64(keep) {
 		cut = &inputs.Cut{Length: l.length, SHA256: [32]byte(l.sum.Sum(nil))}
 	}
+	text := head
+	if f.framer != nil {
+		text = f.framer.Head(g.form, head, g.place())
+	}
 	f.seen = f.now()
 	f.chunk.Lines = append(f.chunk.Lines, inputs.Line{
 		Source: f.config.Name, Path: g.path, Generation: g.id,
-		Offset: g.offset, Size: l.size, Data: head, Seen: f.seen, Cut: cut,
+		Offset: g.offset, Size: l.size, Data: text, Seen: f.seen, Cut: cut,
 	})
 	f.buffer = f.buffer[:len(f.buffer)+keep]
 	g.remember()

@@ -1,7 +1,6 @@
 package file
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/auditail/auditail/inputs"
+	"github.com/auditail/auditail/inputs/internal/framing"
 )
 
 // listings remembers within one look what lies where rotated files go.
@@ -424,16 +424,17 @@ func (f *follower) retire(ctx context.Context, g *generation, now time.Time) {
 
 // lastLineEnd returns the place behind the last line end of a file, 0 when
 // there is none.
-func lastLineEnd(r io.ReaderAt, size int64) (int64, error) {
+func lastLineEnd(r io.ReaderAt, size int64, encoding framing.Encoding) (int64, error) {
 	block := make([]byte, leastRoom)
 	for end := size; end > 0; {
 		from := max(end-int64(len(block)), 0)
+		from += from % 2 // no character of two bytes lies in two blocks
 		n, err := r.ReadAt(block[:end-from], from)
 		if err != nil && !errors.Is(err, io.EOF) {
 			return 0, err
 		}
-		if i := bytes.LastIndexByte(block[:n], '\n'); i >= 0 {
-			return from + int64(i) + 1, nil
+		if last := encoding.LastLineEnd(block[:n], from); last > 0 {
+			return from + int64(last), nil
 		}
 		end = from
 	}
