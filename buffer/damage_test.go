@@ -244,17 +244,61 @@ func withMeta(dst []byte, h frameHeader, meta, body []byte) []byte {
 
 func plainConfig(disk durable.FS) (Config, Deps) {
 	digest := seal.DigestOf([]byte("x"))
-	return Config{
-			Dir: "/b", MaxDisk: 1 << 30, BatchSize: 1 << 20, BatchAge: time.Hour, Heartbeat: time.Hour,
-			Log:       seal.Log{Organization: "audit.example.com/acme", Agent: "gpu-07"},
-			Retention: map[string]time.Duration{"standard": time.Hour}, Outputs: []string{"a"},
-		}, Deps{
-			FS: disk, Log: slog.New(slog.DiscardHandler), Now: time.Now,
-			Identity: ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, ed25519.SeedSize)),
-			Run:      seal.Run{Schema: "s", SchemaDigest: digest, Version: "test", Binary: digest, Config: digest},
-			Boot:     func() (string, uint64) { return "boot", 1 },
-			Coverage: func(dst []byte, c Coverage) []byte {
-				return fmt.Appendf(dst, `{"items":%d,"agent":{"id":"gpu-07","seq":`, len(c.Items))
-			},
-		}
+	c := Config{
+		Dir: "/b", MaxDisk: 1 << 30, BatchSize: 1 << 20, BatchAge: time.Hour, Heartbeat: time.Hour,
+		Log:       seal.Log{Organization: "audit.example.com/acme", Agent: "gpu-07"},
+		Retention: map[string]time.Duration{"standard": time.Hour}, Outputs: []string{"a"},
+	}
+	return c, Deps{
+		FS: disk, Log: slog.New(slog.DiscardHandler), Now: time.Now,
+		Identity: ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, ed25519.SeedSize)),
+		Run:      seal.Run{Schema: "s", SchemaDigest: digest, Version: "test", Binary: digest, Config: digest},
+		Boot:     func() (string, uint64) { return "boot", 1 },
+		Coverage: func(dst []byte, c Coverage) []byte {
+			return fmt.Appendf(dst, `{"items":%d,"agent":{"id":"gpu-07","seq":`, len(c.Items))
+		},
+	}
+}
+
+// TestRepairLeavesATornGroup checks that Repair does not bring back what a crash
+// tore: frames behind the damage that build on frames which are not there.
+func TestRepairLeavesATornGroup(t *testing.T) {
+	disk := faulty.New()
+	cfg, deps := plainConfig(disk)
+	b, err := Open(cfg, deps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Shut(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	s := &builtSegment{data: []byte(segmentMagic)}
+	s.add(t, frameHeader{kind: snapshotFrame, first: true, commit: 2}, snapshotMeta{Run: deps.Run}, nil)
+	for commit := uint64(3); commit < 6; commit++ {
+		s.add(t, frameHeader{kind: dataFrame, first: commit == 3, commit: commit}, entryMeta{Input: "in"}, nil)
+	}
+	name := filepath.Join(cfg.Dir, "segments", segmentName(2))
+	if err := durable.WriteFile(disk, name, s.data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	disk.Flip(name, (s.starts[2]+10)*8)
+	before, err := durable.ReadFile(disk, name, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tools, err := NewTools(disk, cfg.Dir, cfg.Log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done, err := tools.Repair(false)
+	if err != nil || len(done) > 0 {
+		t.Fatalf("repair: %q, %v", done, err)
+	}
+	if after, err := durable.ReadFile(disk, name, 1<<20); err != nil || !bytes.Equal(before, after) {
+		t.Fatalf("the segment was changed: %v", err)
+	}
+	report, err := Inspect(disk, cfg.Dir)
+	if err != nil || len(report.Damaged) > 0 || report.Frames != 3 {
+		t.Fatalf("inspect: %+v, %v", report, err)
+	}
 }

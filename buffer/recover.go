@@ -26,8 +26,7 @@ type replay struct {
 	run     seal.Run
 	commit  uint64 // newest that was read
 	missing uint64 // newest that is known to be missing
-	sealed  uint64 // newest that is known to be in a sealed batch
-	limit   uint64 // first commit of the segments behind the one at hand
+	proof   proof  // of the segment at hand
 	seq     uint64
 	open    map[seal.Stream]*batch
 	closed  []*batch // cut, not sealed, in commit order
@@ -52,16 +51,18 @@ func (b *Buffer) recoverSegments() ([]*batch, error) {
 		return nil, err
 	}
 	defer decoder.Close()
-	limits, err := b.limits(ids)
+	for _, id := range ids {
+		if err := b.syncSegment(id); err != nil {
+			return nil, err
+		}
+	}
+	proofs, err := b.proofs(ids)
 	if err != nil {
 		return nil, err
 	}
 	r := &replay{b: b, inputs: make(map[string]*inputState), open: make(map[seal.Stream]*batch), decoder: decoder, seq: b.state.Seq}
-	for _, through := range b.state.SealedThrough {
-		r.sealed = max(r.sealed, through)
-	}
 	for i, id := range ids {
-		r.limit = limits[i]
+		r.proof = proofs[i]
 		if err := r.segment(id); err != nil {
 			return nil, err
 		}
@@ -74,18 +75,31 @@ func (b *Buffer) recoverSegments() ([]*batch, error) {
 	return b.startAfter(r, last)
 }
 
-// limits returns for each segment the commit that the segments behind it begin
-// with: a recovery that found the segment torn went on from there, so what lies
-// behind the damage and has not a lower commit was dropped by it. The segments are synced, because after a
-// process that was killed their end may be in the kernel's cache only.
-func (b *Buffer) limits(ids []uint64) ([]uint64, error) {
-	limits := make([]uint64, len(ids))
-	limit := uint64(math.MaxUint64)
+// proof is what is known of the commits of a segment from elsewhere.
+type proof struct {
+	sealed uint64 // the newest commit that is in a sealed batch
+	limit  uint64 // the first commit of the segments behind; MaxUint64 where there is none
+}
+
+// durable tells whether a commit was durable: it was sealed, or a recovery went
+// on from it.
+func (p proof) durable(commit uint64) bool {
+	return commit <= p.sealed || p.limit != math.MaxUint64 && commit < p.limit
+}
+
+// dropped tells whether a commit was torn by a crash, so that the recovery which
+// began the next segment went on without it.
+func (p proof) dropped(commit uint64) bool { return commit >= p.limit }
+
+// proofs returns the proof of each segment.
+func (b *Buffer) proofs(ids []uint64) ([]proof, error) {
+	now := proof{limit: math.MaxUint64}
+	for _, through := range b.state.SealedThrough {
+		now.sealed = max(now.sealed, through)
+	}
+	proofs := make([]proof, len(ids))
 	for i, id := range slices.Backward(ids) {
-		limits[i] = limit
-		if err := b.syncSegment(id); err != nil {
-			return nil, err
-		}
+		proofs[i] = now
 		reader, closeFile, err := b.openSegment(id)
 		if err != nil {
 			return nil, err
@@ -95,12 +109,14 @@ func (b *Buffer) limits(ids []uint64) ([]uint64, error) {
 			return nil, fmt.Errorf("read segment %s: %w", segmentName(id), err)
 		}
 		if found {
-			limit = min(limit, first)
+			now.limit = min(now.limit, first)
 		}
 	}
-	return limits, nil
+	return proofs, nil
 }
 
+// syncSegment makes durable what is read: after a process that was killed, the
+// end of a segment may be in the kernel's cache only.
 func (b *Buffer) syncSegment(id uint64) error {
 	f, err := b.fs.OpenFile(b.segmentPath(id), os.O_RDWR, 0)
 	if err == nil {
@@ -152,7 +168,7 @@ func (r *replay) segment(id uint64) error {
 		return err
 	}
 	s := &segment{id: id, size: reader.size}
-	bad, err := readSegment(reader.file, reader.size, r.proven, func(f *frame) error { return r.frame(s, f) })
+	bad, err := readSegment(reader.file, reader.size, r.proof.durable, func(f *frame) error { return r.frame(s, f) })
 	if err = errors.Join(err, closeFile()); err != nil {
 		return fmt.Errorf("read segment %s: %w", segmentName(id), err)
 	}
@@ -170,14 +186,11 @@ func (r *replay) segment(id uint64) error {
 	return nil
 }
 
-// proven tells whether a commit is known to have been durable: it was sealed, or
-// a recovery went on from it.
-func (r *replay) proven(commit uint64) bool {
-	return commit <= r.sealed || r.limit != math.MaxUint64 && commit < r.limit
-}
-
 // frame takes a frame, or refuses it with errFrame and changes nothing.
 func (r *replay) frame(s *segment, f *frame) error {
+	if r.proof.dropped(f.commit) {
+		return nil // a repair took out the damage in front of it
+	}
 	if f.kind == snapshotFrame {
 		err := r.snapshot(f)
 		s.durable = s.durable || err == nil

@@ -140,9 +140,9 @@ func (t *Tools) Export(w io.Writer) (records int, passed []string, err error) {
 
 func (t *Tools) exportSegments(decoder *zstd.Decoder, out *lineCounter, passed *[]string) error {
 	var lines []byte
-	return t.eachSegment(func(id uint64, r *segmentReader) error {
-		bad, err := readSegment(r.file, r.size, always, func(f *frame) error {
-			if f.kind == snapshotFrame || f.count == 0 {
+	return t.eachSegment(func(id uint64, p proof, r *segmentReader) error {
+		bad, err := readSegment(r.file, r.size, p.durable, func(f *frame) error {
+			if f.kind == snapshotFrame || f.count == 0 || p.dropped(f.commit) {
 				return nil
 			}
 			meta, err := f.entry()
@@ -162,20 +162,23 @@ func (t *Tools) exportSegments(decoder *zstd.Decoder, out *lineCounter, passed *
 	})
 }
 
-// always takes every undamaged frame: a tool shows more than a start relies on.
-func always(uint64) bool { return true }
-
-func (t *Tools) eachSegment(visit func(id uint64, r *segmentReader) error) error {
+// eachSegment gives what a start would know of each segment too: the tools take
+// the frames that it takes.
+func (t *Tools) eachSegment(visit func(id uint64, p proof, r *segmentReader) error) error {
 	ids, err := listSegments(t.b.fs, filepath.Join(t.b.dir, "segments"))
 	if err != nil {
 		return err
 	}
-	for _, id := range ids {
+	proofs, err := t.b.proofs(ids)
+	if err != nil {
+		return err
+	}
+	for i, id := range ids {
 		r, closeFile, err := t.b.openSegment(id)
 		if err != nil {
 			return err
 		}
-		if err := errors.Join(visit(id, r), closeFile()); err != nil {
+		if err := errors.Join(visit(id, proofs[i], r), closeFile()); err != nil {
 			return fmt.Errorf("read segment %s: %w", segmentName(id), err)
 		}
 	}
@@ -187,9 +190,9 @@ func (t *Tools) eachSegment(visit func(id uint64, r *segmentReader) error) error
 // gap what the stretches held: Repair ends the search at every start. With
 // dryRun it only says what it would do.
 func (t *Tools) Repair(dryRun bool) (done []string, err error) {
-	err = t.eachSegment(func(id uint64, r *segmentReader) error {
+	err = t.eachSegment(func(id uint64, p proof, r *segmentReader) error {
 		whole := append([]byte(nil), segmentMagic...)
-		bad, err := readSegment(r.file, r.size, always, func(f *frame) error {
+		bad, err := readSegment(r.file, r.size, p.durable, func(f *frame) error {
 			raw := make([]byte, f.size())
 			if err := r.read(raw, f.at); err != nil {
 				return err
