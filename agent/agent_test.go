@@ -40,6 +40,7 @@ var captureKey = capture.Key{ID: "2026-11", Secret: []byte("0123456789abcdef")}
 // it gave.
 type words struct {
 	lines []string
+	joins int // physical lines that each line stands for; 0 is 1
 	gaps  []inputs.Gap
 	err   error // ends Run
 }
@@ -55,6 +56,7 @@ func (w *words) Scan(ctx context.Context, resume []inputs.Position, to inputs.Ap
 	for i := from; i < len(w.lines); i++ {
 		c.Lines = append(c.Lines, inputs.Line{
 			Source: "words", Path: "/log", Generation: "g", Offset: int64(i * 10), Size: 10, Data: []byte(w.lines[i]), Seen: time.Now(),
+			Physical: w.joins,
 		})
 	}
 	c.Ranges = []inputs.Range{{Generation: "g", Unit: inputs.UnitBytes, From: int64(from * 10), To: int64(len(w.lines) * 10), Lines: int64(len(c.Lines))}}
@@ -104,7 +106,12 @@ func (v *verdicts) Flush(now time.Time, dst []parsers.Draft) ([]parsers.Draft, i
 	}
 	return v.draft(dst), 0
 }
-func (v *verdicts) Held() int        { return len(v.held) }
+func (v *verdicts) Held() (lines int) {
+	for _, ref := range v.held {
+		lines += ref.Lines
+	}
+	return lines
+}
 func (v *verdicts) Snapshot() []byte { b, _ := json.Marshal(v.held); return b }
 func (v *verdicts) Restore(b []byte) error {
 	if bytes.HasPrefix(b, []byte("another version")) {
@@ -301,6 +308,19 @@ func TestEveryLineIsAccountedFor(t *testing.T) {
 	}
 	if fmt.Sprint(loss) != fmt.Sprint(want) {
 		t.Errorf("loss %v, want %v", loss, want)
+	}
+}
+
+// A line that the input joined counts for each of its physical lines.
+func TestJoinedLinesAreAccountedFor(t *testing.T) {
+	h := newHost(t, "record", "ignore", "what is", "hold", "record", "hold")
+	h.input.joins = 3
+	if err := h.once(); err != nil {
+		t.Fatal(err)
+	}
+	manifests, _ := h.shipped("a")
+	if got, want := total(manifests), (seal.Lines{Read: 18, Recorded: 12, Unparsed: 3, Ignored: 3}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
 	}
 }
 

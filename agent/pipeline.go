@@ -222,24 +222,25 @@ func (p *pipeline) parse(e *buffer.Entry, in *inputs.Line) error {
 	}
 	line := &p.line
 	*line = parsers.Line{
-		Source: in.Source, Path: in.Path, Generation: in.Generation, Offset: in.Offset, Size: in.Size,
-		Data: in.Data, Seen: in.Seen, Cut: in.Cut != nil,
+		Source: in.Source, Path: in.Path, Generation: in.Generation, Offset: in.Offset, Size: in.Size, Lines: in.Physical,
+		Data: in.Data, Seen: in.Seen, Cut: in.Cut != nil || in.Partial,
 	}
+	physical := uint64(max(1, in.Physical)) //nolint:gosec // a count
 	drafts, outcome, err := p.spec.Parser.Parse(p.drafts[:0], *line)
 	p.drafts = drafts
 	if err != nil {
 		return fmt.Errorf("parse line at %d of %s: %w", in.Offset, in.Path, err)
 	}
-	e.Lines.Read++
+	e.Lines.Read += physical
 	e.Lines.Ignored += uint64(outcome.ReleasedIgnored) //nolint:gosec // a count
 	switch outcome.Verdict {
 	case parsers.Recorded:
-		e.Lines.Recorded++
+		e.Lines.Recorded += physical
 	case parsers.Ignored:
-		e.Lines.Ignored++
+		e.Lines.Ignored += physical
 	case parsers.Held:
 	case parsers.Unparsed:
-		e.Lines.Unparsed++
+		e.Lines.Unparsed += physical
 		p.addUnparsed(in)
 	}
 	if p.watch != nil && len(drafts) == 0 {
@@ -275,7 +276,9 @@ func (p *pipeline) encode(e *buffer.Entry, d *parsers.Draft, line *parsers.Line)
 	default:
 		return fmt.Errorf("parser %s made a record that names no line", p.spec.ParserName)
 	}
-	e.Lines.Recorded += uint64(len(d.Held))
+	for i := range d.Held {
+		e.Lines.Recorded += uint64(d.Held[i].Lines) //nolint:gosec // a count
+	}
 	if err := p.spec.Policy.Apply(r, &d.Input, parsers.Entered); err != nil {
 		return err
 	}
@@ -318,8 +321,8 @@ func (p *pipeline) addUnparsed(in *inputs.Line) {
 	run := &p.unparsed[last]
 	run.to = in.Offset + in.Size
 	run.bytes += in.Size
-	run.lines++
-	run.cut = run.cut || in.Cut != nil
+	run.lines += int64(max(1, in.Physical))
+	run.cut = run.cut || in.Cut != nil || in.Partial
 	p.hasher.Write(in.Data)
 	p.hasher.Write(lineFeed)
 }

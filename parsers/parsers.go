@@ -20,6 +20,7 @@ type Line struct {
 	Generation string
 	Offset     int64
 	Size       int64 // bytes in the source, terminator included
+	Lines      int   // physical lines it stands for, when the input joined several; 0 means 1
 	Data       []byte
 	Seen       time.Time
 	Cut        bool // Data is only the head of a longer line
@@ -31,11 +32,12 @@ type Ref struct {
 	Path       string
 	Offset     int64
 	Size       int64
+	Lines      int // physical lines, at least 1
 }
 
 // Ref returns the name of the line.
 func (l *Line) Ref() Ref {
-	return Ref{Generation: l.Generation, Path: l.Path, Offset: l.Offset, Size: l.Size}
+	return Ref{Generation: l.Generation, Path: l.Path, Offset: l.Offset, Size: l.Size, Lines: max(1, l.Lines)}
 }
 
 // Content is what was entered or what came back, before the capture policy
@@ -103,7 +105,7 @@ const (
 type Outcome struct {
 	Verdict Verdict
 	Rule    string // of Ignored: the rule's name; of Unparsed: why, for people
-	// ReleasedIgnored counts lines held earlier that turned out to make no
+	// ReleasedIgnored counts physical lines held earlier that turned out to make no
 	// record. (Those that did stand in Draft.Held.)
 	ReleasedIgnored int
 }
@@ -123,9 +125,10 @@ type Parser interface {
 // committed with the positions of the lines it was made from.
 type Stateful interface {
 	// Flush appends what has waited longer than the parser's window at now; the
-	// zero time flushes everything. released counts held lines that made no record.
+	// zero time flushes everything. released counts physical lines, held until
+	// now, that made no record.
 	Flush(now time.Time, dst []Draft) (out []Draft, released int)
-	// Held returns the number of lines held now.
+	// Held returns the number of physical lines held now.
 	Held() int
 	// Snapshot returns the state; nil when nothing is held or remembered. The
 	// caller owns the bytes.

@@ -113,6 +113,7 @@ func (e *encoder) request(r *request, last *parsers.Ref) {
 		}
 		e.number(ref.Offset)
 		e.number(ref.Size)
+		e.number(int64(ref.Lines))
 		*last = ref
 	}
 	e.text(r.operation)
@@ -305,6 +306,9 @@ func (d *decoder) request(last *parsers.Ref) *request {
 		}
 		last.Offset = d.number()
 		last.Size = d.number()
+		if last.Lines = d.count(maxJoined); last.Lines == 0 {
+			d.fail()
+		}
 		r.held = append(r.held, *last)
 	}
 	r.operation = d.text()
@@ -338,6 +342,9 @@ func (d *decoder) request(last *parsers.Ref) *request {
 	}
 	return r
 }
+
+// maxJoined bounds the physical lines that an input joins into one.
+const maxJoined = 1 << 24
 
 // isPlain accepts what readSettings stores of a number.
 func isPlain(number string) bool { return number == "" || isNumber([]byte(number)) }

@@ -306,9 +306,10 @@ func (p *Parser) hold(r *request, line *parsers.Line) bool {
 	if len(r.held) == maxLines {
 		return false
 	}
-	r.held = append(r.held, line.Ref())
+	ref := line.Ref()
+	r.held = append(r.held, ref)
 	if r.next != nil {
-		p.lines++
+		p.lines += ref.Lines
 	}
 	return true
 }
@@ -317,7 +318,7 @@ func (p *Parser) link(r *request) {
 	r.previous, r.next = p.queue.previous, &p.queue
 	r.previous.next, r.next.previous = r, r
 	p.count++
-	p.lines += len(r.held)
+	p.lines += physical(r.held)
 	p.weigh(r)
 }
 
@@ -325,8 +326,16 @@ func (p *Parser) unlink(r *request) {
 	r.previous.next, r.next.previous = r.next, r.previous
 	r.previous, r.next = nil, nil
 	p.count--
-	p.lines -= len(r.held)
+	p.lines -= physical(r.held)
 	p.bytes -= r.size
+}
+
+// physical counts the lines of the source that refs stand for.
+func physical(refs []parsers.Ref) (lines int) {
+	for i := range refs {
+		lines += refs[i].Lines
+	}
+	return lines
 }
 
 // weigh brings the account of held bytes up to date with a held request.
