@@ -227,7 +227,7 @@ func (s *session) finish() error {
 	failures := make([]error, len(s.config.Outputs))
 	for i, output := range s.config.Outputs {
 		shippers.Go(func() {
-			if err := s.known.ship(ctx, s.buffer, output, s.decoder, true); ctx.Err() == nil {
+			if err := s.known.ship(ctx, s.buffer, output, s.decoder, true); !errors.Is(err, context.Canceled) {
 				failures[i] = err
 			}
 		})
