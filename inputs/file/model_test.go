@@ -30,6 +30,8 @@ type model struct {
 	files map[string][]string // content by name; x.log is the live one
 	fate  map[string]bool     // line → must be durable; false: may be
 	read  map[string]bool     // lines that stood in a file at a finished scan
+	// A pattern that joins nothing: the same lines, by way of the framer.
+	multiline Multiline
 }
 
 const live = "x.log"
@@ -173,7 +175,7 @@ func (m *model) truncate(*rapid.T) {
 }
 
 func (m *model) input() *Input {
-	in, err := New(Config{Name: "model", Paths: []string{m.path(live + "*")}}, Deps{Logger: slog.New(slog.DiscardHandler)})
+	in, err := New(Config{Name: "model", Paths: []string{m.path(live + "*")}, Multiline: m.multiline}, Deps{Logger: slog.New(slog.DiscardHandler)})
 	m.check(err)
 	in.limits.maxLines = 25 // several chunks a scan
 	return in
@@ -228,8 +230,9 @@ func TestModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		m := &model{
 			t: rt, dir: t.TempDir(), to: inputstest.NewRecorder(t),
-			dated: rapid.Bool().Draw(rt, "dated"),
-			files: map[string][]string{}, fate: map[string]bool{}, read: map[string]bool{},
+			dated:     rapid.Bool().Draw(rt, "dated"),
+			multiline: rapid.SampledFrom([]Multiline{{}, {Continue: "^never"}}).Draw(rt, "multiline"),
+			files:     map[string][]string{}, fate: map[string]bool{}, read: map[string]bool{},
 		}
 		m.append(rt)
 		m.scan(rt)

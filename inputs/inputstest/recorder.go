@@ -26,6 +26,8 @@ type Line struct {
 	Offset, Size             int64
 	Data                     string
 	Cut                      *inputs.Cut
+	Physical                 int
+	Partial                  bool
 }
 
 // Recorder is an Appender in memory. What it acknowledged stands for what is
@@ -211,9 +213,16 @@ func (r *Recorder) join(generation string, list []span) {
 }
 
 // checkLines checks that lines fill the ranges of their chunk without holes.
+// Where lines were joined others may stand between their parts: their order,
+// and the sum of their sizes, is all that can be checked then.
 func (r *Recorder) checkLines(c inputs.Chunk, spans map[string][]span) {
 	next := map[string]int64{}
 	count := map[string]int64{}
+	size := map[string]int64{}
+	joined := map[string]bool{}
+	for i := range c.Lines {
+		joined[c.Lines[i].Generation] = joined[c.Lines[i].Generation] || c.Lines[i].Physical > 1
+	}
 	for i := range c.Lines {
 		l := &c.Lines[i]
 		list := spans[l.Generation]
@@ -231,28 +240,48 @@ func (r *Recorder) checkLines(c inputs.Chunk, spans map[string][]span) {
 			r.t.Errorf("line at %d+%d of generation %s is in no range of its chunk", l.Offset, l.Size, l.Generation)
 			continue
 		}
-		if want, seen := next[l.Generation]; seen && want != l.Offset && list[at].from != l.Offset {
+		want, seen := next[l.Generation]
+		follows := !seen || want == l.Offset || list[at].from == l.Offset || joined[l.Generation] && l.Offset > want
+		if !follows {
 			r.t.Errorf("line at %d of generation %s follows %d", l.Offset, l.Generation, want)
 		}
-		next[l.Generation] = l.Offset + l.Size
-		if counted {
+		switch {
+		case counted:
 			next[l.Generation] = l.Offset + 1
+		case joined[l.Generation]:
+			next[l.Generation] = l.Offset
+		default:
+			next[l.Generation] = l.Offset + l.Size
 		}
-		count[l.Generation]++
+		count[l.Generation] += int64(max(l.Physical, 1))
+		size[l.Generation] += l.Size
 		r.checkLine(l)
 		r.lineCount++
 		if !r.discard {
-			r.lines = append(r.lines, Line{l.Source, l.Path, l.Generation, l.Offset, l.Size, string(l.Data), l.Cut})
+			r.lines = append(r.lines, Line{l.Source, l.Path, l.Generation, l.Offset, l.Size, string(l.Data), l.Cut, l.Physical, l.Partial})
 		}
 	}
 	for generation, list := range spans {
-		sum := int64(0)
-		for _, s := range list {
-			sum += max(s.lines, 0)
+		r.checkSums(generation, list, count[generation], size[generation])
+	}
+}
+
+// checkSums checks that the lines of a generation are as many, and as long, as
+// the ranges of its chunk.
+func (r *Recorder) checkSums(generation string, list []span, lines, size int64) {
+	ranged, length, counted := int64(0), int64(0), false
+	for _, s := range list {
+		if s.lines >= 0 {
+			ranged += s.lines
+			length += s.to - s.from
 		}
-		if sum != count[generation] {
-			r.t.Errorf("generation %s: ranges count %d lines, the chunk holds %d", generation, sum, count[generation])
-		}
+		counted = counted || s.unit == inputs.UnitLines
+	}
+	if ranged != lines {
+		r.t.Errorf("generation %s: ranges count %d lines, the chunk holds %d", generation, ranged, lines)
+	}
+	if length != size && !counted {
+		r.t.Errorf("generation %s: ranges of %d bytes, lines of %d", generation, length, size)
 	}
 }
 
@@ -262,7 +291,7 @@ func (r *Recorder) checkLine(l *inputs.Line) {
 		r.t.Errorf("line without source, path or generation: %+v", *l)
 	case l.Seen.IsZero():
 		r.t.Errorf("line at %d of %s without a time", l.Offset, l.Path)
-	case bytes.IndexByte(l.Data, '\n') >= 0:
+	case bytes.IndexByte(l.Data, '\n') >= 0 && l.Physical <= 1:
 		r.t.Errorf("line at %d of %s holds a line end", l.Offset, l.Path)
 	case l.Cut != nil && l.Cut.Length <= int64(len(l.Data)):
 		r.t.Errorf("line at %d of %s is cut from %d to %d bytes", l.Offset, l.Path, l.Cut.Length, len(l.Data))
