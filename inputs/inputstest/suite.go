@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -70,7 +71,7 @@ func (s Subject) same(t *testing.T, to *Recorder, want []string) {
 		report(t, "lost", lost)
 		to.Known(want)
 	case Forgets:
-		_, repeated := to.compare(append(want[:len(want):len(want)], lastLine))
+		_, repeated := to.compare(append(slices.Clip(want), lastLine))
 		report(t, "too often", repeated)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -35,7 +36,7 @@ func newFake(t testing.TB) string {
 	}
 	script := filepath.Join(t.TempDir(), "journalctl")
 	// Through a script, because the input gives its child no environment.
-	text := fmt.Sprintf("#!/bin/sh\nFAKE_JOURNALCTL=1 exec '%s' \"$@\"\n", self)
+	text := fmt.Sprintf("#!/bin/sh\nGORACE=atexit_sleep_ms=0 FAKE_JOURNALCTL=1 exec '%s' \"$@\"\n", self)
 	if err := os.WriteFile(script, []byte(text), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +48,7 @@ type fakeRun struct {
 	dir        string
 	out        *bufio.Writer
 	cursor     string
-	since      int64
+	since      int64 // microseconds
 	units      []string
 	lines      int
 	follow     bool
@@ -67,7 +68,8 @@ func fakeJournalctl(args []string, out io.Writer) error {
 		case "--cursor":
 			f.cursor = value
 		case "--since":
-			f.since, _ = strconv.ParseInt(strings.TrimPrefix(value, "@"), 10, 64)
+			seconds, micros, _ := strings.Cut(strings.TrimPrefix(value, "@"), ".")
+			f.since, _ = strconv.ParseInt(seconds+micros, 10, 64)
 		case "--unit":
 			f.units = append(f.units, value)
 		case "--lines":
@@ -163,13 +165,8 @@ func (f *fakeRun) wanted(line string) bool {
 		return f.lines != 1 // damage is for the input to see
 	}
 	at := timeOf(e.Cursor)
-	if f.cursor != "" && at < f.cursorTime || at < f.since*1e6 {
+	if f.cursor != "" && at < f.cursorTime || at < f.since {
 		return false
 	}
-	for _, unit := range f.units {
-		if unit == e.Unit {
-			return true
-		}
-	}
-	return len(f.units) == 0
+	return len(f.units) == 0 || slices.Contains(f.units, e.Unit)
 }

@@ -23,7 +23,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os/exec"
-	"strconv"
 	"time"
 
 	"github.com/auditail/auditail/inputs"
@@ -215,7 +214,8 @@ func (r *reader) arguments() []string {
 	case r.from != "":
 		args = append(args, "--cursor="+r.from)
 	case r.config.Since > 0:
-		args = append(args, "--since=@"+strconv.FormatInt(r.now().Add(-r.config.Since).Unix(), 10))
+		since := r.now().Add(-r.config.Since)
+		args = append(args, fmt.Sprintf("--since=@%d.%06d", since.Unix(), since.Nanosecond()/1000))
 	}
 	return args
 }

@@ -17,6 +17,7 @@
 package pipe
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -85,8 +86,8 @@ func (in *Input) Run(ctx context.Context, resume []inputs.Position, to inputs.Ap
 	}
 	err = r.run(ctx)
 	stop()
-	<-fed // a failed append was returned to the reader
-	return err
+	// An append fails in a call of the reader, which names the lines.
+	return cmp.Or(err, <-fed)
 }
 
 // reader takes lines from the pipe. There is one a Run, and one goroutine in it.
@@ -106,7 +107,7 @@ func (r *reader) run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		file, err := openPipe(r.config.Path)
 		if err != nil {
-			r.complain(ctx, "the pipe can not be read; trying again", err)
+			r.complain(ctx, err)
 			wait(ctx, r.limits.retry)
 			continue
 		}
@@ -164,7 +165,7 @@ func (r *reader) follow(ctx context.Context, file *os.File) error {
 					"the new one is read when the writer closes the old one")
 			}
 		default:
-			r.complain(ctx, "the pipe can not be read; opening it again", readErr)
+			r.complain(ctx, readErr)
 			wait(ctx, r.limits.retry)
 			return r.hand(true)
 		}
@@ -247,11 +248,11 @@ func (r *reader) replaced(file *os.File) bool {
 	return err == nil && !os.SameFile(now, open)
 }
 
-// complain logs what is wrong, and not again while it is the same.
-func (r *reader) complain(ctx context.Context, what string, err error) {
+// complain logs why the pipe can not be read, and not again while it is the same.
+func (r *reader) complain(ctx context.Context, err error) {
 	if text := err.Error(); text != r.said {
 		r.said = text
-		r.log.ErrorContext(ctx, what, "error", err)
+		r.log.ErrorContext(ctx, "the pipe can not be read; trying again", "error", err)
 	}
 }
 
