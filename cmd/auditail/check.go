@@ -88,11 +88,14 @@ func (c *checker) all(ctx context.Context, cfg *config.Config) {
 		c.keys(fsys, cfg)
 		c.buffer(fsys, cfg)
 	}
-	for i := range cfg.Inputs.File {
-		c.input(cfg, &cfg.Inputs.File[i])
+	if _, err := newInputs(cfg, checkKey(), slog.New(slog.DiscardHandler)); err != nil {
+		c.fail("inputs", err)
 	}
-	if len(cfg.Inputs.File) == 0 {
-		c.fail("inputs", errors.New("there is none: add an [[inputs.file]] with name, paths and parser"))
+	if countInputs(cfg) == 0 {
+		c.fail("inputs", errNoInput)
+	}
+	for i := range cfg.Inputs.File {
+		c.files(&cfg.Inputs.File[i])
 	}
 	c.outputs(ctx, fsys, cfg)
 }
@@ -172,12 +175,9 @@ func (c *checker) writable(part, dir, parent string) bool {
 	return true
 }
 
-func (c *checker) input(cfg *config.Config, in *config.FileInput) {
+// files checks that what a file input's globs match now can be read.
+func (c *checker) files(in *config.FileInput) {
 	part := "input " + in.Name
-	if _, err := newInput(cfg, in, checkKey(), slog.New(slog.DiscardHandler)); err != nil {
-		c.fail(part, err)
-		return
-	}
 	found := 0
 	for _, glob := range in.Paths {
 		matches, err := filepath.Glob(glob)

@@ -65,9 +65,7 @@ func memoryLimit(cfg *config.Config) {
 		return
 	}
 	longest := config.Size(0)
-	for i := range cfg.Inputs.File {
-		longest = max(longest, cfg.Inputs.File[i].MaxLine)
-	}
+	cfg.Inputs.Each(func(_ string, _ int, in *config.Input) { longest = max(longest, in.MaxLine) })
 	const base = 52 << 20 // 64 MiB without what the collector does not see: program text, stacks
 	debug.SetMemoryLimit(base + 6*int64(longest))
 }

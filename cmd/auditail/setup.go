@@ -15,7 +15,12 @@ import (
 	"github.com/auditail/auditail/agent/catalog"
 	"github.com/auditail/auditail/audit"
 	"github.com/auditail/auditail/buffer"
+	"github.com/auditail/auditail/inputs"
 	"github.com/auditail/auditail/inputs/file"
+	httpinput "github.com/auditail/auditail/inputs/http"
+	"github.com/auditail/auditail/inputs/journald"
+	"github.com/auditail/auditail/inputs/otlp"
+	"github.com/auditail/auditail/inputs/pipe"
 	"github.com/auditail/auditail/internal/config"
 	"github.com/auditail/auditail/internal/durable"
 	"github.com/auditail/auditail/internal/keys"
@@ -42,8 +47,8 @@ func (s *setup) close() error { return s.unlock() }
 // place that names concrete kinds.
 func prepare(cfg *config.Config, log *slog.Logger) (_ *setup, err error) {
 	fsys := durable.OS{}
-	if len(cfg.Inputs.File) == 0 {
-		return nil, errors.New("the configuration has no input: add an [[inputs.file]] with name, paths and parser")
+	if countInputs(cfg) == 0 {
+		return nil, errNoInput
 	}
 	if err := fsys.MkdirAll(cfg.Agent.DataDir, 0o750); err != nil {
 		return nil, fmt.Errorf("make agent.data_dir: %w", err)
@@ -79,12 +84,8 @@ func prepare(cfg *config.Config, log *slog.Logger) (_ *setup, err error) {
 	if s.config.CaptureKey, err = captureKey(fsys, cfg); err != nil {
 		return nil, err
 	}
-	for i := range cfg.Inputs.File {
-		in, err := newInput(cfg, &cfg.Inputs.File[i], s.config.CaptureKey, log)
-		if err != nil {
-			return nil, err
-		}
-		s.config.Inputs = append(s.config.Inputs, in)
+	if s.config.Inputs, err = newInputs(cfg, s.config.CaptureKey, log); err != nil {
+		return nil, err
 	}
 	s.config.Outputs, err = newOutputs(cfg, fsys, log)
 	return s, err
@@ -145,29 +146,76 @@ func captureKey(fsys durable.FS, cfg *config.Config) (capture.Key, error) {
 	return key, nil
 }
 
-func newInput(cfg *config.Config, in *config.FileInput, key capture.Key, log *slog.Logger) (agent.Input, error) {
-	spec, err := newSpec(cfg, in, key)
-	if err != nil {
-		return agent.Input{}, err
+var errNoInput = errors.New("the configuration has no input: add an [[inputs.file]] with name, paths and parser")
+
+func countInputs(cfg *config.Config) (n int) {
+	cfg.Inputs.Each(func(string, int, *config.Input) { n++ })
+	return n
+}
+
+func newInputs(cfg *config.Config, key capture.Key, log *slog.Logger) (list []agent.Input, err error) {
+	cfg.Inputs.Each(func(kind string, i int, in *config.Input) {
+		if err != nil {
+			return
+		}
+		spec, specErr := newSpec(cfg, in, key)
+		if specErr == nil {
+			spec.Input, specErr = newReader(&cfg.Inputs, kind, i, log.With("input", in.Name))
+		}
+		if specErr != nil {
+			err = fmt.Errorf("input %s: %w", in.Name, specErr)
+			return
+		}
+		list = append(list, spec)
+	})
+	return list, err
+}
+
+// newReader makes what reads an input: the kind of the i-th entry.
+func newReader(cfg *config.Inputs, kind string, i int, log *slog.Logger) (inputs.Input, error) {
+	switch kind {
+	case "file":
+		in := &cfg.File[i]
+		return file.New(fileConfig(in), file.Deps{Logger: log})
+	case "pipe":
+		in := &cfg.Pipe[i]
+		return pipe.New(pipe.Config{Name: in.Name, Path: in.Path, MaxLine: int64(in.MaxLine)}, pipe.Deps{Logger: log})
+	case "journald":
+		in := &cfg.Journald[i]
+		return journald.New(journald.Config{
+			Name: in.Name, Units: in.Units, Identifiers: in.Identifiers, Start: journald.Start(in.Start), Since: in.Since,
+			Directory: in.Directory, MaxLine: int64(in.MaxLine),
+		}, journald.Deps{Logger: log})
+	case "http":
+		return httpinput.New(webConfig(&cfg.HTTP[i]), httpinput.Deps{Logger: log})
+	case "otlp":
+		return otlp.New(webConfig(&cfg.OTLP[i]), otlp.Deps{Logger: log})
 	}
-	spec.Input, err = file.New(file.Config{
-		Name: in.Name, Paths: in.Paths, Exclude: in.Exclude, Start: file.Start(in.Start), MaxLine: int64(in.MaxLine),
-	}, file.Deps{Logger: log.With("input", in.Name)})
-	if err != nil {
-		return agent.Input{}, fmt.Errorf("input %s: %w", in.Name, err)
+	return nil, fmt.Errorf("unknown kind %q", kind)
+}
+
+func fileConfig(in *config.FileInput) file.Config {
+	return file.Config{Name: in.Name, Paths: in.Paths, Exclude: in.Exclude, Start: file.Start(in.Start), MaxLine: int64(in.MaxLine)}
+}
+
+func webConfig(in *config.HTTPInput) httpinput.Config {
+	c := httpinput.Config{Name: in.Name, Listen: in.Listen, Path: in.Path, MaxLine: int64(in.MaxLine), MaxBody: int64(in.MaxBody)}
+	c.TLS.Cert, c.TLS.Key, c.TLS.ClientCA = in.TLSCert, in.TLSKey, in.ClientCA
+	if !in.Token.IsZero() {
+		c.Token = in.Token.Resolve
 	}
-	return spec, nil
+	return c
 }
 
 // newSpec is an input without what reads it.
-func newSpec(cfg *config.Config, in *config.FileInput, key capture.Key) (agent.Input, error) {
+func newSpec(cfg *config.Config, in *config.Input, key capture.Key) (agent.Input, error) {
 	policy, err := capture.New(capture.Mode(cfg.Capture.Default), key)
 	if err != nil {
 		return agent.Input{}, err
 	}
 	parser, name, err := newParser(in, policy)
 	if err != nil {
-		return agent.Input{}, fmt.Errorf("input %s: %w", in.Name, err)
+		return agent.Input{}, err
 	}
 	return agent.Input{
 		Name: in.Name, Service: in.Service, Retention: in.Retention, Parser: parser, ParserName: name, Policy: policy,
@@ -176,7 +224,7 @@ func newSpec(cfg *config.Config, in *config.FileInput, key capture.Key) (agent.I
 }
 
 // newParser returns the parser and its name with version, as records carry it.
-func newParser(in *config.FileInput, policy *capture.Policy) (parsers.Parser, string, error) {
+func newParser(in *config.Input, policy *capture.Policy) (parsers.Parser, string, error) {
 	common := parsers.Config{Name: in.Name, Provider: in.Provider, Location: in.Location, Capture: policy.Hold}
 	switch in.Parser.Type {
 	case config.ParserVLLM:

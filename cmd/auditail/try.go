@@ -53,7 +53,7 @@ Exit 1 when a line did not parse.`,
 }
 
 // trialConfig finds the input whose parser is tried, or makes one.
-func trialConfig(path, parser, input string) (*config.Config, *config.FileInput, error) {
+func trialConfig(path, parser, input string) (*config.Config, *config.Input, error) {
 	switch {
 	case (parser == "") == (input == ""):
 		return nil, nil, errors.New("say what to try: either --parser (vllm, combined, or an inline table), or --input with the name of an input of the configuration")
@@ -62,12 +62,11 @@ func trialConfig(path, parser, input string) (*config.Config, *config.FileInput,
 		if err != nil {
 			return nil, nil, err
 		}
-		for i := range cfg.Inputs.File {
-			if cfg.Inputs.File[i].Name == input {
-				return cfg, &cfg.Inputs.File[i], nil
-			}
+		in := cfg.Inputs.Find(input)
+		if in == nil {
+			return nil, nil, fmt.Errorf("%s has no input %q", path, input)
 		}
-		return nil, nil, fmt.Errorf("%s has no input %q", path, input)
+		return cfg, in, nil
 	case parser == config.ParserJSON:
 		return nil, nil, errors.New(`the json parser needs a field map: --parser '{ type = "json", fields = { "time" = "ts", … } }', or --input with a configuration`)
 	case !strings.HasPrefix(strings.TrimSpace(parser), "{"):
@@ -78,7 +77,7 @@ func trialConfig(path, parser, input string) (*config.Config, *config.FileInput,
 	if err != nil {
 		return nil, nil, err
 	}
-	return cfg, &cfg.Inputs.File[0], nil
+	return cfg, &cfg.Inputs.File[0].Input, nil
 }
 
 func openSamples(stdin io.Reader, args []string) (io.Reader, func() error, error) {
@@ -99,7 +98,7 @@ func checkKey() capture.Key {
 	return key
 }
 
-func tryLines(w io.Writer, cfg *config.Config, in *config.FileInput, samples io.Reader, asJSON bool) error {
+func tryLines(w io.Writer, cfg *config.Config, in *config.Input, samples io.Reader, asJSON bool) error {
 	spec, err := newSpec(cfg, in, checkKey())
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -81,11 +82,28 @@ func (k *checker) agent() {
 func (k *checker) inputs() []string {
 	seen := map[string]path{}
 	var names []string
-	for i := range k.config.Inputs.File {
-		input, at := &k.config.Inputs.File[i], path{"inputs", "file", i}
-		k.fileInput(input, at)
+	k.config.Inputs.Each(func(kind string, i int, input *Input) {
+		at := path{"inputs", kind, i}
+		k.input(input, at, "inputs."+kind)
 		k.unique(seen, at.key("name"), "an input named", input.Name)
 		names = append(names, input.Name)
+	})
+	for i := range k.config.Inputs.File {
+		k.fileInput(&k.config.Inputs.File[i], path{"inputs", "file", i})
+	}
+	for i := range k.config.Inputs.Pipe {
+		k.absolute(path{"inputs", "pipe", i, "path"}, "inputs.pipe.path", k.config.Inputs.Pipe[i].Path)
+	}
+	for i := range k.config.Inputs.Journald {
+		if directory := k.config.Inputs.Journald[i].Directory; directory != "" {
+			k.absolute(path{"inputs", "journald", i, "directory"}, "inputs.journald.directory", directory)
+		}
+	}
+	for i := range k.config.Inputs.HTTP {
+		k.httpInput(&k.config.Inputs.HTTP[i], path{"inputs", "http", i}, "inputs.http")
+	}
+	for i := range k.config.Inputs.OTLP {
+		k.httpInput(&k.config.Inputs.OTLP[i], path{"inputs", "otlp", i}, "inputs.otlp")
 	}
 	if len(names) == 0 {
 		k.config.Warnings = append(k.config.Warnings, "no input is configured: the agent has nothing to read")
@@ -93,24 +111,15 @@ func (k *checker) inputs() []string {
 	return names
 }
 
-func (k *checker) fileInput(input *FileInput, at path) {
-	k.name(at.key("name"), "inputs.file.name", input.Name)
+// input checks what every input has; what is the path of its table for people.
+func (k *checker) input(input *Input, at path, what string) {
+	k.name(at.key("name"), what+".name", input.Name)
 	if slices.Contains([]string{"agent", "catalogue", "rules"}, input.Name) {
-		k.wrong(at.key("name"), "inputs.file.name %q is the source of records that the agent makes itself; choose another", input.Name)
+		k.wrong(at.key("name"), "%s.name %q is the source of records that the agent makes itself; choose another", what, input.Name)
 	}
-	k.name(at.key("service"), "inputs.file.service", input.Service)
+	k.name(at.key("service"), what+".service", input.Service)
 	if input.Service == "auditail" {
 		k.wrong(at.key("service"), `service "auditail" is for the agent's own records; choose another`)
-	}
-	for i, glob := range input.Paths {
-		k.pattern(append(at.key("paths"), i), "inputs.file.paths", glob)
-		k.absolute(append(at.key("paths"), i), "each value of inputs.file.paths", glob)
-	}
-	for i, glob := range input.Exclude {
-		k.pattern(append(at.key("exclude"), i), "inputs.file.exclude", glob)
-		if strings.ContainsAny(glob, "/"+string(filepath.Separator)) {
-			k.absolute(append(at.key("exclude"), i), "a value of inputs.file.exclude with a slash", glob)
-		}
 	}
 	if input.Timezone != "" {
 		zone, err := time.LoadLocation(input.Timezone)
@@ -123,7 +132,35 @@ func (k *checker) fileInput(input *FileInput, at path) {
 		k.wrong(at.key("retention"), "retention class %q is not defined; add it to [retention] with its term, such as %s = \"184d\"", input.Retention, quote(input.Retention))
 	}
 	if input.MaxLine < KiB || input.MaxLine > 64*MiB {
-		k.wrong(at.key("max_line"), "inputs.file.max_line must be between 1KiB and 64MiB")
+		k.wrong(at.key("max_line"), "%s.max_line must be between 1KiB and 64MiB", what)
+	}
+}
+
+// httpInput checks what can be checked without opening anything. The input
+// itself refuses an address off the host without TLS and token.
+func (k *checker) httpInput(input *HTTPInput, at path, what string) {
+	if input.Path != "" && !strings.HasPrefix(input.Path, "/") {
+		k.wrong(at.key("path"), "%s.path %q must start with a slash", what, input.Path)
+	}
+	if (input.TLSCert == "") != (input.TLSKey == "") {
+		k.wrong(at, "%s: tls_cert and tls_key go together", what)
+	}
+}
+
+func (k *checker) fileInput(input *FileInput, at path) {
+	for i, glob := range input.Paths {
+		k.pattern(append(at.key("paths"), i), "inputs.file.paths", glob)
+		k.absolute(append(at.key("paths"), i), "each value of inputs.file.paths", glob)
+	}
+	for i, glob := range input.Rotated {
+		k.pattern(append(at.key("rotated"), i), "inputs.file.rotated", glob)
+		k.absolute(append(at.key("rotated"), i), "each value of inputs.file.rotated", glob)
+	}
+	for i, glob := range input.Exclude {
+		k.pattern(append(at.key("exclude"), i), "inputs.file.exclude", glob)
+		if strings.ContainsAny(glob, "/"+string(filepath.Separator)) {
+			k.absolute(append(at.key("exclude"), i), "a value of inputs.file.exclude with a slash", glob)
+		}
 	}
 }
 

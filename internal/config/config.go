@@ -45,8 +45,15 @@ type Agent struct {
 
 // Inputs are what the agent reads.
 type Inputs struct {
-	File []FileInput `toml:"file"`
+	File     []FileInput     `toml:"file"`
+	Pipe     []PipeInput     `toml:"pipe"`
+	Journald []JournaldInput `toml:"journald"`
+	HTTP     []HTTPInput     `toml:"http"`
+	OTLP     []HTTPInput     `toml:"otlp"`
 }
+
+// WrapperNone is the wrapper of lines that have none.
+const WrapperNone = "none"
 
 // Where a file input starts in a file it has never seen.
 const (
@@ -54,20 +61,93 @@ const (
 	StartEnd       = "end"
 )
 
-// FileInput follows log files. Names are unique over all inputs.
-type FileInput struct {
-	Name      string   `toml:"name,required"`
-	Paths     []string `toml:"paths,required"` // absolute globs (path/filepath.Match)
-	Exclude   []string `toml:"exclude"`        // absolute globs, or of the file name alone
-	Parser    Parser   `toml:"parser,required"`
-	Service   string   `toml:"service"`   // default: the name
-	Provider  string   `toml:"provider"`  // model.provider of records that carry none
-	Timezone  string   `toml:"timezone"`  // for times that carry no zone; default: the host's
-	Retention string   `toml:"retention"` // a class of [retention]
-	Start     string   `toml:"start" oneof:"beginning end"`
-	MaxLine   Size     `toml:"max_line"` // beyond it head, length and SHA-256 are kept
+// Input is what every input has, of whatever kind. Names are unique over all.
+type Input struct {
+	Name      string `toml:"name,required"`
+	Parser    Parser `toml:"parser,required"`
+	Service   string `toml:"service"`   // default: the name
+	Provider  string `toml:"provider"`  // model.provider of records that carry none
+	Timezone  string `toml:"timezone"`  // for times that carry no zone; default: the host's
+	Retention string `toml:"retention"` // a class of [retention]
+	MaxLine   Size   `toml:"max_line"`  // beyond it head, length and SHA-256 are kept
 
 	Location *time.Location `toml:"-"` // of Timezone; nil: the host's zone
+}
+
+// FileInput follows log files.
+type FileInput struct {
+	Input
+	Paths   []string `toml:"paths,required"` // absolute globs (path/filepath.Match)
+	Exclude []string `toml:"exclude"`        // absolute globs, or of the file name alone
+	Start   string   `toml:"start" oneof:"beginning end"`
+}
+
+// PipeInput reads a named pipe.
+type PipeInput struct {
+	Input
+	Path string `toml:"path,required"` // absolute
+}
+
+// JournaldInput reads the systemd journal. Without units and identifiers it
+// reads all of it.
+type JournaldInput struct {
+	Input
+	Units       []string      `toml:"units"`
+	Identifiers []string      `toml:"identifiers"`
+	Start       string        `toml:"start" oneof:"beginning end"`
+	Since       time.Duration `toml:"since"`     // at the very first start: skip what is older
+	Directory   string        `toml:"directory"` // of journal files, absolute; default: the host's
+}
+
+// HTTPInput takes lines over HTTP, or log records over OTLP/HTTP.
+type HTTPInput struct {
+	Input
+	Listen   string `toml:"listen"`   // host:port, or unix:/path
+	Path     string `toml:"path"`     // the one URL path that is served
+	MaxBody  Size   `toml:"max_body"` // of one request, decompressed
+	Token    Secret `toml:"token"`    // bearer token that requests must carry
+	TLSCert  string `toml:"tls_cert"` // off the host, TLS and a token are required
+	TLSKey   string `toml:"tls_key"`
+	ClientCA string `toml:"tls_client_ca"` // clients must show a certificate of it
+}
+
+// Each calls visit with what every input has, in the order of kinds and files.
+// kind is the key under [inputs], i the index under it.
+func (in *Inputs) Each(visit func(kind string, i int, input *Input)) {
+	for i := range in.File {
+		visit("file", i, &in.File[i].Input)
+	}
+	for i := range in.Pipe {
+		visit("pipe", i, &in.Pipe[i].Input)
+	}
+	for i := range in.Journald {
+		visit("journald", i, &in.Journald[i].Input)
+	}
+	for i := range in.HTTP {
+		visit("http", i, &in.HTTP[i].Input)
+	}
+	for i := range in.OTLP {
+		visit("otlp", i, &in.OTLP[i].Input)
+	}
+}
+
+// Find returns the input of a name, nil when there is none.
+func (in *Inputs) Find(name string) (found *Input) {
+	in.Each(func(_ string, _ int, input *Input) {
+		if input.Name == name {
+			found = input
+		}
+	})
+	return found
+}
+
+// Multiline joins physical lines before they are parsed. At most one pattern is
+// set; without one only lines that a container runtime split are joined.
+type Multiline struct {
+	Start    string        `toml:"start"`     // RE2, of lines that begin one; the others belong to the one before
+	Continue string        `toml:"continue"`  // RE2, of lines that belong to the one before
+	Timeout  time.Duration `toml:"timeout"`   // how long a line waits for more
+	MaxLines int           `toml:"max_lines"` // joined at most
 }
 
 // Types of a Parser.
@@ -239,12 +319,11 @@ func preset() *Config {
 
 // complete fills the defaults that follow from other keys.
 func (c *Config) complete() {
-	for i := range c.Inputs.File {
-		input := &c.Inputs.File[i]
+	c.Inputs.Each(func(_ string, _ int, input *Input) {
 		if input.Service == "" {
 			input.Service = input.Name
 		}
-	}
+	})
 	if c.Capture.HMACKey.IsZero() {
 		c.Capture.HMACKey = Secret{File: filepath.Join(c.Agent.DataDir, "capture.key")}
 	}

@@ -3,6 +3,7 @@ package config
 import (
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -24,18 +25,18 @@ func decode(into reflect.Value, from *node, what string) error {
 		if index < 0 {
 			return unknownKey(child, name, what, path, keys)
 		}
-		if err := decodeValue(into.Field(keys[index].field), child, path); err != nil {
+		if err := decodeValue(into.FieldByIndex(keys[index].field), child, path); err != nil {
 			return err
 		}
 		if allowed := keys[index].oneof; allowed != nil {
-			if err := oneOf(child, path, into.Field(keys[index].field).String(), allowed); err != nil {
+			if err := oneOf(child, path, into.FieldByIndex(keys[index].field).String(), allowed); err != nil {
 				return err
 			}
 		}
 	}
 	for _, k := range keys {
 		if k.required && from.get(k.name) == nil {
-			return from.key.errorf("missing key %q in %s; add %[1]s = %[3]s", k.name, what, placeholder(into.Field(k.field).Type()))
+			return from.key.errorf("missing key %q in %s; add %[1]s = %[3]s", k.name, what, placeholder(into.FieldByIndex(k.field).Type()))
 		}
 	}
 	return nil
@@ -44,7 +45,7 @@ func decode(into reflect.Value, from *node, what string) error {
 // key is a field of a configuration struct.
 type key struct {
 	name     string
-	field    int
+	field    []int // index sequence, through embedded structs
 	required bool
 	secret   bool
 	oneof    []string
@@ -66,11 +67,18 @@ func keysOf(t reflect.Type) []key {
 	var keys []key
 	for i := range t.NumField() {
 		field := t.Field(i)
+		if field.Anonymous {
+			for _, k := range keysOf(field.Type) {
+				k.field = append([]int{i}, k.field...)
+				keys = append(keys, k)
+			}
+			continue
+		}
 		name, options, _ := strings.Cut(field.Tag.Get("toml"), ",")
 		if name == "-" {
 			continue
 		}
-		k := key{name: name, field: i, required: options == "required", secret: field.Type == reflect.TypeFor[Secret]()}
+		k := key{name: name, field: field.Index, required: options == "required", secret: field.Type == reflect.TypeFor[Secret]()}
 		if allowed := field.Tag.Get("oneof"); allowed != "" && field.Type.Kind() == reflect.String {
 			k.oneof = strings.Fields(allowed)
 		}
@@ -89,6 +97,8 @@ func decodeValue(into reflect.Value, from *node, what string) error {
 		}
 		*target = from.text == "true"
 		return nil
+	case *int:
+		return decodeCount(target, from, what)
 	case *Size:
 		return decodeText(target, from, what, `text such as "8MiB"`, parseSize)
 	case *time.Duration:
@@ -121,7 +131,13 @@ func decodeTables(into reflect.Value, from *node, what string) error {
 		element := reflect.New(into.Type().Elem()).Elem()
 		switch target := element.Addr().Interface().(type) {
 		case *FileInput:
-			target.Retention, target.Start, target.MaxLine = StandardClass, StartBeginning, 4*MiB
+			target.Input, target.Start = defaultInput(), StartBeginning
+		case *PipeInput:
+			target.Input = defaultInput()
+		case *JournaldInput:
+			target.Input, target.Start = defaultInput(), StartBeginning
+		case *HTTPInput:
+			target.Input, target.MaxBody = defaultInput(), 16*MiB
 		case *HTTPOutput:
 			target.Timeout = time.Minute
 		}
@@ -132,6 +148,8 @@ func decodeTables(into reflect.Value, from *node, what string) error {
 	}
 	return nil
 }
+
+func defaultInput() Input { return Input{Retention: StandardClass, MaxLine: 4 * MiB} }
 
 func decodeString(into *string, from *node, what string) error {
 	if from.kind != text {
@@ -160,6 +178,19 @@ func decodeStrings(into *[]string, from *node, what string) error {
 		}
 		*into = append(*into, s)
 	}
+	return nil
+}
+
+// decodeCount decodes a whole number that an int can hold on every system.
+func decodeCount(into *int, from *node, what string) error {
+	if from.kind != integer {
+		return wrongKind(from, what, "a whole number")
+	}
+	count, err := strconv.ParseInt(strings.ReplaceAll(from.text, "_", ""), 0, 32)
+	if err != nil {
+		return from.value.errorf("%s: %s is too large", what, from.text)
+	}
+	*into = int(count)
 	return nil
 }
 
@@ -260,10 +291,8 @@ func laterKey(path string) string {
 	switch path {
 	case "outputs.s3", "outputs.otlp", "outputs.syslog":
 		return "use outputs.directory or outputs.http"
-	case "inputs.journald", "inputs.pipe", "inputs.http", "inputs.syslog", "inputs.otlp":
-		return "use inputs.file"
-	case "inputs.file.encoding", "inputs.file.multiline", "inputs.file.ignore_older", "inputs.file.close_after":
-		return "leave it out"
+	case "inputs.syslog":
+		return "let a syslog daemon write a file and use inputs.file, or use inputs.journald"
 	case "data", "rule", "rules", "test", "detect", "admin", "witness":
 		return "leave it out"
 	default:
@@ -277,7 +306,7 @@ func laterWord(path, word string) string {
 	case "capture.default=redacted", "capture.default=encrypted", "capture.unparsed=encrypted":
 		return `use "hashed"`
 	}
-	if path != "inputs.file.parser.type" {
+	if !strings.HasPrefix(path, "inputs.") || !strings.HasSuffix(path, ".parser.type") {
 		return ""
 	}
 	switch word {

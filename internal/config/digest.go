@@ -37,7 +37,7 @@ func plain(v reflect.Value) any {
 	case reflect.Struct:
 		object := map[string]any{}
 		for _, k := range keysOf(v.Type()) {
-			if field := v.Field(k.field); !field.IsZero() {
+			if field := v.FieldByIndex(k.field); !field.IsZero() {
 				object[k.name] = plain(field)
 			}
 		}
