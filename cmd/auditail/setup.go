@@ -195,7 +195,14 @@ func newReader(cfg *config.Inputs, kind string, i int, log *slog.Logger) (inputs
 }
 
 func fileConfig(in *config.FileInput) file.Config {
-	return file.Config{Name: in.Name, Paths: in.Paths, Exclude: in.Exclude, Start: file.Start(in.Start), MaxLine: int64(in.MaxLine)}
+	return file.Config{
+		Name: in.Name, Paths: in.Paths, Exclude: in.Exclude, Rotated: in.Rotated,
+		Start: file.Start(in.Start), IgnoreOlder: in.IgnoreOlder, CloseAfter: in.CloseAfter, MaxLine: int64(in.MaxLine),
+		Encoding: file.Encoding(in.Encoding), Wrapper: file.Wrapper(in.Wrapper),
+		Multiline: file.Multiline{
+			Start: in.Multiline.Start, Continue: in.Multiline.Continue, Timeout: in.Multiline.Timeout, MaxLines: in.Multiline.MaxLines,
+		},
+	}
 }
 
 func webConfig(in *config.HTTPInput) httpinput.Config {

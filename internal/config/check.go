@@ -162,6 +162,35 @@ func (k *checker) fileInput(input *FileInput, at path) {
 			k.absolute(append(at.key("exclude"), i), "a value of inputs.file.exclude with a slash", glob)
 		}
 	}
+	if k.root.at(at...).get("ignore_older") != nil && (input.IgnoreOlder < time.Second || input.IgnoreOlder > 100*year) {
+		k.wrong(at.key("ignore_older"), "inputs.file.ignore_older must be between 1s and 100y; leave it out to read files of any age")
+	}
+	if input.CloseAfter < time.Second || input.CloseAfter > year {
+		k.wrong(at.key("close_after"), "inputs.file.close_after must be between 1s and 1y")
+	}
+	k.multiline(input, at)
+}
+
+func (k *checker) multiline(input *FileInput, in path) {
+	m, at := &input.Multiline, in.key("multiline")
+	for _, pattern := range []struct{ key, text string }{{"start", m.Start}, {"continue", m.Continue}} {
+		if _, err := regexp.Compile(pattern.text); err != nil {
+			reason := strings.TrimPrefix(err.Error(), "error parsing regexp: ")
+			k.wrong(at.key(pattern.key), "inputs.file.multiline.%s is not a pattern of RE2: %s", pattern.key, reason)
+		}
+	}
+	switch here := k.root.at(in...).get("multiline"); {
+	case m.Start != "" && m.Continue != "":
+		k.wrong(at.key("continue"), "inputs.file.multiline has both start and continue; give one of them")
+	case here != nil && m.Start == "" && m.Continue == "" && input.Wrapper == WrapperNone:
+		k.wrong(at, `inputs.file.multiline joins nothing; give it start = "…" or continue = "…"`)
+	}
+	if m.Timeout < 10*time.Millisecond || m.Timeout > time.Hour {
+		k.wrong(at.key("timeout"), "inputs.file.multiline.timeout must be between 10ms and 1h")
+	}
+	if m.MaxLines < 2 || m.MaxLines > 10_000 {
+		k.wrong(at.key("max_lines"), "inputs.file.multiline.max_lines must be between 2 and 10000")
+	}
 }
 
 func (k *checker) pattern(at path, what, glob string) {

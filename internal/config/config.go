@@ -80,6 +80,14 @@ type FileInput struct {
 	Paths   []string `toml:"paths,required"` // absolute globs (path/filepath.Match)
 	Exclude []string `toml:"exclude"`        // absolute globs, or of the file name alone
 	Start   string   `toml:"start" oneof:"beginning end"`
+
+	Rotated     []string      `toml:"rotated"`      // absolute globs of further places where rotated files lie
+	IgnoreOlder time.Duration `toml:"ignore_older"` // files never seen and not modified for so long are left alone; 0: none
+	CloseAfter  time.Duration `toml:"close_after"`  // a rotated file that was read is closed after so long
+
+	Encoding  string    `toml:"encoding" oneof:"utf-8 utf-16 utf-16le utf-16be latin-1"`
+	Wrapper   string    `toml:"wrapper" oneof:"none auto cri docker syslog"` // what stands in front of each line
+	Multiline Multiline `toml:"multiline"`
 }
 
 // PipeInput reads a named pipe.

@@ -132,6 +132,8 @@ func decodeTables(into reflect.Value, from *node, what string) error {
 		switch target := element.Addr().Interface().(type) {
 		case *FileInput:
 			target.Input, target.Start = defaultInput(), StartBeginning
+			target.CloseAfter, target.Encoding, target.Wrapper = 5*time.Minute, "utf-8", WrapperNone
+			target.Multiline = Multiline{Timeout: 2 * time.Second, MaxLines: 500}
 		case *PipeInput:
 			target.Input = defaultInput()
 		case *JournaldInput:
