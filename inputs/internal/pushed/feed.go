@@ -24,6 +24,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -279,14 +280,13 @@ func (f *Feed) signal() {
 func (f *Feed) withdraw(c *call) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for i := range f.queue {
-		if f.queue[i] == c {
-			f.queue = append(f.queue[:i], f.queue[i+1:]...)
-			f.waiting -= c.cost
-			return true
-		}
+	at := slices.Index(f.queue, c)
+	if at < 0 {
+		return false
 	}
-	return false
+	f.queue = slices.Delete(f.queue, at, at+1)
+	f.waiting -= c.cost
+	return true
 }
 
 // Run makes durable what is handed over until ctx ends, and then returns nil,
@@ -336,11 +336,9 @@ func (f *Feed) take() []*call {
 		}
 		n++
 	}
-	group := append([]*call(nil), f.queue[:n]...)
-	rest := copy(f.queue, f.queue[n:])
-	clear(f.queue[rest:])
-	f.queue = f.queue[:rest]
-	if rest > 0 {
+	group := slices.Clone(f.queue[:n])
+	f.queue = slices.Delete(f.queue, 0, n)
+	if len(f.queue) > 0 {
 		f.signal()
 	}
 	return group
