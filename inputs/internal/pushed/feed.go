@@ -107,8 +107,7 @@ type Feed struct {
 	chunk      inputs.Chunk // of the running append
 
 	mu      sync.Mutex
-	count   int64  // lines that are durable
-	cursor  string // durable
+	durable token
 	queue   []*call
 	waiting int64 // cost of the queue and of the running append
 	ended   error
@@ -147,7 +146,7 @@ func Open(config Config, resume []inputs.Position, to inputs.Appender) (*Feed, e
 		if err != nil {
 			return nil, fmt.Errorf("read position of generation %s: %w", at.Generation, err)
 		}
-		f.generation, f.count, f.cursor = at.Generation, t.Count, t.Cursor
+		f.generation, f.durable = at.Generation, t
 	}
 	if f.generation == "" {
 		var id [8]byte
@@ -161,7 +160,7 @@ func Open(config Config, resume []inputs.Position, to inputs.Appender) (*Feed, e
 func (f *Feed) Cursor() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.cursor
+	return f.durable.Cursor
 }
 
 // Append returns nil when the delivery is durable. It waits as long as the
@@ -349,32 +348,36 @@ func (f *Feed) take() []*call {
 func (f *Feed) commit(ctx context.Context, group []*call) error {
 	c := &f.chunk
 	c.Lines, c.Ranges, c.Gaps, c.Positions = c.Lines[:0], c.Ranges[:0], c.Gaps[:0], c.Positions[:0]
-	count, cursor, cost := f.count, f.cursor, int64(0)
+	at, cost := f.durable, int64(0)
 	joins := false // the next line goes into the last range
 	for _, one := range group {
 		cost += one.cost
-		if hole := one.delivery.Hole; hole != nil {
-			c.Gaps = append(c.Gaps, inputs.Gap{Generation: f.generation, Path: hole.Path, From: count, To: count, Cause: hole.Cause})
-			joins = false
+		// A second hole of the same cause in the same place says nothing new.
+		if hole := one.delivery.Hole; hole != nil && hole.Cause != at.Gap {
+			c.Gaps = append(c.Gaps, inputs.Gap{Generation: f.generation, Path: hole.Path, From: at.Count, To: at.Count, Cause: hole.Cause})
+			at.Gap, joins = hole.Cause, false
 		}
-		if len(one.lines) > 0 && !joins {
-			c.Ranges = append(c.Ranges, inputs.Range{Generation: f.generation, Unit: inputs.UnitLines, From: count})
-			joins = true
+		if len(one.lines) > 0 {
+			at.Gap = ""
+			if !joins {
+				c.Ranges = append(c.Ranges, inputs.Range{Generation: f.generation, Unit: inputs.UnitLines, From: at.Count})
+				joins = true
+			}
 		}
 		for _, line := range one.lines {
-			line.Offset = count
-			count++
+			line.Offset = at.Count
+			at.Count++
 			c.Lines = append(c.Lines, line)
 		}
 		if joins {
 			last := &c.Ranges[len(c.Ranges)-1]
-			last.To, last.Lines = count, count-last.From
+			last.To, last.Lines = at.Count, at.Count-last.From
 		}
 		if one.delivery.Cursor != "" {
-			cursor = one.delivery.Cursor
+			at.Cursor = one.delivery.Cursor
 		}
 	}
-	token, err := json.Marshal(token{Count: count, Cursor: cursor})
+	token, err := json.Marshal(at)
 	if err != nil {
 		return fmt.Errorf("encode position: %w", err)
 	}
@@ -387,7 +390,7 @@ func (f *Feed) commit(ctx context.Context, group []*call) error {
 	if err != nil {
 		return err
 	}
-	f.count, f.cursor = count, cursor
+	f.durable = at
 	return nil
 }
 
@@ -404,8 +407,9 @@ func (f *Feed) end(err error) {
 
 // token is a position as it is committed.
 type token struct {
-	Count  int64  `json:"count"`
+	Count  int64  `json:"count"` // of the lines accepted
 	Cursor string `json:"cursor,omitempty"`
+	Gap    string `json:"gap,omitempty"` // cause of the gap that stands behind the last line
 }
 
 func decodeToken(data []byte) (token, error) {

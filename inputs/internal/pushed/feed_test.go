@@ -328,7 +328,7 @@ func TestHolesAreGapsBetweenRanges(t *testing.T) {
 		r := start(t, Config{}, to, nil)
 		hole := &Hole{Path: "journal", Cause: "gone"}
 		var callers sync.WaitGroup
-		for _, d := range []Delivery{of("0"), of("1", "2"), {Hole: hole}, of("3"), {Hole: hole, Lines: of("4").Lines}, {Cursor: "only"}, of("5")} {
+		for _, d := range []Delivery{of("0"), of("1", "2"), {Hole: hole}, {Hole: hole}, of("3"), {Hole: hole, Lines: of("4").Lines}, {Cursor: "only"}, of("5")} {
 			callers.Go(func() {
 				if err := r.Append(t.Context(), d); err != nil {
 					t.Error(err)
@@ -377,7 +377,7 @@ func TestPositionsThatAreNotOurs(t *testing.T) {
 		}
 	}
 	f, err := Open(Config{Name: "test"}, []inputs.Position{{Generation: "old"}, {Generation: "g", Token: []byte(`{"count":7}`)}}, stuck{})
-	if err != nil || f.generation != "g" || f.count != 7 {
+	if err != nil || f.generation != "g" || f.durable.Count != 7 {
 		t.Errorf("Open returned %+v, %v", f, err)
 	}
 }
