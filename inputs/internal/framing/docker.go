@@ -8,8 +8,9 @@ import (
 
 // peelDocker reads a line of Docker's json-file driver: an object with the
 // text in "log", which ends with LF unless it was split, and with "stream" and
-// "time". "attrs" and other members are passed over. A member that stands twice
-// makes the line fit no more: nobody could say which of both counts.
+// "time". "attrs" and other members are passed over. A member that stands twice,
+// or whose name has escapes, makes the line fit no more: nobody could say which
+// of two counts.
 //
 // https://docs.docker.com/engine/logging/drivers/json-file/
 func peelDocker(memory *arena, line []byte) (peeled, bool) {
@@ -20,7 +21,7 @@ func peelDocker(memory *arena, line []byte) (peeled, bool) {
 	}
 	for {
 		name, ok := s.text()
-		if !ok || !s.next(':') {
+		if !ok || name.escaped || !s.next(':') {
 			return peeled{}, false
 		}
 		var value *text

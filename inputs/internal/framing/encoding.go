@@ -153,14 +153,17 @@ type arena struct {
 	start int  // of what was used since mark
 }
 
-// leastBlock is the smallest block of an arena.
-const leastBlock = 64 << 10
+// Sizes of an arena's blocks, but for a text that needs more.
+const (
+	leastBlock = 64 << 10
+	mostBlock  = 2 << 20
+)
 
 // room returns an empty slice with room for n bytes.
 func (a *arena) room(n int) []byte {
 	if cap(a.block)-len(a.block) < n {
 		// What lies in the old block stays where it is: lines point to it.
-		a.block = make([]byte, 0, max(leastBlock, n, 2*cap(a.block)))
+		a.block = make([]byte, 0, max(leastBlock, n, min(2*cap(a.block), mostBlock)))
 		a.fresh = true
 	}
 	return a.block[len(a.block):len(a.block):cap(a.block)]
@@ -183,9 +186,9 @@ func (a *arena) forget() {
 }
 
 // reset makes all memory free again; a large block is given up.
-func (a *arena) reset(most int) {
+func (a *arena) reset() {
 	a.block = a.block[:0]
-	if cap(a.block) > most {
+	if cap(a.block) > mostBlock {
 		a.block = nil
 	}
 }

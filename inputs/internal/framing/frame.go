@@ -83,7 +83,14 @@ type Framed struct {
 }
 
 // Reset makes the memory free that texts lie in.
-func (f *Framer) Reset() { f.memory.reset(2 * (f.maxLine + leastBlock)) }
+func (f *Framer) Reset() {
+	f.memory.reset()
+	for i := range f.streams {
+		if s := &f.streams[i]; cap(s.joined) > mostBlock {
+			s.joined = nil
+		}
+	}
+}
 
 // Frame hands over the lines of a window up to its last clean cut.
 func (f *Framer) Frame(file File, w Window) Framed {
