@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: build demo test race lint fmt fuzz bench package help stock-tools
+.PHONY: build demo test race lint fmt fuzz bench torture package help stock-tools
 
 GO ?= go
 FUZZTIME ?= 10s
@@ -58,6 +58,12 @@ fuzz: ## run every fuzz target for FUZZTIME (default 10s)
 
 bench: build ## measure the whole path on a generated gateway log
 	$(GO) run ./internal/dev/bench
+
+torture: stock-tools ## break things for an hour: power cuts, failing disks, kills, rotations
+	AUDITAIL_TORTURE=500 $(GO) test -count=1 -timeout 60m ./buffer
+	$(GO) test -count=1 -timeout 60m -run 'Model|Storm' ./inputs/file -rapid.checks=10000
+	$(GO) test -count=1 -timeout 60m -run Storm -v ./internal/endtoend -storm.kills=1000 -storm.rate=1500
+	$(GO) test -count=1 -timeout 60m -run Storm -v ./internal/endtoend -storm.kills=60 -storm.rate=50000
 
 package: $(TOOLS)/nfpm ## make deb, rpm and tar.gz for amd64 and arm64 in dist/
 	@packaging/build '$(VERSION)' '$(TOOLS)/nfpm'
