@@ -38,6 +38,7 @@ type pipeline struct {
 	held     uint64
 	observed []byte
 	seen     time.Time
+	counted  bool // the input's offsets count lines, not bytes
 	unparsed []unparsedRun
 	free     []*buffer.Entry
 	broken   error // set when a commit failed: the parser's state is ahead of the buffer's for good
@@ -168,17 +169,19 @@ func (p *pipeline) Append(ctx context.Context, c inputs.Chunk) error {
 		return p.broken
 	}
 	e := p.newEntry()
+	for _, r := range c.Ranges {
+		p.counted = r.Unit == inputs.UnitLines
+		e.Ranges = append(e.Ranges, buffer.Range(r))
+	}
 	for i := range c.Lines {
 		if err := p.parse(e, &c.Lines[i]); err != nil {
 			return err
 		}
 	}
 	p.encodeUnparsed(e)
-	for _, g := range c.Gaps {
-		e.Records = append(appendGap(e.Records, &p.record, &p.envelope, p.stream, p.spec.Name, g, p.agent.deps.Now()), '\n')
-	}
-	for _, r := range c.Ranges {
-		e.Ranges = append(e.Ranges, buffer.Range(r))
+	for i, g := range c.Gaps {
+		o := origin{source: p.spec.Name, generation: g.Generation, offset: g.From, sub: gapSub - i}
+		e.Records = append(appendGap(e.Records, &p.record, &p.envelope, p.stream, o, g, p.counted, p.agent.deps.Now()), '\n')
 	}
 	for _, at := range c.Positions {
 		e.Positions = append(e.Positions, buffer.Position(at))
@@ -320,6 +323,9 @@ func (p *pipeline) addUnparsed(in *inputs.Line) {
 	}
 	run := &p.unparsed[last]
 	run.to = in.Offset + in.Size
+	if p.counted {
+		run.to = in.Offset + 1
+	}
 	run.bytes += in.Size
 	run.lines += int64(max(1, in.Physical))
 	run.cut = run.cut || in.Cut != nil || in.Partial

@@ -192,7 +192,8 @@ func (o *ownRecords) hole(h buffer.Hole) *buffer.Entry {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	g := inputs.Gap{Generation: h.Generation, From: h.From, To: h.To, Cause: causeDamaged}
-	line := appendGap(nil, &o.record, &o.envelope, h.Stream, h.Input, g, o.now())
+	at := origin{source: h.Input, generation: h.Generation, offset: h.From, sub: gapSub}
+	line := appendGap(nil, &o.record, &o.envelope, h.Stream, at, g, false, o.now())
 	return &buffer.Entry{Stream: h.Stream, Records: append(line, '\n')}
 }
 
@@ -221,28 +222,29 @@ const causeParserState = "parser_state"
 // causeDamaged: the buffer lost what it had committed.
 const causeDamaged = "buffer_damaged"
 
-// gapSub keeps a gap's id apart from that of a record at the same offset.
+// gapSub, and what is below it, keeps the ids of gaps apart from that of a
+// record at the same offset.
 const gapSub = -1
 
 // appendGap appends an agent.gap record, open before agent.seq. A gap of no
 // bytes is where bytes may be missing that nobody saw, such as between the copy
 // and the truncation of a copytruncate: that the source shrank or vanished is
-// all that is known, and all that the record (agent.source) says.
-func appendGap(dst []byte, r *audit.Record, e *envelope, stream seal.Stream, source string, g inputs.Gap, now time.Time) []byte {
+// all that is known, and all that the record (agent.source) says. counted tells
+// that From and To count lines.
+func appendGap(dst []byte, r *audit.Record, e *envelope, stream seal.Stream, o origin, g inputs.Gap, counted bool, now time.Time) []byte {
 	r.Reset()
 	r.SetString(audit.ActorType, "system")
 	r.SetString(audit.SourcePath, g.Path)
 	if g.From == g.To {
 		fillSource(r, g)
 	} else {
-		fillGap(r, g)
+		fillGap(r, g, counted)
 	}
-	e.fill(r, stream, origin{source: source, generation: g.Generation, offset: g.From, sub: gapSub},
-		now.UTC().AppendFormat(nil, time.RFC3339Nano))
+	e.fill(r, stream, o, now.UTC().AppendFormat(nil, time.RFC3339Nano))
 	return r.AppendOpen(dst)
 }
 
-func fillGap(r *audit.Record, g inputs.Gap) {
+func fillGap(r *audit.Record, g inputs.Gap, counted bool) {
 	r.SetString(audit.Event, "agent.gap")
 	if g.Cause == inputs.CauseStartEnd {
 		r.SetString(audit.Outcome, "success")
@@ -254,12 +256,20 @@ func fillGap(r *audit.Record, g inputs.Gap) {
 	r.SetString(audit.LossGeneration, g.Generation)
 	r.SetInt(audit.LossFrom, g.From)
 	r.SetInt(audit.LossTo, g.To)
-	r.SetInt(audit.LossBytes, g.To-g.From)
+	if counted {
+		r.SetInt(audit.LossLines, g.To-g.From)
+	} else {
+		r.SetInt(audit.LossBytes, g.To-g.From)
+	}
 	r.SetString(audit.LossCause, g.Cause)
 }
 
 func fillSource(r *audit.Record, g inputs.Gap) {
 	r.SetString(audit.Event, "agent.source")
+	if g.Cause == inputs.CauseStartEnd {
+		r.SetString(audit.Outcome, "success")
+		return
+	}
 	r.SetString(audit.Outcome, "unknown")
 	r.SetInt(audit.Severity, 3)
 	switch g.Cause {
