@@ -99,7 +99,7 @@ func (format) Success(_ string, lines web.Lines) (string, []byte) {
 }
 
 // Failure implements web.Format with an RFC 9457 document.
-func (format) Failure(_ string, r *web.Refusal) (string, []byte) {
+func (format) Failure(_ string, r *web.RefusalError) (string, []byte) {
 	body, err := json.Marshal(struct {
 		Title  string `json:"title"`
 		Status int    `json:"status"`

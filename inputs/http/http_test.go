@@ -6,12 +6,18 @@ import (
 	"compress/zlib"
 	"context"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +26,7 @@ import (
 
 	"github.com/auditail/auditail/inputs"
 	"github.com/auditail/auditail/inputs/inputstest"
+	"github.com/auditail/auditail/inputs/internal/listen"
 	"github.com/auditail/auditail/inputs/internal/web"
 	"github.com/auditail/auditail/inputs/internal/web/webtest"
 )
@@ -432,4 +439,103 @@ func TestStopAnswersWhatIsInFlight(t *testing.T) {
 	to.Same([]string{"one"})
 	client.CloseIdleConnections()
 	webtest.NoneLeft(t, "internal/web.", "internal/pushed.", "net/http.(*Server)")
+}
+
+// TestSlowBodyIsCutOff: nothing of it is taken, and a retry is asked for.
+func TestSlowBodyIsCutOff(t *testing.T) {
+	to := inputstest.NewRecorder(t)
+	limits := quick()
+	limits.Pause = 20 * time.Millisecond
+	client, running := start(t, Config{}, limits, to)
+	never, end := io.Pipe()
+	defer end.Close()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://auditail/", io.MultiReader(strings.NewReader("one\n"), never))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "text/plain")
+	answer := send(t, client, r)
+	problem(t, answer, http.StatusServiceUnavailable)
+	if answer.Header.Get("Retry-After") == "" {
+		t.Error("503 without Retry-After")
+	}
+	running.Stop()
+	to.Same(nil)
+}
+
+func TestConfig(t *testing.T) {
+	token := func() ([]byte, error) { return []byte("x"), nil }
+	pair := listen.TLS{Cert: "c", Key: "k"}
+	for _, test := range []struct {
+		config Config
+		want   string // part of the error, empty for none
+	}{
+		{Config{}, "name is missing"},
+		{Config{Name: "a"}, ""},
+		{Config{Name: "a", Listen: "unix:/run/in.sock", Path: "/x"}, ""},
+		{Config{Name: "a", Listen: "udp:127.0.0.1:1"}, "network must be one of tcp, unix"},
+		{Config{Name: "a", Listen: ":9428"}, "other hosts"},
+		{Config{Name: "a", Listen: "0.0.0.0:9428", Token: token}, "other hosts"},
+		{Config{Name: "a", Listen: "0.0.0.0:9428", TLS: pair}, "other hosts"},
+		{Config{Name: "a", Listen: "0.0.0.0:9428", TLS: pair, Token: token}, ""},
+		{Config{Name: "a", Listen: "[::]:9428", TLS: listen.TLS{Cert: "c", Key: "k", ClientCA: "ca"}}, ""},
+		{Config{Name: "a", TLS: listen.TLS{ClientCA: "ca"}}, "client_ca needs"},
+		{Config{Name: "a", Path: "x"}, "slash"},
+		{Config{Name: "a", MaxBody: 1}, "max_body"},
+		{Config{Name: "a", MaxLine: 1}, "max_line"},
+	} {
+		_, err := New(test.config, Deps{Logger: slog.New(slog.DiscardHandler)})
+		if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%+v: %v, want %q", test.config, err, test.want)
+		}
+	}
+}
+
+// TestTLSOverTCP: the whole way in with a certificate, a token and a port.
+func TestTLSOverTCP(t *testing.T) {
+	server := httptest.NewTLSServer(nil) // for its certificate
+	defer server.Close()
+	dir := t.TempDir()
+	pair := server.TLS.Certificates[0]
+	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := listen.TLS{Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
+	for name, block := range map[string]*pem.Block{
+		files.Cert: {Type: "CERTIFICATE", Bytes: pair.Certificate[0]}, files.Key: {Type: "PRIVATE KEY", Bytes: key},
+	} {
+		if err := os.WriteFile(name, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	config := Config{Name: "app", Listen: "0.0.0.0:0", TLS: files, Token: func() ([]byte, error) { return []byte("secret"), nil }}
+	ready := make(chan net.Addr, 1)
+	in, err := newInput(config, Deps{Logger: slog.New(slog.DiscardHandler)}, quick(), func(a net.Addr) { ready <- a })
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := inputstest.NewRecorder(t)
+	running := inputstest.Start(t, in, to)
+	_, port, err := net.SplitHostPort((<-ready).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://127.0.0.1:"+port+"/", strings.NewReader("one\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "text/plain")
+	r.Header.Set("Authorization", "Bearer secret")
+	if answer := send(t, server.Client(), r); answer.Status != http.StatusOK {
+		t.Errorf("answered %d %s", answer.Status, answer.Body)
+	}
+	running.Stop()
+	to.Same([]string{"one"})
+	if err := os.Chmod(files.Key, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := in.Run(t.Context(), nil, to); err == nil || !strings.Contains(err.Error(), "chmod 600") {
+		t.Errorf("with a key that others can read Run returned %v", err)
+	}
 }

@@ -122,7 +122,7 @@ func (format) Success(media string, lines web.Lines) (string, []byte) {
 }
 
 // Failure implements web.Format with a google.rpc.Status.
-func (format) Failure(media string, r *web.Refusal) (string, []byte) {
+func (format) Failure(media string, r *web.RefusalError) (string, []byte) {
 	code := rpcCode(r.Status)
 	if media == typeProtobuf {
 		body := protowire.AppendTag(nil, 1, protowire.VarintType)

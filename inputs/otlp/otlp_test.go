@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -383,10 +384,9 @@ func status(t *testing.T, answer webtest.Answer) (code uint64, message string) {
 		return s.Code, s.Message
 	}
 	if err := fields([]byte(answer.Body), func(f field) error {
-		switch f.id {
-		case 1:
+		if f.id == 1 {
 			code = f.number
-		case 2:
+		} else {
 			message = string(f.data)
 		}
 		return nil
@@ -450,7 +450,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	}}}
 	for media, body := range map[string][]byte{typeProtobuf: inProtobuf(t, request), typeJSON: inJSON(t, request)} {
 		_, err := format{}.Convert(media, body, web.NewShare(8<<20))
-		if refusal, ok := err.(*web.Refusal); !ok || refusal.Status != http.StatusRequestEntityTooLarge {
+		if refusal, ok := errors.AsType[*web.RefusalError](err); !ok || refusal.Status != http.StatusRequestEntityTooLarge {
 			t.Errorf("%s: %v", media, err)
 		}
 	}

@@ -183,7 +183,8 @@ func octets(text []byte) (count int64, digits int) {
 func (s *stream) nextCounted(ctx context.Context) (frame, error) {
 	count, err := s.count()
 	if err != nil {
-		return frame{}, s.end(err)
+		s.end(err)
+		return frame{}, s.ended
 	}
 	if count > int64(s.r.Size()) {
 		return s.longCounted(ctx, count)
@@ -196,7 +197,8 @@ func (s *stream) nextCounted(ctx context.Context) (frame, error) {
 		}
 	}
 	if _, err := s.r.Discard(len(data)); err != nil {
-		return frame{}, s.end(err)
+		s.end(err)
+		return frame{}, s.ended
 	}
 	return s.limit(data), nil
 }
@@ -231,19 +233,19 @@ func (s *stream) nextLine(ctx context.Context) (frame, error) {
 	case errors.Is(err, bufio.ErrBufferFull):
 		return s.longLine(ctx, data)
 	case len(data) == 0:
-		return frame{}, s.end(err)
+		s.end(err)
+		return frame{}, s.ended
 	}
 	s.end(err) // after this last message, which has no line end
 	return s.limit(data), nil
 }
 
 // end notes what comes after the messages.
-func (s *stream) end(err error) error {
+func (s *stream) end(err error) {
 	if errors.Is(err, io.EOF) && !errors.Is(err, errTorn) {
 		err = errEnd
 	}
 	s.ended = err
-	return err
 }
 
 // limit keeps the head of a message that is there as a whole.
@@ -261,7 +263,8 @@ func (s *stream) take(ctx context.Context) error {
 		s.holds = true
 		return nil
 	case <-ctx.Done():
-		return s.end(pushed.ErrStopped)
+		s.end(pushed.ErrStopped)
+		return s.ended
 	}
 }
 

@@ -46,7 +46,7 @@ type sender struct {
 
 func newSender(t testing.TB, network, path string, frame func(line string) []byte) *sender {
 	s := &sender{network: network, path: path, frame: frame, wake: make(chan struct{}, 1)}
-	s.ctx, s.cancel = context.WithCancel(context.Background()) //nolint:usetesting // ended before Cleanup
+	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.ended.Go(s.run)
 	t.Cleanup(func() {
 		s.cancel()

@@ -43,7 +43,7 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request, share *Share) 
 	return body, nil
 }
 
-func (s *Server) tooLarge() *Refusal {
+func (s *Server) tooLarge() *RefusalError {
 	return Refuse(http.StatusRequestEntityTooLarge, "the body is larger than max_body, %d bytes decompressed: divide it", s.config.MaxBody)
 }
 
@@ -117,14 +117,15 @@ func (s *Server) readAll(from io.Reader, length int64, share *Share) ([]byte, er
 
 // readError tells what is wrong with a body.
 func (s *Server) readError(err error) error {
-	if refusal, ok := errors.AsType[*Refusal](err); ok {
+	if refusal, ok := errors.AsType[*RefusalError](err); ok {
 		return refusal
 	}
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return s.tooLarge()
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return Refuse(http.StatusRequestTimeout, "the body came too slowly")
+		// Not 408: senders of OTLP repeat 429 and 503 only.
+		return later(http.StatusServiceUnavailable, retrySoon, "the body came too slowly: come again")
 	}
 	if errors.Is(err, zstd.ErrDecoderSizeExceeded) || errors.Is(err, zstd.ErrWindowSizeExceeded) {
 		return s.tooLarge()

@@ -39,15 +39,16 @@ func (s *Server) handler(feed *pushed.Feed) *handler {
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")) // "" is accepted by no format
 	lines, err := h.take(w, r)
-	if r.Context().Err() != nil {
-		return // the client is gone: there is nobody to answer
-	}
+	// An answer is always written, also for a client that seems to be gone: of a
+	// handler that writes none, net/http makes 200.
 	status, contentType, body := http.StatusOK, "", []byte(nil)
 	if err == nil {
 		contentType, body = h.format.Success(media, lines)
 	} else {
 		refusal := asRefusal(err)
-		h.complaints.add(r.Context(), refusal)
+		if !errors.Is(err, context.Canceled) {
+			h.complaints.add(r.Context(), refusal)
+		}
 		status = refusal.Status
 		contentType, body = h.format.Failure(media, refusal)
 		h.hints(w.Header(), refusal)
@@ -62,7 +63,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // hints are the headers that tell a client what to do about a refusal.
-func (h *handler) hints(header http.Header, r *Refusal) {
+func (h *handler) hints(header http.Header, r *RefusalError) {
 	switch r.Status {
 	case http.StatusUnauthorized:
 		header.Set("WWW-Authenticate", `Bearer realm="auditail"`) // RFC 9110, section 11.6.1
@@ -70,7 +71,7 @@ func (h *handler) hints(header http.Header, r *Refusal) {
 		header.Set("Allow", http.MethodPost)
 	case http.StatusUnsupportedMediaType:
 		header.Set("Accept-Encoding", "gzip, zstd, deflate") // RFC 7694
-	case http.StatusRequestTimeout, http.StatusRequestEntityTooLarge:
+	case http.StatusRequestEntityTooLarge:
 		header.Set("Connection", "close")
 	}
 	if r.RetryAfter > 0 {

@@ -10,20 +10,20 @@ import (
 	"time"
 )
 
-// Refusal is an answer other than success. Detail is one sentence for who runs
+// RefusalError is an answer other than success. Detail is one sentence for who runs
 // the client; it holds nothing of the log's content.
-type Refusal struct {
+type RefusalError struct {
 	Status     int
 	Detail     string
 	RetryAfter int // seconds; 0 for none
 }
 
 // Error implements error.
-func (r *Refusal) Error() string { return fmt.Sprintf("%d %s", r.Status, r.Detail) }
+func (r *RefusalError) Error() string { return fmt.Sprintf("%d %s", r.Status, r.Detail) }
 
 // Refuse returns a refusal for good.
-func Refuse(status int, format string, args ...any) *Refusal {
-	return &Refusal{Status: status, Detail: fmt.Sprintf(format, args...)}
+func Refuse(status int, format string, args ...any) *RefusalError {
+	return &RefusalError{Status: status, Detail: fmt.Sprintf(format, args...)}
 }
 
 // Seconds until a client should come again: when other requests must end first,
@@ -33,14 +33,14 @@ const (
 	retryLater = 5
 )
 
-func later(status, seconds int, detail string) *Refusal {
-	return &Refusal{Status: status, Detail: detail, RetryAfter: seconds}
+func later(status, seconds int, detail string) *RefusalError {
+	return &RefusalError{Status: status, Detail: detail, RetryAfter: seconds}
 }
 
 // asRefusal turns any error into an answer. What is not a refusal already is a
 // fault of the agent, answered without local details.
-func asRefusal(err error) *Refusal {
-	if r, ok := errors.AsType[*Refusal](err); ok {
+func asRefusal(err error) *RefusalError {
+	if r, ok := errors.AsType[*RefusalError](err); ok {
 		return r
 	}
 	return later(http.StatusServiceUnavailable, retryLater, "the agent can not store lines now; its log says why")
@@ -59,7 +59,7 @@ type complaints struct {
 	told  time.Time
 }
 
-func (c *complaints) add(ctx context.Context, r *Refusal) {
+func (c *complaints) add(ctx context.Context, r *RefusalError) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.count++

@@ -21,7 +21,7 @@ type Share struct {
 func NewShare(most int64) *Share { return &Share{room: &room{most: most}} }
 
 // Take is asked before n bytes of memory are taken. What was taken stays with
-// the request until its end. The error is a *Refusal.
+// the request until its end. The error is a *RefusalError.
 func (s *Share) Take(n int64) error {
 	if s.taken+n > s.room.most {
 		return Refuse(http.StatusRequestEntityTooLarge, "the request takes more memory than the input has: divide it")

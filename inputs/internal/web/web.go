@@ -90,13 +90,13 @@ type Format interface {
 	Accepts(media string) (bool, string)
 	// Convert makes the lines of a body, each but the last followed by LF.
 	// media is one that Accepts took; share is asked before memory is taken.
-	// body may be changed. An error is a *Refusal.
+	// body may be changed. An error is a *RefusalError.
 	Convert(media string, body []byte, share *Share) (Lines, error)
 	// Success encodes the answer to a request whose lines are durable.
 	Success(media string, lines Lines) (contentType string, body []byte)
 	// Failure encodes the answer to a request that is refused. media is what
 	// the request said, whatever it is.
-	Failure(media string, r *Refusal) (contentType string, body []byte)
+	Failure(media string, r *RefusalError) (contentType string, body []byte)
 }
 
 // Lines is what a request holds.
@@ -232,7 +232,9 @@ func (s *Server) serve(ctx context.Context, listener net.Listener, handler http.
 		s.log.WarnContext(ctx, "requests were cut off; their senders have no answer")
 		err = server.Close()
 	}
-	<-done
+	if ended := <-done; !errors.Is(ended, http.ErrServerClosed) {
+		err = errors.Join(err, ended)
+	}
 	if err != nil && !errors.Is(err, os.ErrClosed) {
 		return fmt.Errorf("close %s: %w", s.address, err)
 	}

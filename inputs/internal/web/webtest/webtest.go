@@ -90,7 +90,7 @@ type Sender struct {
 // NewSender starts a sender that stops at the end of the test.
 func NewSender(t testing.TB, socket, path string, encode func(lines []string) (string, []byte)) *Sender {
 	s := &Sender{client: Client(t, socket), path: path, encode: encode, wake: make(chan struct{}, 1)}
-	s.ctx, s.cancel = context.WithCancel(context.Background()) //nolint:usetesting // ended before Cleanup
+	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.ended.Go(s.run)
 	t.Cleanup(func() {
 		s.cancel()
