@@ -306,12 +306,16 @@ func TestSeveralRotationsWhileBehind(t *testing.T) {
 			first := true
 			s.to.Before(inputBlock(&first, entered, release))
 			s.write(100)
-			s.start()
+			in := newInput(t, s.config)
+			s.running = inputstest.Start(t, in, s.to)
 			<-entered
-			for range 5 {
+			for i := range 5 {
 				s.stream(2000, 0, nil)
 				s.rotate()
 				if keep == 1 {
+					// What nobody had time to open before it was removed is
+					// gone for everybody; what was opened is read.
+					followed(t, in, i+1)
 					os.Remove(s.log + ".2")
 				}
 			}
@@ -319,6 +323,20 @@ func TestSeveralRotationsWhileBehind(t *testing.T) {
 			s.finish()
 			s.noGaps()
 		})
+	}
+}
+
+// followed waits until the input follows that many files.
+func followed(t *testing.T, in inputs.Lagger, files int) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for in.Lag().Sources < files {
+		select {
+		case <-tick.C:
+		case <-t.Context().Done():
+			t.Fatalf("%d of %d files are followed", in.Lag().Sources, files)
+		}
 	}
 }
 
