@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -248,6 +249,85 @@ func TestJoinEndsWithItsFile(t *testing.T) {
 		s.finish()
 		s.noGaps()
 	})
+}
+
+// TestFileDecidesOnce: what the lines of a file are is known from its head, also
+// after a restart in the middle of it.
+func TestFileDecidesOnce(t *testing.T) {
+	t.Parallel()
+	inEveryMode(t, func(t *testing.T, s *scene) {
+		s.config.Wrapper, s.config.Encoding = WrapperAuto, EncodingUTF16
+		big := func(text string) string {
+			b := []byte(wide(text))
+			for i := 0; i < len(b); i += 2 {
+				b[i], b[i+1] = b[i+1], b[i]
+			}
+			return string(b)
+		}
+		appendTo(t, s.log, "\xfe\xff"+big(criTime+"stdout F one\n"))
+		s.start()
+		s.to.WaitLines(1)
+		s.restart(func() { appendTo(t, s.log, big("plain\n"+criTime+"stdout F two\n")) })
+		s.expect("one", "plain", "two")
+		s.finish()
+		s.noGaps()
+	})
+}
+
+// TestFileThatWasOver grows again: its lines wait for their ends as before.
+func TestFileThatWasOver(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, without)
+	s.config.Multiline = Multiline{Continue: `^\s`, Timeout: time.Hour}
+	in := newInput(t, Config{Paths: []string{s.log}, Multiline: s.config.Multiline})
+	in.limits.grace = time.Second
+	s.openWriter()
+	s.file.WriteString("a\n  b")
+	s.running = inputstest.Start(t, in, s.to)
+	s.to.Wait(50*time.Millisecond, func() bool { return false })
+	s.rename(s.log, s.log+".1")
+	s.to.WaitLines(1)
+	s.file.WriteString("c\n d")
+	s.to.Wait(200*time.Millisecond, func() bool { return false })
+	s.file.WriteString("e\n")
+	s.to.WaitLines(2)
+	s.running.Stop()
+	if got := s.to.Data(); !slices.Equal(got, []string{"a\n  b", "c\n de"}) {
+		t.Errorf("lines %q", got)
+	}
+}
+
+func TestHalfCharacters(t *testing.T) {
+	t.Parallel()
+	long := &longLine{encoding: EncodingUTF16LE, scanned: 100}
+	for _, c := range []struct {
+		place int64
+		final bool
+		want  int
+	}{{100, false, 2}, {101, false, 3}, {100, true, 3}} {
+		if got := len(long.whole([]byte("a\x00b"), c.place, c.final)); got != c.want {
+			t.Errorf("%d bytes are whole at %d, final %v, want %d", got, c.place, c.final, c.want)
+		}
+	}
+	g := &generation{size: 101, limit: math.MaxInt64, long: long, looked: 101}
+	if g.ready() {
+		t.Error("half a character is something to read")
+	}
+	if g.size = 102; !g.ready() {
+		t.Error("a character is nothing to read")
+	}
+	for _, c := range []struct {
+		encoding Encoding
+		feed     string
+	}{{EncodingUTF16LE, "\n\x00"}, {EncodingUTF16BE, "\x00\n"}, {EncodingUTF8, ".\n"}} {
+		for rest := leastRoom - 3; rest < leastRoom+3; rest++ {
+			data := c.feed + strings.Repeat("x", rest)
+			end, err := lastLineEnd(strings.NewReader(data), int64(len(data)), c.encoding)
+			if err != nil || end != 2 {
+				t.Errorf("%s: the last line before %d bytes ends at %d, %v", c.encoding, rest, end, err)
+			}
+		}
+	}
 }
 
 // TestLongJoin joins far more than a chunk holds.

@@ -189,8 +189,8 @@ func examples() []example {
 			[]string{"msg", " msg", "", "msg", " msg", "msg", "<134>1 2026-11-21T09:03:19Z h app 1 - [a msg",
 				"<134>1 2026-11-21T09:03:19Z h app 1 - x msg", "Nov 21 09:03:19 h last message repeated 2 times", "Nov 21", "<999"}},
 		{"latin-1", Config{Encoding: Latin1}, "na\xefve \x80\r\nx", []string{"naïve \u0080", "x"}},
-		{"utf-16le", Config{Encoding: UTF16LE}, "\xff\xfe" + wide("a \u0a0d\u0d0a 😀\r\n\nb\u010a\n", false), []string{"a \u0a0d\u0d0a 😀", "", "b\u010a"}},
-		{"utf-16be", Config{Encoding: UTF16BE}, wide("a \u0a0d\u0d0a 😀\r\n\nb\u0a00\n", true), []string{"a \u0a0d\u0d0a 😀", "", "b\u0a00"}},
+		{"utf-16le", Config{Encoding: UTF16LE}, "\xff\xfe" + wide("a \u0a41\u0100 😀\r\n\nb\u010a\n", false), []string{"a \u0a41\u0100 😀", "", "b\u010a"}},
+		{"utf-16be", Config{Encoding: UTF16BE}, wide("a \u4100\u0a41 😀\r\n\nb\u0a00\n", true), []string{"a \u4100\u0a41 😀", "", "b\u0a00"}},
 		{"utf-16 by its mark", Config{Encoding: UTF16, Continue: `^ä`}, "\xfe\xff" + wide("a\nä\nb", true), []string{"a|ä", "b"}},
 		{"utf-16 without a mark", Config{Encoding: UTF16}, wide("a\nb\n", false), []string{"a", "b"}},
 		{"utf-16, half characters", Config{Encoding: UTF16LE}, wide("a\n", false) + "\x3d\xd8x\x00\x3d\xd8\n\x00z", []string{"a", "\ufffdx\ufffd", "\ufffd"}},
@@ -297,12 +297,17 @@ func TestSamples(t *testing.T) {
 
 // TestHeldBackIsBounded floods one stream while a line of the other is open.
 func TestHeldBackIsBounded(t *testing.T) {
-	for name, line := range map[string]string{"long lines": strings.Repeat("x", 1000), "empty lines": ""} {
+	for name, c := range map[string]struct {
+		line    string
+		maxLine int
+	}{
+		"long lines":  {strings.Repeat("x", 1000), 64 << 10},
+		"empty lines": {"", 4 << 20},
+	} {
 		t.Run(name, func(t *testing.T) {
-			const maxLine = 64 << 10
-			r := newReader(t, Config{Wrapper: WrapperCRI}, maxLine, 0, 0)
+			r := newReader(t, Config{Wrapper: WrapperCRI}, c.maxLine, 0, 0)
 			data := []byte(cri("stdout", "P", "open"))
-			data = append(data, bytes.Repeat([]byte(cri("stderr", "F", line)), 80_000)...)
+			data = append(data, bytes.Repeat([]byte(cri("stderr", "F", c.line)), 80_000)...)
 			size := min(len(data), r.framer.WindowSize())
 			framed := r.framer.Frame(File{encoding: UTF8, wrapper: WrapperCRI}, Window{Data: data[:size], MaxLines: 1 << 20})
 			if framed.Size == 0 {
@@ -315,6 +320,49 @@ func TestHeldBackIsBounded(t *testing.T) {
 				t.Errorf("open up to %v", framed.Open)
 			}
 		})
+	}
+}
+
+// TestManyLinesAreNotHeld: lines that were handed over do not count as held.
+func TestManyLinesAreNotHeld(t *testing.T) {
+	r := newReader(t, Config{Start: "^a"}, 1000, 0, 0)
+	data := strings.Repeat("a\n b\n", maxHeld)
+	framed := r.framer.Frame(File{encoding: UTF8, wrapper: WrapperNone}, Window{Data: []byte(data), Final: true, MaxLines: 1 << 20})
+	if len(framed.Lines) != maxHeld {
+		t.Fatalf("%d lines", len(framed.Lines))
+	}
+	for i, line := range framed.Lines {
+		if line.Partial || line.Physical != 2 {
+			t.Fatalf("line %d: %+v", i, line)
+		}
+	}
+}
+
+// TestTextsStay: what was handed over stays as it is until Reset, although
+// later calls begin lines and hand over nothing.
+func TestTextsStay(t *testing.T) {
+	r := newReader(t, Config{Wrapper: WrapperDocker}, 1<<20, 0, 0)
+	file := File{encoding: UTF8, wrapper: WrapperDocker}
+	var texts, want []string
+	var lines [][]byte
+	for i := range 200 {
+		text := strings.Repeat(string(rune('a'+i%26)), 1000)
+		open := []byte(docker("stdout", `\"`+text))
+		if framed := r.framer.Frame(file, Window{Data: open, MaxLines: 10}); len(framed.Lines) != 0 {
+			t.Fatalf("%d lines of an open one", len(framed.Lines))
+		}
+		framed := r.framer.Frame(file, Window{Data: append(open, docker("stdout", `\"\n`)...), MaxLines: 10})
+		if len(framed.Lines) != 1 {
+			t.Fatalf("%d lines", len(framed.Lines))
+		}
+		lines = append(lines, framed.Lines[0].Text)
+		want = append(want, `"`+text+`"`)
+	}
+	for _, line := range lines {
+		texts = append(texts, string(line))
+	}
+	if diff := cmp.Diff(want, texts); diff != "" {
+		t.Errorf("texts (-want +got):\n%s", diff)
 	}
 }
 
@@ -332,7 +380,11 @@ func TestExpired(t *testing.T) {
 	if framed = r.framer.Frame(file, w); framed.Size != 0 {
 		t.Fatal("a line ended for a timeout of another")
 	}
-	w.Expired = framed.Open
+	w.Data, w.Expired = data[:len(first)], [Streams]int64{10 + int64(len(data)), 0}
+	if framed = r.framer.Frame(file, w); framed.Size != 0 {
+		t.Fatal("a line ended of which not all was shown")
+	}
+	w.Data, w.Expired = data, framed.Open
 	framed = r.framer.Frame(file, w)
 	if framed.Size != len(data) || len(framed.Lines) != 2 || !framed.Lines[0].Partial || framed.Lines[1].Partial {
 		t.Errorf("cut at %d, lines %+v", framed.Size, framed.Lines)
