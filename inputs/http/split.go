@@ -3,7 +3,6 @@ package httpinput
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"net/http"
 
 	"github.com/auditail/auditail/inputs/internal/web"
@@ -18,7 +17,7 @@ func splitJSON(body []byte, share *web.Share) (web.Lines, error) {
 	}
 	compact := bytes.NewBuffer(make([]byte, 0, len(body)))
 	if err := json.Compact(compact, body); err != nil {
-		return web.Lines{}, notJSON(err)
+		return web.Lines{}, web.Refuse(http.StatusBadRequest, "the body is not one JSON document")
 	}
 	text := compact.Bytes()
 	switch text[0] {
@@ -72,12 +71,4 @@ func skipString(text []byte, i int) int {
 		}
 	}
 	return i
-}
-
-// notJSON names the place, not what stands there: that is content of the log.
-func notJSON(err error) error {
-	if wrong, ok := errors.AsType[*json.SyntaxError](err); ok {
-		return web.Refuse(http.StatusBadRequest, "the body is not one JSON document: it is wrong at byte %d", wrong.Offset)
-	}
-	return web.Refuse(http.StatusBadRequest, "the body is not one JSON document")
 }
