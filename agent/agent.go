@@ -103,7 +103,7 @@ func New(cfg Config, deps Deps) (*Agent, error) {
 	var err error
 	a.buffer, err = buffer.Open(bufferConfig, buffer.Deps{
 		FS: deps.FS, Log: deps.Log, Now: deps.Now, Identity: deps.Identity, Run: cfg.Run,
-		Boot: Boot, Coverage: a.own.coverage, DiskUsed: a.stored.bytes,
+		Boot: Boot, Coverage: a.own.coverage, Gap: a.own.hole, DiskUsed: a.stored.bytes,
 	})
 	if err != nil {
 		return nil, err
@@ -161,14 +161,8 @@ func (a *Agent) RunOnce(ctx context.Context) error {
 	return errors.Join(cause, a.closeOutputs())
 }
 
-// start writes the records that every start owes: what was found damaged, and
-// the start itself.
+// start writes the record of the start.
 func (a *Agent) start(ctx context.Context) error {
-	for _, h := range a.buffer.Holes() {
-		if err := a.buffer.Append(ctx, a.own.hole(h)); err != nil {
-			return err
-		}
-	}
 	return a.buffer.Append(ctx, a.own.started())
 }
 

@@ -187,14 +187,13 @@ func (o *ownRecords) coverage(dst []byte, c buffer.Coverage) []byte {
 	return o.append(dst, c.Stream, "agent.coverage", func(r *audit.Record) { r.SetJSON(audit.Coverage, o.list) })
 }
 
-// hole is the gap record of a range whose frames are damaged in the buffer.
-func (o *ownRecords) hole(h buffer.Hole) *buffer.Entry {
+// hole is buffer.Deps.Gap: the record of a range whose frames are damaged.
+func (o *ownRecords) hole(dst []byte, h buffer.Hole) []byte {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	g := inputs.Gap{Generation: h.Generation, From: h.From, To: h.To, Cause: causeDamaged}
 	at := origin{source: h.Input, generation: h.Generation, offset: h.From, sub: gapSub}
-	line := appendGap(nil, &o.record, &o.envelope, h.Stream, at, g, false, o.now())
-	return &buffer.Entry{Stream: h.Stream, Records: append(line, '\n')}
+	return appendGap(dst, &o.record, &o.envelope, h.Stream, at, g, false, o.now())
 }
 
 // forgotten is the record of lines that a parser held and can no longer join.

@@ -50,6 +50,9 @@ type Deps struct {
 	// Coverage appends the agent.coverage record that ends a batch, open before
 	// agent.seq (see audit.Record.AppendOpen).
 	Coverage func(dst []byte, c Coverage) []byte
+	// Gap appends the agent.gap record of a hole, open before agent.seq. Without
+	// it holes are only told by Holes.
+	Gap func(dst []byte, h Hole) []byte
 	// DiskUsed returns bytes outside the buffer that count against MaxDisk. It may be nil.
 	DiskUsed func() int64
 }

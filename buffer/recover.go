@@ -140,6 +140,9 @@ func (b *Buffer) startAfter(r *replay, last uint64) ([]*batch, error) {
 	if err := b.beginSegment(g, last+1); err != nil {
 		return nil, err
 	}
+	if err := b.recordHoles(g, r.holes); err != nil {
+		return nil, err
+	}
 	for _, stream := range slices.SortedFunc(maps.Keys(r.open), compareStreams) {
 		if err := b.cutBatch(g, r.open[stream]); err != nil {
 			return nil, err
@@ -150,6 +153,20 @@ func (b *Buffer) startAfter(r *replay, last uint64) ([]*batch, error) {
 		return nil, err
 	}
 	return append(r.closed, g.cut...), nil
+}
+
+// recordHoles writes down what damage lost, in the batch that it was lost from
+// where that is still open, so that its ranges join.
+func (b *Buffer) recordHoles(g *group, holes []Hole) error {
+	if b.deps.Gap == nil {
+		return nil
+	}
+	for _, h := range holes {
+		if err := b.encodeEntry(g, &Entry{Stream: h.Stream, Records: append(b.deps.Gap(nil, h), '\n')}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func compareStreams(a, b seal.Stream) int {

@@ -296,3 +296,67 @@ func swap(t *testing.T, a, b string) {
 		}
 	}
 }
+
+// Promise 12: a flipped bit in the buffer costs its frame; what the frame held
+// is a signed gap, and the archive verifies.
+func TestDamagedBuffer(t *testing.T) {
+	const rounds, perRound = 10, 100
+	s := newSite(t, accessInput, directoryOutput)
+	segments := s.path("data/buffer/segments")
+	p := s.start("auditail", "run", "--config", s.path("auditail.toml")).logged("msg=running")
+	var ends []int64 // of the segment, behind each round
+	for i := range rounds {
+		before := folderSize(t, segments)
+		appendTo(t, s.path("logs/access.log"), accessLines(i*perRound, perRound))
+		await(t, "a commit", func() bool { return folderSize(t, segments) > before })
+		ends = append(ends, folderSize(t, segments))
+	}
+	p.kill()
+	flipAt(t, filepath.Join(segments, newestSegment(t, s)), (ends[4]+ends[5])/2)
+	s.once()
+	out := s.verify(s.path("archive"))
+	if !strings.Contains(out, "signed gap") || !strings.Contains(out, "buffer_damaged") {
+		t.Errorf("no gap:\n%s", out)
+	}
+	c := s.read(s.path("archive"))
+	there := 0
+	for _, r := range c.records {
+		if strings.HasPrefix(text(r, "actor.id"), "u") {
+			there++
+		}
+	}
+	if there >= rounds*perRound || there < (rounds-2)*perRound || c.repeated() != 0 {
+		t.Errorf("%d of %d records are there, %d repeated", there, rounds*perRound, c.repeated())
+	}
+}
+
+func folderSize(t *testing.T, dir string) (size int64) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil {
+			size += info.Size()
+		}
+	}
+	return size
+}
+
+func flipAt(t *testing.T, name string, at int64) {
+	t.Helper()
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	b := make([]byte, 1)
+	if _, err := f.ReadAt(b, at); err != nil {
+		t.Fatal(err)
+	}
+	b[0] ^= 1
+	if _, err := f.WriteAt(b, at); err != nil {
+		t.Fatal(err)
+	}
+}
