@@ -21,6 +21,7 @@ import (
 	"github.com/auditail/auditail/inputs/journald"
 	"github.com/auditail/auditail/inputs/otlp"
 	"github.com/auditail/auditail/inputs/pipe"
+	"github.com/auditail/auditail/inputs/syslog"
 	"github.com/auditail/auditail/internal/config"
 	"github.com/auditail/auditail/internal/durable"
 	"github.com/auditail/auditail/internal/keys"
@@ -186,6 +187,8 @@ func newReader(cfg *config.Inputs, kind string, i int, log *slog.Logger) (inputs
 			Name: in.Name, Units: in.Units, Identifiers: in.Identifiers, Start: journald.Start(in.Start), Since: in.Since,
 			Directory: in.Directory, MaxLine: int64(in.MaxLine),
 		}, journald.Deps{Logger: log})
+	case "syslog":
+		return syslog.New(syslogConfig(&cfg.Syslog[i]), syslog.Deps{Logger: log})
 	case "http":
 		return httpinput.New(webConfig(&cfg.HTTP[i]), httpinput.Deps{Logger: log})
 	case "otlp":
@@ -203,6 +206,14 @@ func fileConfig(in *config.FileInput) file.Config {
 			Start: in.Multiline.Start, Continue: in.Multiline.Continue, Timeout: in.Multiline.Timeout, MaxLines: in.Multiline.MaxLines,
 		},
 	}
+}
+
+func syslogConfig(in *config.SyslogInput) syslog.Config {
+	c := syslog.Config{
+		Name: in.Name, Listen: in.Listen, Keep: in.Keep, MaxLine: int64(in.MaxLine), IdleTimeout: in.IdleTimeout, Open: in.Open,
+	}
+	c.TLS.Cert, c.TLS.Key, c.TLS.ClientCA = in.TLSCert, in.TLSKey, in.ClientCA
+	return c
 }
 
 func webConfig(in *config.HTTPInput) httpinput.Config {

@@ -99,6 +99,10 @@ func (k *checker) inputs() []string {
 			k.absolute(path{"inputs", "journald", i, "directory"}, "inputs.journald.directory", directory)
 		}
 	}
+	for i := range k.config.Inputs.Syslog {
+		input, at := &k.config.Inputs.Syslog[i], path{"inputs", "syslog", i}
+		k.pair(at, "inputs.syslog", input.TLSCert, input.TLSKey)
+	}
 	for i := range k.config.Inputs.HTTP {
 		k.httpInput(&k.config.Inputs.HTTP[i], path{"inputs", "http", i}, "inputs.http")
 	}
@@ -142,8 +146,12 @@ func (k *checker) httpInput(input *HTTPInput, at path, what string) {
 	if input.Path != "" && !strings.HasPrefix(input.Path, "/") {
 		k.wrong(at.key("path"), "%s.path %q must start with a slash", what, input.Path)
 	}
-	if (input.TLSCert == "") != (input.TLSKey == "") {
-		k.wrong(at, "%s: tls_cert and tls_key go together", what)
+	k.pair(at, what, input.TLSCert, input.TLSKey)
+}
+
+func (k *checker) pair(at path, what, cert, key string) {
+	if (cert == "") != (key == "") {
+		k.wrong(at, "%s: tls_cert and tls_key go together; set both or none", what)
 	}
 }
 

@@ -48,6 +48,7 @@ type Inputs struct {
 	File     []FileInput     `toml:"file"`
 	Pipe     []PipeInput     `toml:"pipe"`
 	Journald []JournaldInput `toml:"journald"`
+	Syslog   []SyslogInput   `toml:"syslog"`
 	HTTP     []HTTPInput     `toml:"http"`
 	OTLP     []HTTPInput     `toml:"otlp"`
 }
@@ -107,6 +108,18 @@ type JournaldInput struct {
 	Directory   string        `toml:"directory"` // of journal files, absolute; default: the host's
 }
 
+// SyslogInput receives syslog messages (RFC 5424 and RFC 3164).
+type SyslogInput struct {
+	Input
+	Listen      string        `toml:"listen"` // unixgram:/path, unix:/path, udp:host:port or tcp:host:port
+	Keep        bool          `toml:"keep"`   // hand over whole messages, not their content
+	IdleTimeout time.Duration `toml:"idle_timeout"`
+	Open        bool          `toml:"open"` // allow an address that other hosts reach unproven
+	TLSCert     string        `toml:"tls_cert"`
+	TLSKey      string        `toml:"tls_key"`
+	ClientCA    string        `toml:"tls_client_ca"`
+}
+
 // HTTPInput takes lines over HTTP, or log records over OTLP/HTTP.
 type HTTPInput struct {
 	Input
@@ -130,6 +143,9 @@ func (in *Inputs) Each(visit func(kind string, i int, input *Input)) {
 	}
 	for i := range in.Journald {
 		visit("journald", i, &in.Journald[i].Input)
+	}
+	for i := range in.Syslog {
+		visit("syslog", i, &in.Syslog[i].Input)
 	}
 	for i := range in.HTTP {
 		visit("http", i, &in.HTTP[i].Input)

@@ -138,6 +138,8 @@ func decodeTables(into reflect.Value, from *node, what string) error {
 			target.Input = defaultInput()
 		case *JournaldInput:
 			target.Input, target.Start = defaultInput(), StartBeginning
+		case *SyslogInput:
+			target.Input = defaultInput()
 		case *HTTPInput:
 			target.Input, target.MaxBody = defaultInput(), 16*MiB
 		case *HTTPOutput:
@@ -293,8 +295,6 @@ func laterKey(path string) string {
 	switch path {
 	case "outputs.s3", "outputs.otlp", "outputs.syslog":
 		return "use outputs.directory or outputs.http"
-	case "inputs.syslog":
-		return "let a syslog daemon write a file and use inputs.file, or use inputs.journald"
 	case "data", "rule", "rules", "test", "detect", "admin", "witness":
 		return "leave it out"
 	default:
