@@ -106,6 +106,7 @@ func (v *verdicts) Flush(now time.Time, dst []parsers.Draft) ([]parsers.Draft, i
 	}
 	return v.draft(dst), 0
 }
+
 func (v *verdicts) Held() (lines int) {
 	for _, ref := range v.held {
 		lines += ref.Lines
