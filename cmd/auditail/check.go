@@ -97,6 +97,11 @@ func (c *checker) all(ctx context.Context, cfg *config.Config) {
 	for i := range cfg.Inputs.File {
 		c.files(&cfg.Inputs.File[i])
 	}
+	cfg.Inputs.Each(func(kind string, _ int, in *config.Input) {
+		if kind != "file" {
+			c.ok("input "+in.Name, kind+", opened by run alone")
+		}
+	})
 	c.outputs(ctx, fsys, cfg)
 }
 
