@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf16"
@@ -84,7 +85,7 @@ func FuzzPeel(f *testing.F) {
 				t.Fatal(err)
 			}
 			first, ok := framer.Decide(line, false)
-			if again, still := framer.Decide(append(line[:len(line):len(line)], "\n\n\n"...), true); ok && (!still || again != first) {
+			if again, still := framer.Decide(append(slices.Clip(line), "\n\n\n"...), true); ok && (!still || again != first) {
 				t.Errorf("%s: %q is %v, and %v when there is more", e, line, first, again)
 			}
 		}

@@ -2,6 +2,7 @@ package framing
 
 import (
 	"bytes"
+	"slices"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -172,7 +173,7 @@ func (a *arena) room(n int) []byte {
 // keep keeps what was appended to the slice that room returned last.
 func (a *arena) keep(text []byte) []byte {
 	a.block = a.block[:len(a.block)+len(text)]
-	return text[:len(text):len(text)]
+	return slices.Clip(text)
 }
 
 // mark and forget bracket what may turn out not to be needed.

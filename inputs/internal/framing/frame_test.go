@@ -151,51 +151,89 @@ func examples() []example {
 		{"lines before the first start", Config{Start: `^\d`}, "a\nb\n1 c\n", []string{"a|b", "1 c"}},
 		{"multi-line by continue", Config{Continue: `^\s`}, " a\n b\nc\n d\ne\nf\n", []string{" a| b", "c| d", "e", "f"}},
 		{"at most max_lines", Config{Continue: `^\s`, MaxLines: 2}, "a\n b\n c\n d\n e\n", []string{"a| b…", " c| d…", " e"}},
-		{"at most max_line", Config{Continue: `^\s`}, "a" + strings.Repeat("\n 456789", 20) + "\n",
-			[]string{"a" + strings.Repeat("| 456789", 12) + "…", " 456789" + strings.Repeat("| 456789", 7)}},
-		{"cri", cris, cri("stdout", "F", "a") + cri("stderr", "F", "b \r") + cri("stdout", "F:x", "") + cri("stdout", "F", " c"),
-			[]string{"a", "b ", "", " c"}},
+		{
+			"at most max_line",
+			Config{Continue: `^\s`},
+			"a" + strings.Repeat("\n 456789", 20) + "\n",
+			[]string{"a" + strings.Repeat("| 456789", 12) + "…", " 456789" + strings.Repeat("| 456789", 7)},
+		},
+		{
+			"cri", cris, cri("stdout", "F", "a") + cri("stderr", "F", "b \r") + cri("stdout", "F:x", "") + cri("stdout", "F", " c"),
+			[]string{"a", "b ", "", " c"},
+		},
 		{"cri, a line without text or space", cris, "2025-11-07T04:31:25Z stdout F\n" + "2025-11-07T04:31:25Z stdout F\r\n", []string{"", ""}},
-		{"cri, split", cris, cri("stdout", "P", "a") + cri("stdout", "P", "b\r") + cri("stdout", "F", "c\r") + cri("stdout", "F", "d"),
-			[]string{"ab\rc", "d"}},
-		{"cri, split and interleaved", cris, cri("stdout", "P", "a1") + cri("stderr", "F", "b") + cri("stderr", "P", "c1") +
-			cri("stdout", "F", "a2") + cri("stdout", "F", "d") + cri("stderr", "F", "c2") + cri("stdout", "F", "e"),
-			[]string{"a1a2", "b", "c1c2", "d", "e"}},
+		{
+			"cri, split", cris, cri("stdout", "P", "a") + cri("stdout", "P", "b\r") + cri("stdout", "F", "c\r") + cri("stdout", "F", "d"),
+			[]string{"ab\rc", "d"},
+		},
+		{
+			"cri, split and interleaved", cris, cri("stdout", "P", "a1") + cri("stderr", "F", "b") + cri("stderr", "P", "c1") +
+				cri("stdout", "F", "a2") + cri("stdout", "F", "d") + cri("stderr", "F", "c2") + cri("stdout", "F", "e"),
+			[]string{"a1a2", "b", "c1c2", "d", "e"},
+		},
 		{"cri, an end without a beginning", cris, cri("stdout", "F", "rest") + cri("stdout", "F", "a"), []string{"rest", "a"}},
-		{"cri, a beginning without an end", cris, cri("stdout", "F", "a") + cri("stderr", "P", "b") + cri("stdout", "F", "c"),
-			[]string{"a", "b…", "c"}},
-		{"cri that is none", cris, "2025-11-07T04:31:25Z stdin F x\n2025-11-07 04:31:25Z stdout F x\n2025-11-07T04:31:25Z stdout X x\n" +
-			"2025-11-07T04:31:25.Z stdout F x\n2025-11-07T04:31:25 stdout F x\n2025-11-07T04:31:25Z stdout FF x\n\nplain\r\n2025-11-07T04:31:25Z",
-			[]string{"2025-11-07T04:31:25Z stdin F x", "2025-11-07 04:31:25Z stdout F x", "2025-11-07T04:31:25Z stdout X x",
-				"2025-11-07T04:31:25.Z stdout F x", "2025-11-07T04:31:25 stdout F x", "2025-11-07T04:31:25Z stdout FF x", "", "plain", "2025-11-07T04:31:25Z"}},
-		{"cri, at most max_line", cris, strings.Repeat(cri("stdout", "P", strings.Repeat("x", 40)), 5) + cri("stdout", "F", "y"),
-			[]string{strings.Repeat("x", 80) + "…", strings.Repeat("x", 80) + "…", strings.Repeat("x", 40) + "y"}},
-		{"cri with multi-line, a stream each", Config{Wrapper: WrapperCRI, Start: `^\S`}, cri("stdout", "F", "a") + cri("stderr", "F", "Traceback") +
-			cri("stdout", "F", "b") + cri("stderr", "P", "  File") + cri("stderr", "F", "Name") + cri("stdout", "F", " b2") + cri("stderr", "F", "Error"),
-			[]string{"a", "Traceback|  FileName", "b| b2", "Error"}},
-		{"docker", dockers, docker("stdout", `a \"\u003c\u001b[0m\u003e\" \ud83d\ude00 \ud83dx\\\/\t\n`) + docker("stderr", `b\r\n`) +
-			`{ "log" : "c\n" , "attrs":{"a":["}",1,{}],"b":null}, "stream":"stdout","time":"2026-02-01T10:00:00Z" }` + "\r\n",
-			[]string{"a \"<\x1b[0m>\" 😀 \ufffdx\\/\t", "b", "c"}},
+		{
+			"cri, a beginning without an end", cris, cri("stdout", "F", "a") + cri("stderr", "P", "b") + cri("stdout", "F", "c"),
+			[]string{"a", "b…", "c"},
+		},
+		{
+			"cri that is none", cris, "2025-11-07T04:31:25Z stdin F x\n2025-11-07 04:31:25Z stdout F x\n2025-11-07T04:31:25Z stdout X x\n" +
+				"2025-11-07T04:31:25.Z stdout F x\n2025-11-07T04:31:25 stdout F x\n2025-11-07T04:31:25Z stdout FF x\n\nplain\r\n2025-11-07T04:31:25Z",
+			[]string{
+				"2025-11-07T04:31:25Z stdin F x", "2025-11-07 04:31:25Z stdout F x", "2025-11-07T04:31:25Z stdout X x",
+				"2025-11-07T04:31:25.Z stdout F x", "2025-11-07T04:31:25 stdout F x", "2025-11-07T04:31:25Z stdout FF x", "", "plain", "2025-11-07T04:31:25Z",
+			},
+		},
+		{
+			"cri, at most max_line", cris, strings.Repeat(cri("stdout", "P", strings.Repeat("x", 40)), 5) + cri("stdout", "F", "y"),
+			[]string{strings.Repeat("x", 80) + "…", strings.Repeat("x", 80) + "…", strings.Repeat("x", 40) + "y"},
+		},
+		{
+			"cri with multi-line, a stream each",
+			Config{Wrapper: WrapperCRI, Start: `^\S`},
+			cri("stdout", "F", "a") + cri("stderr", "F", "Traceback") +
+				cri("stdout", "F", "b") + cri("stderr", "P", "  File") + cri("stderr", "F", "Name") + cri("stdout", "F", " b2") + cri("stderr", "F", "Error"),
+			[]string{"a", "Traceback|  FileName", "b| b2", "Error"},
+		},
+		{
+			"docker", dockers, docker("stdout", `a \"\u003c\u001b[0m\u003e\" \ud83d\ude00 \ud83dx\\\/\t\n`) + docker("stderr", `b\r\n`) +
+				`{ "log" : "c\n" , "attrs":{"a":["}",1,{}],"b":null}, "stream":"stdout","time":"2026-02-01T10:00:00Z" }` + "\r\n",
+			[]string{"a \"<\x1b[0m>\" 😀 \ufffdx\\/\t", "b", "c"},
+		},
 		{"docker, split", dockers, docker("stdout", `a`) + docker("stderr", `c\n`) + docker("stdout", `b\n`), []string{"ab", "c"}},
-		{"docker that is none", dockers, "{}\n{\"log\":1}\nx\n{\"log\":\"a\\n\",\"stream\":\"stdout\"}\n" + docker("stdin", "a") +
-			docker("stdout", `\x`) + docker("stdout", `\u12g4`) + docker("stdout", `a\n","log":"b\n`) + "{\"log\":\"\n",
-			[]string{"{}", `{"log":1}`, "x", `{"log":"a\n","stream":"stdout"}`, strings.TrimSpace(docker("stdin", "a")),
+		{
+			"docker that is none", dockers, "{}\n{\"log\":1}\nx\n{\"log\":\"a\\n\",\"stream\":\"stdout\"}\n" + docker("stdin", "a") +
+				docker("stdout", `\x`) + docker("stdout", `\u12g4`) + docker("stdout", `a\n","log":"b\n`) + "{\"log\":\"\n",
+			[]string{
+				"{}", `{"log":1}`, "x", `{"log":"a\n","stream":"stdout"}`, strings.TrimSpace(docker("stdin", "a")),
 				strings.TrimSpace(docker("stdout", `\x`)), strings.TrimSpace(docker("stdout", `\u12g4`)),
-				strings.TrimSpace(docker("stdout", `a\n","log":"b\n`)), `{"log":"`}},
-		{"syslog", Config{Wrapper: WrapperSyslog}, "<134>1 2026-11-21T09:03:19Z h app 1 - -  msg\n" +
-			"<134>1 2026-11-21T09:03:19.123+00:00 h app 1 ID [a@1 b=\"]\\\"\"][c] \xef\xbb\xbf msg\n<1>1 - - - - - -\n" +
-			"Nov 21 09:03:19 h app[42]: msg\n<13>Nov  1 09:03:19 h kernel:  msg\n2026-11-21T09:03:19+00:00 h a-b_c/d[1.2]:msg\n" +
-			"<134>1 2026-11-21T09:03:19Z h app 1 - [a msg\n<134>1 2026-11-21T09:03:19Z h app 1 - x msg\nNov 21 09:03:19 h last message repeated 2 times\nNov 21\n<999\n",
-			[]string{"msg", " msg", "", "msg", " msg", "msg", "<134>1 2026-11-21T09:03:19Z h app 1 - [a msg",
-				"<134>1 2026-11-21T09:03:19Z h app 1 - x msg", "Nov 21 09:03:19 h last message repeated 2 times", "Nov 21", "<999"}},
+				strings.TrimSpace(docker("stdout", `a\n","log":"b\n`)), `{"log":"`,
+			},
+		},
+		{
+			"syslog",
+			Config{Wrapper: WrapperSyslog},
+			"<134>1 2026-11-21T09:03:19Z h app 1 - -  msg\n" +
+				"<134>1 2026-11-21T09:03:19.123+00:00 h app 1 ID [a@1 b=\"]\\\"\"][c] \xef\xbb\xbf msg\n<1>1 - - - - - -\n" +
+				"Nov 21 09:03:19 h app[42]: msg\n<13>Nov  1 09:03:19 h kernel:  msg\n2026-11-21T09:03:19+00:00 h a-b_c/d[1.2]:msg\n" +
+				"<134>1 2026-11-21T09:03:19Z h app 1 - [a msg\n<134>1 2026-11-21T09:03:19Z h app 1 - x msg\nNov 21 09:03:19 h last message repeated 2 times\nNov 21\n<999\n",
+			[]string{
+				"msg", " msg", "", "msg", " msg", "msg", "<134>1 2026-11-21T09:03:19Z h app 1 - [a msg",
+				"<134>1 2026-11-21T09:03:19Z h app 1 - x msg", "Nov 21 09:03:19 h last message repeated 2 times", "Nov 21", "<999",
+			},
+		},
 		{"latin-1", Config{Encoding: Latin1}, "na\xefve \x80\r\nx", []string{"naïve \u0080", "x"}},
 		{"utf-16le", Config{Encoding: UTF16LE}, "\xff\xfe" + wide("a \u0a41\u0100 😀\r\n\nb\u010a\n", false), []string{"a \u0a41\u0100 😀", "", "b\u010a"}},
 		{"utf-16be", Config{Encoding: UTF16BE}, wide("a \u4100\u0a41 😀\r\n\nb\u0a00\n", true), []string{"a \u4100\u0a41 😀", "", "b\u0a00"}},
 		{"utf-16 by its mark", Config{Encoding: UTF16, Continue: `^ä`}, "\xfe\xff" + wide("a\nä\nb", true), []string{"a|ä", "b"}},
 		{"utf-16 without a mark", Config{Encoding: UTF16}, wide("a\nb\n", false), []string{"a", "b"}},
 		{"utf-16, half characters", Config{Encoding: UTF16LE}, wide("a\n", false) + "\x3d\xd8x\x00\x3d\xd8\n\x00z", []string{"a", "\ufffdx\ufffd", "\ufffd"}},
-		{"a line too long to be framed", Config{Continue: `^x`}, "a\n" + strings.Repeat("x", 200) + "\nb\nxc\n",
-			[]string{"a…", strings.Repeat("x", 100) + " (of 201)", "b|xc"}},
+		{
+			"a line too long to be framed",
+			Config{Continue: `^x`},
+			"a\n" + strings.Repeat("x", 200) + "\nb\nxc\n",
+			[]string{"a…", strings.Repeat("x", 100) + " (of 201)", "b|xc"},
+		},
 		{"a line over max_line", cris, cri("stdout", "F", strings.Repeat("x", 101)), []string{strings.Repeat("x", 100) + " (of 101)"}},
 		{"auto, cri", Config{Wrapper: WrapperAuto}, cri("stdout", "F", "a") + "b\n", []string{"a", "b"}},
 		{"auto, docker", Config{Wrapper: WrapperAuto}, docker("stdout", `a\n`) + "b\n", []string{"a", "b"}},
@@ -495,6 +533,7 @@ func TestValidate(t *testing.T) {
 		t.Error("an encoding or a wrapper is plain")
 	}
 }
+
 func sample(t *testing.T, name string) []byte {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join("testdata", name))
