@@ -322,10 +322,11 @@ func (p *pipeline) addUnparsed(in *inputs.Line) {
 		p.hasher.Reset()
 	}
 	run := &p.unparsed[last]
-	run.to = in.Offset + in.Size
+	end := in.Offset + in.Size
 	if p.counted {
-		run.to = in.Offset + 1
+		end = in.Offset + 1
 	}
+	run.to = max(run.to, end) // joined lines of two streams may interleave
 	run.bytes += in.Size
 	run.lines += int64(max(1, in.Physical))
 	run.cut = run.cut || in.Cut != nil || in.Partial
