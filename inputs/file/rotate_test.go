@@ -24,6 +24,7 @@ type scene struct {
 	running *inputstest.Running
 	file    *os.File // what the writer holds open
 	want    []string // every line that was written
+	opened  int      // lines that were written when the file was opened
 	mode    restart
 }
 
@@ -87,7 +88,16 @@ func (s *scene) openWriter() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.file = f
+	s.file, s.opened = f, len(s.want)
+}
+
+// seen waits until the input has read from the writer's file: what leaves the
+// glob before anybody could look is in nobody's glob.
+func (s *scene) seen() {
+	s.t.Helper()
+	if len(s.want) > s.opened {
+		s.to.WaitLines(s.opened + 1)
+	}
 }
 
 func (s *scene) closeWriter() {
@@ -429,6 +439,7 @@ func TestSymlinkSwitch(t *testing.T) {
 		link(0)
 		s.start()
 		s.stream(10_000, 4, func(i int) {
+			s.seen()
 			if i == 2 {
 				s.restart(func() { s.write(20); link(i) })
 				return
@@ -454,6 +465,7 @@ func TestLogrotateSchemes(t *testing.T) {
 				}
 				s.start()
 				s.stream(6000, 4, func(i int) {
+					s.seen()
 					turn := func() { s.write(10); s.rename(s.log, rotated(s, i)); s.openWriter() }
 					if i == 2 {
 						s.restart(func() { turn(); i = 3; turn() })
