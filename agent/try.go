@@ -1,12 +1,10 @@
 package agent
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/auditail/auditail/agent/capture"
@@ -23,67 +21,51 @@ type Tried struct {
 	Rule    string
 }
 
-// maxTryLine bounds a sample line.
-const maxTryLine = 64 << 20
-
-// Try takes sample lines through the parser of an input as Run would, and hands
-// over each record with the lines it was made from. Nothing is stored.
-func Try(cfg Config, spec Input, samples io.Reader, emit func(Tried) error) error {
-	t := &trial{emit: emit, lineAt: make(map[int64]int)}
+// Try takes a sample through the parser of an input as Run would, and hands over
+// each record with the lines it was made from. Nothing is stored. The sample is
+// what spec.Input scans; sample holds the same bytes, for counting lines, and
+// name stands for it in the records.
+func Try(ctx context.Context, cfg Config, spec Input, name string, sample []byte, emit func(Tried) error) error {
+	scanner, ok := spec.Input.(inputs.Scanner)
+	if !ok {
+		return errors.New("the input has no end to scan to")
+	}
+	t := &trial{emit: emit, name: name, starts: lineStarts(sample)}
 	a := &Agent{cfg: cfg, log: slog.New(slog.DiscardHandler), deps: Deps{Now: time.Now}}
 	a.own = newOwnRecords(&cfg, time.Now)
-	p := &pipeline{
-		spec: &spec, agent: a, envelope: newEnvelope(&cfg), to: discard{},
-		stream: streamOf(&cfg, &spec), watch: t.watch, hasher: capture.NewHasher(cfg.CaptureKey),
+	t.pipeline = &pipeline{
+		spec: &spec, agent: a, envelope: newEnvelope(&cfg), to: discard{}, hasher: capture.NewHasher(cfg.CaptureKey),
+		stream: streamOf(&cfg, &spec), watch: t.watch,
 	}
-	p.stateful, _ = spec.Parser.(parsers.Stateful)
-	data, err := io.ReadAll(io.LimitReader(samples, maxTryLine+1))
-	if err != nil {
-		return fmt.Errorf("read sample: %w", err)
-	}
-	if len(data) > maxTryLine {
-		return fmt.Errorf("the sample is larger than %d bytes: cut it with head", maxTryLine)
-	}
-	if err := t.feed(p, spec.Name, data); err != nil {
+	t.pipeline.stateful, _ = spec.Parser.(parsers.Stateful)
+	if err := scanner.Scan(ctx, nil, t); err != nil {
 		return err
 	}
-	if p.stateful != nil {
-		if err := p.flush(context.Background(), time.Time{}); err != nil {
+	if t.pipeline.stateful != nil {
+		if err := t.pipeline.flush(ctx, time.Time{}); err != nil {
 			return err
 		}
 	}
 	return t.err
 }
 
+// trial is the appender between the input and the pipeline.
 type trial struct {
-	emit   func(Tried) error
-	lineAt map[int64]int // offset → line number
-	err    error
+	pipeline *pipeline
+	emit     func(Tried) error
+	name     string
+	starts   []int64 // offsets at which lines begin
+	err      error   // of emit
 }
 
 const tryGeneration = "try"
 
-func (t *trial) feed(p *pipeline, source string, data []byte) error {
-	now := time.Now()
-	offset := int64(0)
-	for number := 1; len(data) > 0; number++ {
-		line, rest, _ := bytes.Cut(data, []byte{'\n'})
-		size := int64(len(data) - len(rest))
-		t.lineAt[offset] = number
-		e := p.newEntry()
-		if !now.Equal(p.seen) {
-			p.observe(now)
-		}
-		err := p.parse(e, &inputs.Line{
-			Source: source, Path: tryGeneration, Generation: tryGeneration,
-			Offset: offset, Size: size, Data: bytes.TrimSuffix(line, []byte{'\r'}), Seen: now,
-		})
-		if err = errors.Join(err, p.commit(context.Background(), e), t.err); err != nil {
-			return err
-		}
-		data, offset = rest, offset+size
+// Append names the sample as the user did.
+func (t *trial) Append(ctx context.Context, c inputs.Chunk) error {
+	for i := range c.Lines {
+		c.Lines[i].Path, c.Lines[i].Generation = t.name, tryGeneration
 	}
-	return nil
+	return errors.Join(t.pipeline.Append(ctx, c), t.err)
 }
 
 // watch is called for each record, and for each line that ended without one.
@@ -91,15 +73,37 @@ func (t *trial) watch(d *parsers.Draft, line *parsers.Line, outcome parsers.Outc
 	tried := Tried{Record: record, Verdict: outcome.Verdict, Rule: outcome.Rule}
 	if d != nil {
 		for _, ref := range d.Held {
-			tried.Lines = append(tried.Lines, t.lineAt[ref.Offset])
+			tried.Lines = t.number(tried.Lines, ref)
 		}
 	}
 	if line != nil {
-		tried.Lines = append(tried.Lines, t.lineAt[line.Offset])
+		tried.Lines = t.number(tried.Lines, line.Ref())
 	}
 	if t.err == nil {
 		t.err = t.emit(tried)
 	}
+}
+
+// number appends the numbers, from 1, of the physical lines of a ref.
+func (t *trial) number(lines []int, ref parsers.Ref) []int {
+	first, found := slices.BinarySearch(t.starts, ref.Offset)
+	if found {
+		first++
+	}
+	for i := range ref.Lines {
+		lines = append(lines, first+i)
+	}
+	return lines
+}
+
+func lineStarts(sample []byte) []int64 {
+	starts := []int64{0}
+	for i, c := range sample {
+		if c == '\n' {
+			starts = append(starts, int64(i)+1)
+		}
+	}
+	return starts
 }
 
 // discard is a buffer that keeps nothing.

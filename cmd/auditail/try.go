@@ -2,11 +2,14 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -15,6 +18,7 @@ import (
 	"github.com/auditail/auditail/agent"
 	"github.com/auditail/auditail/agent/capture"
 	"github.com/auditail/auditail/audit"
+	"github.com/auditail/auditail/inputs/file"
 	"github.com/auditail/auditail/internal/config"
 	"github.com/auditail/auditail/parsers"
 )
@@ -42,12 +46,16 @@ Exit 1 when a line did not parse.`,
 		if err != nil {
 			return err
 		}
-		samples, closeSamples, err := openSamples(cmd.InOrStdin(), args)
+		data, name, err := readSample(cmd.InOrStdin(), args)
 		if err != nil {
 			return err
 		}
-		err = tryLines(cmd.OutOrStdout(), cfg, in, samples, *asJSON)
-		return errors.Join(err, closeSamples())
+		dir, err := os.MkdirTemp("", "auditail-try-*")
+		if err != nil {
+			return fmt.Errorf("lay out sample: %w", err)
+		}
+		t := trial{out: cmd.OutOrStdout(), json: *asJSON, name: name, data: data, dir: dir}
+		return errors.Join(t.run(cmd.Context(), cfg, in), os.RemoveAll(dir))
 	}
 	return cmd
 }
@@ -80,15 +88,45 @@ func trialConfig(path, parser, input string) (*config.Config, *config.Input, err
 	return cfg, &cfg.Inputs.File[0].Input, nil
 }
 
-func openSamples(stdin io.Reader, args []string) (io.Reader, func() error, error) {
-	if len(args) == 0 || args[0] == "-" {
-		return stdin, func() error { return nil }, nil
+// maxSample bounds what try reads.
+const maxSample = 64 << 20
+
+// readSample returns the sample and the name it has in the records.
+func readSample(stdin io.Reader, args []string) (data []byte, name string, err error) {
+	from, name := stdin, "stdin"
+	if len(args) == 1 && args[0] != "-" {
+		name = args[0]
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, "", fmt.Errorf("open sample: %w", err)
+		}
+		defer func() { err = errors.Join(err, f.Close()) }()
+		from = f
 	}
-	f, err := os.Open(args[0])
-	if err != nil {
-		return nil, nil, fmt.Errorf("open sample: %w", err)
+	if data, err = io.ReadAll(io.LimitReader(from, maxSample+1)); err != nil {
+		return nil, "", fmt.Errorf("read sample: %w", err)
 	}
-	return f, f.Close, nil
+	if len(data) > maxSample {
+		return nil, "", fmt.Errorf("the sample is larger than %d bytes: cut it with head", maxSample)
+	}
+	return data, name, nil
+}
+
+// sampleInput lays the sample into a folder of its own and returns the file input
+// that reads it there: encoding, wrapper and joined lines are handled as run does.
+func sampleInput(dir string, data []byte, cfg *config.Config, in *config.Input) (*file.Input, error) {
+	sample := filepath.Join(dir, "sample.log")
+	if err := os.WriteFile(sample, data, 0o600); err != nil {
+		return nil, fmt.Errorf("lay out sample: %w", err)
+	}
+	c := file.Config{Name: in.Name, MaxLine: int64(in.MaxLine)}
+	for i := range cfg.Inputs.File {
+		if cfg.Inputs.File[i].Name == in.Name {
+			c = fileConfig(&cfg.Inputs.File[i])
+		}
+	}
+	c.Paths, c.Exclude, c.Rotated, c.Start, c.IgnoreOlder = []string{sample}, nil, nil, file.StartBeginning, 0
+	return file.New(c, file.Deps{Logger: slog.New(slog.DiscardHandler)})
 }
 
 // checkKey is a key for what is looked at and not kept.
@@ -98,26 +136,39 @@ func checkKey() capture.Key {
 	return key
 }
 
-func tryLines(w io.Writer, cfg *config.Config, in *config.Input, samples io.Reader, asJSON bool) error {
-	spec, err := newSpec(cfg, in, checkKey())
+// trial is one run of try.
+type trial struct {
+	out  io.Writer
+	json bool
+	name string
+	data []byte
+	dir  string
+}
+
+func (t *trial) run(ctx context.Context, cfg *config.Config, in *config.Input) error {
+	key := checkKey()
+	spec, err := newSpec(cfg, in, key)
 	if err != nil {
+		return err
+	}
+	if spec.Input, err = sampleInput(t.dir, t.data, cfg, in); err != nil {
 		return err
 	}
 	base, err := baseConfig(cfg, agent.Host{ID: "h-try", Name: "try"})
 	if err != nil {
 		return err
 	}
-	base.CaptureKey = checkKey()
-	show := printTried(w, spec.Parser)
-	if asJSON {
-		show = func(t agent.Tried) error { return printTriedJSON(w, t) }
+	base.CaptureKey = key
+	show := printTried(t.out, spec.Parser)
+	if t.json {
+		show = func(tried agent.Tried) error { return printTriedJSON(t.out, tried) }
 	}
 	unparsed := 0
-	err = agent.Try(base, spec, samples, func(t agent.Tried) error {
-		if t.Record == nil && t.Verdict == parsers.Unparsed {
-			unparsed++
+	err = agent.Try(ctx, base, spec, t.name, t.data, func(tried agent.Tried) error {
+		if tried.Record == nil && tried.Verdict == parsers.Unparsed {
+			unparsed += len(tried.Lines)
 		}
-		return show(t)
+		return show(tried)
 	})
 	if err == nil && unparsed > 0 {
 		err = fmt.Errorf("%d lines did not parse; run would keep their count, bytes and keyed hash in agent.unparsed records", unparsed)
