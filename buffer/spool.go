@@ -112,18 +112,20 @@ func (b *Buffer) loadSpool() error {
 	if err != nil {
 		return fmt.Errorf("list spool: %w", err)
 	}
+	needed := b.acknowledged()
 	found := make(map[sealedBatch]*sealedBatch) // by epoch and number
 	for _, e := range entries {
 		epoch, number, suffix, ok := parseSpoolName(e.Name())
 		if !ok {
 			continue // not ours: left alone
 		}
-		if number >= b.state.Next || number < b.acknowledged() || strings.HasSuffix(suffix, durable.TempSuffix) {
-			if number < b.acknowledged() || strings.HasSuffix(suffix, durable.TempSuffix) {
-				if err := removeIfThere(b.fs, filepath.Join(dir, e.Name())); err != nil {
-					return fmt.Errorf("clean spool: %w", err)
-				}
+		if number < needed || strings.HasSuffix(suffix, durable.TempSuffix) {
+			if err := removeIfThere(b.fs, filepath.Join(dir, e.Name())); err != nil {
+				return fmt.Errorf("clean spool: %w", err)
 			}
+			continue
+		}
+		if number >= b.state.Next {
 			continue // of an intent, or of a batch that will be sealed again under the same name
 		}
 		info, err := e.Info()

@@ -48,8 +48,9 @@ func SSHSign(message []byte, key crypto.Signer) ([]byte, error) {
 // SSHVerify checks that armored is exactly the signature SSHSign makes over
 // message with the private half of key, up to the wrapping of lines.
 func SSHVerify(message, armored []byte, key ed25519.PublicKey) error {
-	body, ok := bytes.CutPrefix(armored, []byte(sshBegin))
-	if body, ok = cutSuffix(body, sshEnd, ok); !ok {
+	body, begins := bytes.CutPrefix(armored, []byte(sshBegin))
+	body, ends := bytes.CutSuffix(body, []byte(sshEnd))
+	if !begins || !ends {
 		return errors.New("ssh signature: not an armored SSH signature")
 	}
 	blob, err := base64.StdEncoding.DecodeString(string(bytes.ReplaceAll(body, []byte("\n"), nil)))
@@ -67,11 +68,6 @@ func SSHVerify(message, armored []byte, key ed25519.PublicKey) error {
 		return errors.New("ssh signature does not verify")
 	}
 	return nil
-}
-
-func cutSuffix(b []byte, suffix string, ok bool) ([]byte, bool) {
-	rest, found := bytes.CutSuffix(b, []byte(suffix))
-	return rest, ok && found
 }
 
 // sshSigned is what the key signs: magic, namespace, reserved, hash name, hash.

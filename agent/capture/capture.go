@@ -7,7 +7,6 @@
 package capture
 
 import (
-	"bytes"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -249,6 +248,3 @@ func cut(text []byte) []byte {
 	}
 	return text
 }
-
-// Equal tells whether two keys are the same.
-func (k Key) Equal(other Key) bool { return k.ID == other.ID && bytes.Equal(k.Secret, other.Secret) }
