@@ -28,10 +28,6 @@ import (
 	"github.com/auditail/auditail/internal/version"
 	"github.com/auditail/auditail/outputs/directory"
 	httpoutput "github.com/auditail/auditail/outputs/http"
-	"github.com/auditail/auditail/parsers"
-	"github.com/auditail/auditail/parsers/combined"
-	"github.com/auditail/auditail/parsers/json"
-	"github.com/auditail/auditail/parsers/vllm"
 	"github.com/auditail/auditail/seal"
 )
 
@@ -239,30 +235,6 @@ func newSpec(cfg *config.Config, in *config.Input, key capture.Key) (agent.Input
 		Name: in.Name, Service: in.Service, Retention: in.Retention, Parser: parser, ParserName: name, Policy: policy,
 		Catalog: catalog.New(catalogEntries(cfg), in.Name, in.Provider),
 	}, nil
-}
-
-// newParser returns the parser and its name with version, as records carry it.
-func newParser(in *config.Input, policy *capture.Policy) (parsers.Parser, string, error) {
-	common := parsers.Config{Name: in.Name, Provider: in.Provider, Location: in.Location, Capture: policy.Hold}
-	switch in.Parser.Type {
-	case config.ParserVLLM:
-		p, err := vllm.New(common)
-		return p, "vllm/1", err
-	case config.ParserCombined:
-		p, err := combined.New(combined.Config{Config: common})
-		return p, "combined/1", err
-	case config.ParserJSON:
-		c := json.Config{Config: common, TimeLayout: in.Parser.TimeLayout}
-		for _, f := range in.Parser.Fields {
-			c.Fields = append(c.Fields, json.Mapping{Field: f.Field, Path: f.From, Layout: f.Layout})
-		}
-		for _, s := range in.Parser.Set {
-			c.Set = append(c.Set, json.Constant{Field: s.Field, Value: s.Value})
-		}
-		p, err := json.New(c)
-		return p, "json/1", err
-	}
-	return nil, "", fmt.Errorf("unknown parser %q", in.Parser.Type)
 }
 
 func catalogEntries(cfg *config.Config) []catalog.Entry {

@@ -30,7 +30,8 @@ func newTry() *cobra.Command {
 of them: each record, and for each of its fields the source field it comes from.
 Nothing is stored; keyed hashes are made with a key of their own.
 
---parser takes a preset (vllm, combined) or an inline table as in the configuration;
+--parser takes a preset (` + strings.Join(config.Presets(), ", ") + `)
+or an inline table as in the configuration;
 --input takes the parser of that input from the configuration, catalog included.
 Exit 1 when a line did not parse.`,
 		Example: `  auditail try --parser vllm /var/log/vllm/server.log
@@ -64,7 +65,7 @@ Exit 1 when a line did not parse.`,
 func trialConfig(path, parser, input string) (*config.Config, *config.Input, error) {
 	switch {
 	case (parser == "") == (input == ""):
-		return nil, nil, errors.New("say what to try: either --parser (vllm, combined, or an inline table), or --input with the name of an input of the configuration")
+		return nil, nil, errors.New("say what to try: either --parser (" + strings.Join(config.Presets(), ", ") + ", or an inline table), or --input with the name of an input of the configuration")
 	case input != "":
 		cfg, err := config.Load(path)
 		if err != nil {

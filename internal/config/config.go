@@ -174,20 +174,16 @@ type Multiline struct {
 	MaxLines int           `toml:"max_lines"` // joined at most
 }
 
-// Types of a Parser.
-const (
-	ParserVLLM     = "vllm"
-	ParserCombined = "combined"
-	ParserJSON     = "json"
-)
+// ParserJSON is the type of a Parser with a field map; see also Presets.
+const ParserJSON = "json"
 
 // Parser says how lines become records: the name of a preset, or a table with a
 // field map.
 type Parser struct {
-	Type       string     `toml:"type,required" oneof:"vllm combined json"`
-	Fields     []FieldMap `toml:"fields"`      // in the order of the file
-	Set        []Constant `toml:"set"`         // in the order of the file
-	TimeLayout string     `toml:"time_layout"` // see FieldMap.Layout
+	Type       string     `toml:"type,required"` // one of Presets, or ParserJSON
+	Fields     []FieldMap `toml:"fields"`        // in the order of the file
+	Set        []Constant `toml:"set"`           // in the order of the file
+	TimeLayout string     `toml:"time_layout"`   // see FieldMap.Layout
 }
 
 // FieldMap fills a record field from a source field.

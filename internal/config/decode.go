@@ -308,18 +308,5 @@ func laterWord(path, word string) string {
 	case "capture.default=redacted", "capture.default=encrypted", "capture.unparsed=encrypted":
 		return `use "hashed"`
 	}
-	if !strings.HasPrefix(path, "inputs.") || !strings.HasSuffix(path, ".parser.type") {
-		return ""
-	}
-	switch word {
-	case "nginx", "apache":
-		return `use "combined"`
-	case "regex", "logfmt", "csv", "syslog", "auto",
-		"sglang", "tgi", "llamacpp", "ollama", "triton", "torchserve", "tensorflow-serving", "kserve",
-		"ray-serve", "bentoml", "lm-studio", "litellm", "envoy-ai-gateway", "kong", "caddy", "haproxy",
-		"uvicorn", "gunicorn", "bedrock", "azure-openai", "vertex", "openai-audit", "mlflow":
-		return `use "json" for JSON lines, "combined" for access lines, or "vllm"`
-	default:
-		return ""
-	}
+	return ""
 }

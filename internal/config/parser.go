@@ -21,19 +21,15 @@ func decodeParser(into *Parser, from *node, what string) error {
 		if into.Type == ParserJSON {
 			return from.value.errorf(`parser "json" needs a field map; write a table [%s] with type = "json" and fields`, what)
 		}
-		known := []string{ParserVLLM, ParserCombined}
-		if slices.Contains(known, into.Type) {
-			return nil
-		}
-		if hint := laterWord(what+".type", into.Type); hint != "" {
-			return from.value.errorf("parser %q is not in this version; %s", into.Type, hint)
-		}
-		return unknown(from.value, "parser", into.Type, "", append(known, ParserJSON))
+		return checkParserType(from, into.Type)
 	}
 	if from.kind != table {
 		return wrongKind(from, what, `the name of a parser such as "vllm", or a table with a type`)
 	}
 	if err := decode(reflect.ValueOf(into).Elem(), from, what); err != nil {
+		return err
+	}
+	if err := checkParserType(from.get("type"), into.Type); err != nil {
 		return err
 	}
 	if into.Type != ParserJSON {
@@ -48,6 +44,13 @@ func decodeParser(into *Parser, from *node, what string) error {
 		return from.key.errorf(`%s of type "json" needs a table fields, such as "actor.id" = "user"`, what)
 	}
 	return settleFields(into, from, what)
+}
+
+func checkParserType(from *node, word string) error {
+	if slices.Contains(parserTypes(), word) {
+		return nil
+	}
+	return unknown(from.value, "parser", word, "", parserTypes())
 }
 
 // settleFields checks what concerns the field map as a whole and hands the

@@ -1,0 +1,13 @@
+package config
+
+// Presets returns the names of the parsers that need no field map, sorted. What
+// each is made of stands in cmd/auditail, and a test there compares the two.
+func Presets() []string {
+	return []string{
+		"combined",
+		"vllm",
+	}
+}
+
+// parserTypes returns every word that the type of a parser can be.
+func parserTypes() []string { return append(Presets(), ParserJSON) }
