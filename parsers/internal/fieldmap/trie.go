@@ -1,4 +1,4 @@
-package json
+package fieldmap
 
 import "github.com/auditail/auditail/audit"
 
@@ -38,6 +38,7 @@ const (
 	toOutput                // what came back
 	toExtra                 // a member of extra
 	toData                  // a member of the only item of data
+	toSlot                  // looked at by a preset
 )
 
 // target is one use of a mapped value.
@@ -49,4 +50,5 @@ type target struct {
 	integer bool   // of data: the member is a number
 	layout  layout // of times
 	unit    int64  // of usage.duration_ms: nanoseconds
+	slot    int    // of toSlot
 }

@@ -1,4 +1,4 @@
-package json
+package fieldmap
 
 import (
 	"bytes"
@@ -74,6 +74,9 @@ func (p *pass) take(t *target, v scalar) bool {
 		}
 		p.item = appendMember(p.item, t.member, v)
 		return true
+	case toSlot:
+		p.slots[t.slot] = v.text
+		return true
 	default:
 		return p.takeField(t, v)
 	}
@@ -99,7 +102,7 @@ func appendMember(dst []byte, member string, v scalar) []byte {
 	return append(dst, ',')
 }
 
-// takeField sets a field of the record, or keeps the value for [Parser.complete].
+// takeField sets a field of the record, or keeps the value for [Map.complete].
 func (p *pass) takeField(t *target, v scalar) bool {
 	r := &p.draft.Record
 	switch t.field {

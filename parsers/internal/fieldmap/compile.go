@@ -1,4 +1,4 @@
-package json
+package fieldmap
 
 import (
 	"errors"
@@ -9,13 +9,12 @@ import (
 	"time"
 
 	"github.com/auditail/auditail/audit"
-	"github.com/auditail/auditail/parsers"
 )
 
-// compiler turns a field map into a Parser.
+// compiler turns a field map into a Map.
 type compiler struct {
 	config *Config
-	parser *Parser
+	parser *Map
 	used   map[string]bool // fields that have a source or a constant
 }
 
@@ -31,10 +30,7 @@ func (c *compiler) addMapping(m Mapping) error {
 	if err := c.claim(m.Field); err != nil {
 		return fmt.Errorf("map %q: %w", m.Field, err)
 	}
-	n := c.parser.root
-	for _, key := range m.Path {
-		n = n.grow(key)
-	}
+	n := c.parser.root.growPath(m.Path)
 	n.targets = append(n.targets, t)
 	switch {
 	case t.purpose != toField:
@@ -63,7 +59,7 @@ func (c *compiler) note(t target, source string) {
 		if earlier := trace[field]; earlier != "" {
 			source = earlier + ", " + source
 		}
-	case toField:
+	case toField, toSlot:
 	}
 	trace[field] = source
 }
@@ -188,6 +184,14 @@ func lineField(path string) (audit.Field, error) {
 	}
 }
 
+// growPath returns the node at the end of a path, making what is missing.
+func (n *node) growPath(path []string) *node {
+	for _, key := range path {
+		n = n.grow(key)
+	}
+	return n
+}
+
 // grow returns the child for a key, making it if need be.
 func (n *node) grow(key string) *node {
 	for _, child := range n.children {
@@ -213,7 +217,7 @@ var derived = []struct{ field, from audit.Field }{
 }
 
 // finish numbers the nodes and sorts their children.
-func (c *compiler) finish() *Parser {
+func (c *compiler) finish() *Map {
 	trace := c.parser.trace
 	for _, d := range derived {
 		if source := trace[d.from]; source != "" && trace[d.field] == "" {
@@ -403,8 +407,3 @@ func (c *constant) apply(p *pass) {
 		r.SetJSON(c.field, c.text)
 	}
 }
-
-var (
-	_ parsers.Parser = (*Parser)(nil)
-	_ parsers.Traced = (*Parser)(nil)
-)

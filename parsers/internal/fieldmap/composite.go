@@ -1,4 +1,4 @@
-package json
+package fieldmap
 
 import (
 	"bytes"
@@ -16,6 +16,8 @@ func (p *pass) takeComposite(t *target, i, end, depth int) {
 	case c != nil:
 		p.content(i, c, depth)
 		taken = c.Parts > 0
+	case end >= 0 && t.purpose == toSlot:
+		p.slots[t.slot], taken = p.data[i:end], true
 	case end < 0 || t.purpose != toField:
 	case t.def.Kind == audit.KindStrings && p.data[i] == '[':
 		taken = p.takeStrings(t, p.data[i:end])

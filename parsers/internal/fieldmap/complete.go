@@ -1,4 +1,4 @@
-package json
+package fieldmap
 
 import (
 	"bytes"
@@ -21,11 +21,16 @@ const operationUnknown = "inference"
 
 // complete makes the record whole from what the line said: what kind of event
 // it is, how it ended, who it was.
-func (p *Parser) complete(s *pass) parsers.Outcome {
+func (p *Map) complete(s *pass) parsers.Outcome {
 	d := s.draft
 	r := &d.Record
 	for i := range p.constants {
 		p.constants[i].apply(s)
+	}
+	if p.decide != nil {
+		if outcome := p.decide(p, d); outcome.Verdict != parsers.Recorded {
+			return outcome
+		}
 	}
 	if outcome := p.decideEvent(s); outcome.Verdict != parsers.Recorded {
 		return outcome
@@ -61,7 +66,7 @@ func (p *Parser) complete(s *pass) parsers.Outcome {
 // a constant names; what the request asked for, which is a tool call when the
 // path says nothing and the line names a tool; an inference, for a log whose map
 // has neither event nor api.path, because then every line is one.
-func (p *Parser) decideEvent(s *pass) parsers.Outcome {
+func (p *Map) decideEvent(s *pass) parsers.Outcome {
 	d := s.draft
 	r := &d.Record
 	method, target := s.method, s.target
