@@ -15,6 +15,7 @@ import (
 
 	"github.com/auditail/auditail/audit"
 	"github.com/auditail/auditail/parsers"
+	"github.com/auditail/auditail/parsers/internal/stamp"
 )
 
 // Config is what the parser is told. Location is not used: the format carries
@@ -89,7 +90,7 @@ func (p *Parser) Parse(dst []parsers.Draft, line parsers.Line) ([]parsers.Draft,
 	dst, d := parsers.Next(dst)
 	r := &d.Record
 	var when [25]byte
-	text, ok := appendTime(when[:0], f.time)
+	text, ok := stamp.AppendCLF(when[:0], f.time)
 	if !ok {
 		return dst[:len(dst)-1], parsers.Outcome{Rule: "no valid time in brackets"}, nil
 	}
@@ -134,8 +135,6 @@ func (p *Parser) Parse(dst []parsers.Draft, line parsers.Line) ([]parsers.Draft,
 	return dst, parsers.Outcome{Verdict: parsers.Recorded}, nil
 }
 
-const timeLength = len("21/Nov/2026:09:06:34 +0000")
-
 // split finds the fields of
 //
 //	host ident user [time] "request" status bytes "referer" "agent" …
@@ -147,7 +146,7 @@ func split(line []byte) (f fields, reason string) {
 	if quote < 0 {
 		return f, `no "[time] " before a quoted request`
 	}
-	open := quote - timeLength - len("[] ")
+	open := quote - stamp.CLFLength - len("[] ")
 	f.time = line[open+1 : quote-2]
 	if !f.splitHead(line[:open-1]) {
 		return f, "no host, identity and user before the time"
@@ -190,7 +189,7 @@ func openingQuote(line []byte) int {
 		if quote < 0 {
 			return -1
 		}
-		open := quote - timeLength - len("[] ")
+		open := quote - stamp.CLFLength - len("[] ")
 		if open >= len("h i u ") && line[open-1] == ' ' && line[open] == '[' && line[quote-2] == ']' && line[quote-1] == ' ' {
 			return quote
 		}

@@ -1,14 +1,17 @@
-package combined
+package stamp
 
 import "github.com/auditail/auditail/parsers"
 
 // months are the English abbreviations that both servers write in every locale.
 const months = "JanFebMarAprMayJunJulAugSepOctNovDec"
 
-// appendTime rewrites "21/Nov/2026:09:06:34 +0100" as RFC 3339. ok is false
+// CLFLength is the length of a time in the common log format.
+const CLFLength = len("21/Nov/2026:09:06:34 +0000")
+
+// AppendCLF rewrites "21/Nov/2026:09:06:34 +0100" as RFC 3339. ok is false
 // when it is no such time, or names a day that the calendar does not have.
-func appendTime(dst, t []byte) (out []byte, ok bool) {
-	if len(t) != timeLength || t[2] != '/' || t[6] != '/' || t[11] != ':' || t[14] != ':' || t[17] != ':' || t[20] != ' ' {
+func AppendCLF(dst, t []byte) (out []byte, ok bool) {
+	if len(t) != CLFLength || t[2] != '/' || t[6] != '/' || t[11] != ':' || t[14] != ':' || t[17] != ':' || t[20] != ' ' {
 		return dst, false
 	}
 	month := 0
