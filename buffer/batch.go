@@ -27,7 +27,8 @@ type batch struct {
 	stream     seal.Stream
 	run        *seal.Run
 	opened     time.Time
-	tree       seal.Tree
+	recovered  bool      // its lines are hashed when it is sealed, not as they come
+	tree       seal.Tree // of a recovered batch: empty until it is sealed
 	records    uint64
 	plain      int64
 	compressed int64
@@ -44,11 +45,9 @@ func newBatch(stream seal.Stream, run *seal.Run, opened time.Time) *batch {
 }
 
 // add takes a durable-to-be frame into the batch. lines holds the record lines
-// with their LFs.
-func (t *batch) add(ref frameRef, meta *entryMeta, lines []byte) {
-	t.frames = append(t.frames, ref)
-	t.compressed += ref.size
-	t.addLines(lines)
+// with their LFs; those of a recovered batch are not looked at.
+func (t *batch) add(ref frameRef, h frameHeader, meta *entryMeta, lines []byte) {
+	t.addFrame(ref, h, lines)
 	t.lines.Read += meta.Lines.Read
 	t.lines.Recorded += meta.Lines.Recorded
 	t.lines.Unparsed += meta.Lines.Unparsed
@@ -58,19 +57,27 @@ func (t *batch) add(ref frameRef, meta *entryMeta, lines []byte) {
 	}
 }
 
-// addLines hashes each line without its LF as a leaf. The LF before a line is
+func (t *batch) addFrame(ref frameRef, h frameHeader, lines []byte) {
+	t.frames = append(t.frames, ref)
+	t.compressed += ref.size
+	t.plain += int64(h.plain)
+	t.records += uint64(h.count)
+	if !t.recovered {
+		hashLines(&t.tree, lines)
+	}
+}
+
+// hashLines adds each line without its LF as a leaf. The LF before a line is
 // lent to the hash as the 0x00 that RFC 6962 puts in front of a leaf, so that
 // the line need not be copied; it is put back at once.
-func (t *batch) addLines(lines []byte) {
-	t.plain += int64(len(lines))
+func hashLines(tree *seal.Tree, lines []byte) {
 	for start := 0; start < len(lines); {
 		end := start + bytes.IndexByte(lines[start:], '\n')
 		if start == 0 {
-			t.tree.Add(seal.LeafHash(lines[:end]))
+			tree.Add(seal.LeafHash(lines[:end]))
 		} else {
-			t.tree.Add(hashInPlace(lines[start-1 : end]))
+			tree.Add(hashInPlace(lines[start-1 : end]))
 		}
-		t.records++
 		start = end + 1
 	}
 }

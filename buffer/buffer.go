@@ -102,6 +102,8 @@ type Buffer struct {
 	deps Deps
 	fs   durable.FS
 	log  *slog.Logger
+	// suspicious: recovery looks into the content of frames, not at their checksums alone.
+	suspicious bool
 
 	queue   chan *pending
 	cutNow  chan chan struct{}

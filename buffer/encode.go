@@ -143,15 +143,15 @@ func (b *Buffer) encodeEntry(g *group, e *Entry) error {
 	apply(enc.inputs, &meta)
 	enc.mu.Unlock()
 	t := enc.open[e.Stream]
-	ref, count, err := b.frame(g, dataFrame, &meta, e.Records)
-	if err != nil || t == nil && meta.positionsOnly(count) {
+	ref, h, err := b.frame(g, dataFrame, &meta, e.Records)
+	if err != nil || t == nil && meta.positionsOnly(h.count) {
 		return err
 	}
 	if t == nil {
 		t = newBatch(e.Stream, &b.deps.Run, now)
 		enc.open[e.Stream] = t
 	}
-	t.add(ref, &meta, enc.lines)
+	t.add(ref, h, &meta, enc.lines)
 	b.mu.Lock()
 	ref.segment.unsealed++
 	b.openSize += ref.size
@@ -164,9 +164,9 @@ func (b *Buffer) encodeEntry(g *group, e *Entry) error {
 
 // frame closes the records, compresses them and appends the frame to the group.
 // The closed lines stay in enc.lines until the next call.
-func (b *Buffer) frame(g *group, kind frameType, meta any, records []byte) (ref frameRef, count uint32, err error) {
+func (b *Buffer) frame(g *group, kind frameType, meta any, records []byte) (ref frameRef, h frameHeader, err error) {
 	enc := &b.enc
-	h := frameHeader{kind: kind, first: kind == snapshotFrame || len(g.buf) == 0, commit: enc.commit + 1, seq: enc.seq}
+	h = frameHeader{kind: kind, first: kind == snapshotFrame || len(g.buf) == 0, commit: enc.commit + 1, seq: enc.seq}
 	var body []byte
 	enc.lines = enc.lines[:0]
 	if len(records) > 0 {
@@ -176,17 +176,17 @@ func (b *Buffer) frame(g *group, kind frameType, meta any, records []byte) (ref 
 	}
 	h.plain = uint32(len(enc.lines)) //nolint:gosec // appendFrame refuses what is longer than maxBody
 	if len(enc.lines) > maxBody {
-		return ref, 0, fmt.Errorf("encode commit %d: %d bytes of records are over the limit", h.commit, len(enc.lines))
+		return ref, h, fmt.Errorf("encode commit %d: %d bytes of records are over the limit", h.commit, len(enc.lines))
 	}
 	g.buf, h, err = appendFrame(g.buf, h, meta, body)
 	if err != nil {
-		return ref, 0, err
+		return ref, h, err
 	}
 	enc.commit++
 	enc.seq += uint64(h.count)
 	ref = frameRef{segment: enc.segment, at: enc.offset, size: h.size()}
 	enc.offset += h.size()
-	return ref, h.count, nil
+	return ref, h, nil
 }
 
 // closeRecords copies open record lines to enc.lines, each with its agent.seq.
@@ -289,13 +289,11 @@ func (b *Buffer) cutBatch(g *group, t *batch) error {
 	record := b.deps.Coverage(nil, Coverage{Stream: t.stream, Items: t.items})
 	t.lines.Held = enc.heldBy(t.stream)
 	meta := entryMeta{Stream: t.stream, At: b.deps.Now().UnixNano(), Lines: t.lines}
-	ref, _, err := b.frame(g, cutFrame, &meta, append(record, '\n'))
+	ref, h, err := b.frame(g, cutFrame, &meta, append(record, '\n'))
 	if err != nil {
 		return err
 	}
-	t.frames = append(t.frames, ref)
-	t.compressed += ref.size
-	t.addLines(enc.lines)
+	t.addFrame(ref, h, enc.lines)
 	t.cutCommit, t.nextSeq = enc.commit, enc.seq
 	delete(enc.open, t.stream)
 	g.cut = append(g.cut, t)

@@ -1,7 +1,6 @@
 package buffer
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,7 +30,7 @@ type replay struct {
 	open    map[seal.Stream]*batch
 	closed  []*batch // cut, not sealed, in commit order
 	holes   []Hole
-	decoder *zstd.Decoder
+	decoder *zstd.Decoder // nil: the content of frames is not looked into
 	lines   []byte
 }
 
@@ -46,11 +45,6 @@ func (b *Buffer) recoverSegments() ([]*batch, error) {
 	if fresh := b.state.Next <= 1; len(ids) == 0 && !fresh {
 		return nil, fmt.Errorf("%d batches were sealed here, but there is no segment with the read positions: restore the folder, or begin anew with another agent id and an empty data_dir", b.state.Next)
 	}
-	decoder, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxBody))
-	if err != nil {
-		return nil, err
-	}
-	defer decoder.Close()
 	for _, id := range ids {
 		if err := b.syncSegment(id); err != nil {
 			return nil, err
@@ -60,7 +54,10 @@ func (b *Buffer) recoverSegments() ([]*batch, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &replay{b: b, inputs: make(map[string]*inputState), open: make(map[seal.Stream]*batch), decoder: decoder, seq: b.state.Seq}
+	r := &replay{b: b, inputs: make(map[string]*inputState), open: make(map[seal.Stream]*batch), seq: b.state.Seq}
+	if b.suspicious {
+		r.decoder = b.sealer.decoder
+	}
 	for i, id := range ids {
 		r.proof = proofs[i]
 		if err := r.segment(id); err != nil {
@@ -218,8 +215,8 @@ func (r *replay) frame(s *segment, f *frame) error {
 		return err
 	}
 	sealed := f.commit <= r.b.state.SealedThrough[meta.Stream.String()]
-	if !sealed {
-		if err := r.decode(f); err != nil {
+	if !sealed && r.decoder != nil {
+		if r.lines, err = f.decode(r.decoder, r.lines[:0]); err != nil {
 			return err
 		}
 	}
@@ -243,21 +240,6 @@ func (r *replay) advance(f *frame) {
 	r.seq = max(r.seq, f.seq+uint64(f.count))
 }
 
-// decode leaves the record lines of a frame in r.lines.
-func (r *replay) decode(f *frame) (err error) {
-	r.lines = r.lines[:0]
-	if f.body > 0 {
-		r.lines, err = r.decoder.DecodeAll(f.Body, r.lines)
-	}
-	switch {
-	case err != nil:
-		return fmt.Errorf("%w: body of commit %d: %w", errFrame, f.commit, err)
-	case len(r.lines) != int(f.plain), bytes.Count(r.lines, []byte("\n")) != int(f.count), len(r.lines) > 0 && r.lines[len(r.lines)-1] != '\n':
-		return fmt.Errorf("%w: body of commit %d is not %d lines of %d bytes", errFrame, f.commit, f.count, f.plain)
-	}
-	return nil
-}
-
 // take puts an unsealed frame into its batch.
 func (r *replay) take(s *segment, f *frame, meta *entryMeta) {
 	t := r.open[meta.Stream]
@@ -267,10 +249,11 @@ func (r *replay) take(s *segment, f *frame, meta *entryMeta) {
 		}
 		run := r.run
 		t = newBatch(meta.Stream, &run, time.Unix(0, meta.At))
+		t.recovered = true
 		r.open[meta.Stream] = t
 	}
 	ref := frameRef{segment: s, at: f.at, size: f.size()}
-	t.add(ref, meta, r.lines)
+	t.add(ref, f.frameHeader, meta, nil)
 	s.unsealed++
 	r.b.openSize += ref.size
 	if f.kind == cutFrame {

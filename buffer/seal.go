@@ -113,7 +113,7 @@ func (b *Buffer) sealBatch(t *batch) error {
 	m := b.manifest(seal.Data)
 	m.Stream, m.Opened, m.Run = t.stream, t.opened, *t.run
 	m.RecordsTo = m.RecordsFrom + t.records
-	m.Root, m.Plain, m.Lines = t.tree.Root(), t.plain, t.lines
+	m.Plain, m.Lines = t.plain, t.lines
 	term, known := b.cfg.Retention[t.stream.Class]
 	if !known {
 		// A class that left the configuration keeps the longest term there is.
@@ -130,6 +130,7 @@ func (b *Buffer) sealBatch(t *batch) error {
 	if err != nil {
 		return fmt.Errorf("seal batch %d: %w", m.Batch, err)
 	}
+	m.Root = t.tree.Root()
 	if err := b.finish(m, t); err != nil {
 		return fmt.Errorf("seal batch %d: %w", m.Batch, err)
 	}
@@ -377,6 +378,10 @@ func (b *Buffer) copyFrames(t *batch, w io.Writer) (err error) {
 	var open *segment
 	closeFile := func() error { return nil }
 	defer func() { err = errors.Join(err, closeFile()) }()
+	if t.recovered {
+		t.tree.Reset()
+	}
+	b.sealer.small = b.sealer.small[:0]
 	for _, ref := range t.frames {
 		if ref.segment != open {
 			if err := closeFile(); err != nil {
@@ -392,8 +397,8 @@ func (b *Buffer) copyFrames(t *batch, w io.Writer) (err error) {
 		if err != nil {
 			return err
 		}
-		if err := b.sealer.add(fr, w); err != nil {
-			return fmt.Errorf("commit %d: %w", fr.commit, err)
+		if err := b.sealer.add(t, fr, w); err != nil {
+			return err
 		}
 	}
 	return b.sealer.flush(w)
@@ -401,10 +406,16 @@ func (b *Buffer) copyFrames(t *batch, w io.Writer) (err error) {
 
 // add puts a frame's records into the payload, as they are or with their
 // neighbours.
-func (s *sealer) add(f *frame, w io.Writer) (err error) {
+func (s *sealer) add(t *batch, f *frame, w io.Writer) (err error) {
 	if f.plain >= verbatimSize {
 		if err := s.flush(w); err != nil {
 			return err
+		}
+		if t.recovered {
+			if s.check, err = f.decode(s.decoder, s.check[:0]); err != nil {
+				return err
+			}
+			hashLines(&t.tree, s.check)
 		}
 		_, err := w.Write(f.Body)
 		return err
@@ -415,14 +426,11 @@ func (s *sealer) add(f *frame, w io.Writer) (err error) {
 		}
 	}
 	before := len(s.small)
-	if f.body == 0 {
-		return nil
+	if s.small, err = f.decode(s.decoder, s.small); err != nil {
+		return err
 	}
-	if s.small, err = s.decoder.DecodeAll(f.Body, s.small); err != nil {
-		return fmt.Errorf("decode: %w", err)
-	}
-	if len(s.small)-before != int(f.plain) {
-		return fmt.Errorf("decode: %d bytes, the header says %d", len(s.small)-before, f.plain)
+	if t.recovered {
+		hashLines(&t.tree, s.small[before:])
 	}
 	return nil
 }

@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/klauspost/compress/zstd"
+
 	"github.com/auditail/auditail/internal/durable"
 )
 
@@ -68,6 +70,22 @@ func (f *frame) entry() (m entryMeta, err error) {
 		err = fmt.Errorf("%w: meta of commit %d: %w", errFrame, f.commit, err)
 	}
 	return m, err
+}
+
+// decode appends the record lines of a frame to dst.
+func (f *frame) decode(decoder *zstd.Decoder, dst []byte) (_ []byte, err error) {
+	before := len(dst)
+	if f.body > 0 {
+		dst, err = decoder.DecodeAll(f.Body, dst)
+	}
+	lines := dst[before:]
+	switch {
+	case err != nil:
+		return dst, fmt.Errorf("%w: body of commit %d: %w", errFrame, f.commit, err)
+	case len(lines) != int(f.plain), bytes.Count(lines, []byte("\n")) != int(f.count), len(lines) > 0 && lines[len(lines)-1] != '\n':
+		return dst, fmt.Errorf("%w: body of commit %d is not %d lines of %d bytes", errFrame, f.commit, f.count, f.plain)
+	}
+	return dst, nil
 }
 
 // damage is a stretch of a segment that is no frame.
