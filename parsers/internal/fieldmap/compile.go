@@ -16,22 +16,39 @@ type compiler struct {
 	config *Config
 	parser *Map
 	used   map[string]bool // fields that have a source or a constant
+	groups int             // fields with several sources
 }
 
 // addMapping adds one line of the field map.
 func (c *compiler) addMapping(m Mapping) error {
-	t, err := c.newTarget(m)
-	if err != nil {
-		return fmt.Errorf("map %q: %w", m.Field, err)
+	group := 0
+	if len(m.Or) > 0 {
+		c.groups++
+		group = c.groups
 	}
-	if len(m.Path) == 0 || slices.Contains(m.Path, "") {
-		return fmt.Errorf("map %q: the source path has an empty key", m.Field)
+	var t target
+	var paths []string
+	for rank, source := range append([]Source{{m.Path, m.Layout}}, m.Or...) {
+		var err error
+		t, err = c.newTarget(Mapping{Field: m.Field, Layout: source.Layout})
+		switch {
+		case err != nil:
+			return fmt.Errorf("map %q: %w", m.Field, err)
+		case len(source.Path) == 0 || slices.Contains(source.Path, ""):
+			return fmt.Errorf("map %q: the source path has an empty key", m.Field)
+		case group > 0 && (t.purpose == toExtra || t.purpose == toData):
+			return fmt.Errorf("map %q: the field takes one source", m.Field)
+		}
+		t.group, t.rank = group, uint8(rank)
+		n := c.parser.root.growPath(source.Path)
+		n.targets = append(n.targets, t)
+		if path := strings.Join(source.Path, "."); !slices.Contains(paths, path) {
+			paths = append(paths, path)
+		}
 	}
 	if err := c.claim(m.Field); err != nil {
 		return fmt.Errorf("map %q: %w", m.Field, err)
 	}
-	n := c.parser.root.growPath(m.Path)
-	n.targets = append(n.targets, t)
 	switch {
 	case t.purpose != toField:
 	case t.field == audit.APIPath:
@@ -39,16 +56,17 @@ func (c *compiler) addMapping(m Mapping) error {
 	case t.field == audit.Event:
 		c.parser.mapsEvent = true
 	}
-	if c.parser.trace == nil {
-		c.parser.trace = map[audit.Field]string{}
-	}
-	c.note(t, strings.Join(m.Path, "."))
+	c.note(t, strings.Join(paths, " or "))
 	return nil
 }
 
 // note remembers the source of a field for Trace.
 func (c *compiler) note(t target, source string) {
 	trace := c.parser.trace
+	if trace == nil {
+		trace = map[audit.Field]string{}
+		c.parser.trace = trace
+	}
 	field := t.field
 	switch t.purpose {
 	case toInput:

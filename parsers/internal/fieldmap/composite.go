@@ -8,12 +8,17 @@ import (
 
 // takeComposite uses an object or array, which begins at i, for one target. end
 // is the index behind it, or cutShort when the end of a cut line interrupts it;
-// then only content is taken.
-func (p *pass) takeComposite(t *target, i, end, depth int) {
+// then only content is taken. It reports false when the target does not take
+// such a value.
+func (p *pass) takeComposite(t *target, i, end, depth int) bool {
+	if !p.wants(t) {
+		return true
+	}
 	taken := false
 	c := p.contentOf(t.purpose)
 	switch {
 	case c != nil:
+		p.begun(t, c)
 		p.content(i, c, depth)
 		taken = c.Parts > 0
 	case end >= 0 && t.purpose == toSlot:
@@ -26,7 +31,10 @@ func (p *pass) takeComposite(t *target, i, end, depth int) {
 	case t.def.Kind == audit.KindJSON && t.def.Shape == audit.Objects:
 		taken = p.takeItems(t, p.data[i:end])
 	}
-	p.count(taken)
+	if taken {
+		p.used(t)
+	}
+	return taken
 }
 
 // nextScalar reads the value at i of a text that is known to be valid. ok is

@@ -28,6 +28,9 @@ type Config struct {
 	// Slots are source paths whose values a preset looks at itself; Slot returns
 	// them. A path may be mapped to a field as well.
 	Slots [][]string
+	// Embedded are source paths below which other paths go on although some
+	// writers put the object there as a string of JSON.
+	Embedded [][]string
 	// Decide is called when a line was read, before the record is completed from
 	// what it says. A preset sets there what follows from its slots. Any verdict
 	// but Recorded is the line's own and ends its reading. nil: every line goes on.
@@ -39,6 +42,16 @@ type Mapping struct {
 	Field  string   // path of a record field, "input", "output", "extra.NAME" or "data.ITEM"
 	Path   []string // keys from the line's object down; a decimal number is also an index into an array
 	Layout string   // of a time: rfc3339, unix, unix_ms, unix_us, unix_ns or one of Go's; of usage.duration_ms: s, ms, us, ns
+
+	// Or are further sources, in falling order of preference. Each is used when
+	// the line has no value that the field takes in one before it.
+	Or []Source
+}
+
+// Source is another place, or another way of writing, for a field's value.
+type Source struct {
+	Path   []string
+	Layout string
 }
 
 // Constant is a value that every record gets.
@@ -85,8 +98,13 @@ func New(config Config) (*Map, error) {
 			return nil, err
 		}
 	}
+	for _, path := range config.Embedded {
+		c.parser.root.growPath(path).embedded = true
+	}
 	m := c.finish()
-	m.pass = pass{zone: config.Zone(), seen: make([]uint64, m.nodes/64+1), slots: make([][]byte, len(config.Slots))}
+	m.pass = pass{
+		zone: config.Zone(), seen: make([]uint64, m.nodes/64+1), ranks: make([]uint8, c.groups+1), slots: make([][]byte, len(config.Slots)),
+	}
 	return m, nil
 }
 
@@ -119,6 +137,7 @@ type pass struct {
 	status         int
 	userAgent      []byte
 
+	ranks     []uint8 // per field with several sources: 1 + the rank of the one used, 0: none
 	slots     [][]byte
 	filled    int // values that found a home, times not counted
 	dropped   int
@@ -129,9 +148,10 @@ type pass struct {
 // begin readies the pass for a line.
 func (p *pass) begin(line *parsers.Line, d *parsers.Draft) {
 	clear(p.seen)
+	clear(p.ranks)
 	clear(p.slots)
 	*p = pass{
-		data: line.Data, cut: line.Cut, draft: d, zone: p.zone, seen: p.seen, slots: p.slots,
+		data: line.Data, cut: line.Cut, draft: d, zone: p.zone, seen: p.seen, ranks: p.ranks, slots: p.slots,
 		scratch: p.scratch[:0], list: p.list, extra: p.extra[:0], item: p.item[:0], status: parsers.NoStatus,
 	}
 }
@@ -258,7 +278,9 @@ func (p *pass) value(i int, n *node, depth int) int {
 			}
 			return end
 		}
-		p.takeScalar(n, scalar{kind: isString, text: p.data[i+1 : end], style: s})
+		if v := (scalar{kind: isString, text: p.data[i+1 : end], style: s}); !n.embedded || !p.embeddedObject(n, v, depth) {
+			p.takeScalar(n, v)
+		}
 		return end + 1
 	case 't':
 		return p.takeLiteral(i, n, "true", isBool)
@@ -290,11 +312,34 @@ func (p *pass) takeLiteral(i int, n *node, literal string, kind scalarKind) int 
 	return end
 }
 
+// embeddedObject reads a string that holds an object, as if the object stood
+// there itself. It reports false, and takes nothing, for any other string.
+func (p *pass) embeddedObject(n *node, v scalar, depth int) bool {
+	if len(v.text) == 0 || v.text[0] != '{' {
+		return false
+	}
+	outer := p.data
+	p.data = v.text
+	if v.style.escaped || v.style.wide {
+		p.data = p.decode(v.text)
+	}
+	end := skipValue(p.data, 0, depth)
+	whole := end >= 0 && skipSpace(p.data, end) == len(p.data)
+	if whole {
+		p.composite(0, n, depth)
+	}
+	p.data = outer
+	return whole
+}
+
 // cutContent takes the beginning of a text that the end of a cut line interrupts.
 func (p *pass) cutContent(i int, n *node, depth int) {
 	for t := range n.targets {
-		if c := p.contentOf(n.targets[t].purpose); c != nil { // half an identity is none
+		target := &n.targets[t]
+		if c := p.contentOf(target.purpose); c != nil && p.wants(target) { // half an identity is none
+			p.begun(target, c)
 			p.content(i, c, depth)
+			p.used(target)
 		}
 	}
 }
@@ -302,9 +347,12 @@ func (p *pass) cutContent(i int, n *node, depth int) {
 // composite reads an object or array: the keys mapped inside first, so that
 // they are found even when a cut line interrupts the content, then the whole.
 func (p *pass) composite(i int, n *node, depth int) int {
-	if c := p.onlyContent(n); c != nil {
+	if t, c := p.onlyContent(n); c != nil {
 		end := p.content(i, c, depth)
 		p.count(c.Parts > 0)
+		if c.Parts > 0 {
+			p.used(t)
+		}
 		return end
 	}
 	end := 0
@@ -319,19 +367,49 @@ func (p *pass) composite(i int, n *node, depth int) int {
 	if end < 0 && (end != cutShort || !p.cut) {
 		return end
 	}
+	taken := len(n.targets) == 0
 	for t := range n.targets {
-		p.takeComposite(&n.targets[t], i, end, depth)
+		taken = p.takeComposite(&n.targets[t], i, end, depth) || taken
+	}
+	if len(n.targets) > 0 {
+		p.count(taken)
 	}
 	return end
 }
 
 // onlyContent returns where the content goes when a node is mapped to nothing
 // else, so that one reading of the value is enough.
-func (p *pass) onlyContent(n *node) *parsers.Content {
+func (p *pass) onlyContent(n *node) (*target, *parsers.Content) {
 	if len(n.children) > 0 || len(n.targets) != 1 {
-		return nil
+		return nil, nil
 	}
-	return p.contentOf(n.targets[0].purpose)
+	t := &n.targets[0]
+	c := p.contentOf(t.purpose)
+	if c == nil || !p.wants(t) {
+		return nil, nil
+	}
+	p.begun(t, c)
+	return t, c
+}
+
+// wants reports whether a target's value is still wanted: none of a source that
+// is preferred to it was used.
+func (p *pass) wants(t *target) bool {
+	return t.group == 0 || p.ranks[t.group] == 0 || p.ranks[t.group] > t.rank+1
+}
+
+// used notes that the value of a target was taken.
+func (p *pass) used(t *target) {
+	if t.group != 0 {
+		p.ranks[t.group] = t.rank + 1
+	}
+}
+
+// begun empties content before a preferred source fills it again.
+func (p *pass) begun(t *target, c *parsers.Content) {
+	if t.group != 0 && p.ranks[t.group] != 0 {
+		c.Reset()
+	}
 }
 
 func (p *pass) contentOf(use purpose) *parsers.Content {

@@ -1,6 +1,7 @@
 package fieldmap_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/auditail/auditail/audit"
@@ -50,5 +51,99 @@ func TestSlots(t *testing.T) {
 		if len(drafts) == 1 && string(drafts[0].Record.Text(audit.Event)) != "model.load" {
 			t.Errorf("%s: event %s", c.line, drafts[0].Record.Text(audit.Event))
 		}
+	}
+}
+
+// TestOr: of several sources the preferred one counts wherever it stands, and
+// the next one where the line has none that the field takes.
+func TestOr(t *testing.T) {
+	m, err := fieldmap.New(fieldmap.Config{
+		Fields: []fieldmap.Mapping{
+			{Field: "model.name", Path: []string{"group"}, Or: []fieldmap.Source{{Path: []string{"body", "model"}}, {Path: []string{"model"}}}},
+			{Field: "time", Path: []string{"t"}, Layout: "unix", Or: []fieldmap.Source{{Path: []string{"t"}}, {Path: []string{"u"}}}},
+			{Field: "output", Path: []string{"answer"}, Or: []fieldmap.Source{{Path: []string{"out"}}}},
+			{Field: "output.finish", Path: []string{"reasons"}, Or: []fieldmap.Source{{Path: []string{"reason"}}}},
+		},
+		Slots: [][]string{{"model"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ line, model, time, output, finish string }{
+		{`{"model":"c","body":{"model":"b"},"group":"a","t":1}`, "a", "1970-01-01T00:00:01Z", "", ""},
+		{`{"group":"a","body":{"model":"b"},"model":"c","t":"1970-01-01T00:00:02Z"}`, "a", "1970-01-01T00:00:02Z", "", ""},
+		{`{"model":"c","group":"","body":{"model":"b"},"u":"1970-01-01T00:00:03Z","t":"soon"}`, "b", "1970-01-01T00:00:03Z", "", ""},
+		{`{"model":"c","body":{},"t":1.5,"u":"1970-01-01T00:00:03Z"}`, "c", "1970-01-01T00:00:01.5Z", "", ""},
+		{`{"model":"c","out":"second","answer":{"content":["first","!"]},"reason":"stop"}`, "c", "", "first\n!", `["stop"]`},
+		{`{"model":"c","answer":"first","out":{"content":"second"},"reason":"stop","reasons":["length","stop"]}`, "c", "", "first", `["length","stop"]`},
+		{`{"model":"c","out":[{"content":"second"}],"answer":"","reasons":["stop"],"reason":"x"}`, "c", "", "second", `["stop"]`},
+	} {
+		drafts, outcome := m.ParseJSON(nil, &parsers.Line{Data: []byte(c.line)})
+		if len(drafts) != 1 {
+			t.Fatalf("%s: %+v", c.line, outcome)
+		}
+		r := &drafts[0].Record
+		for i, got := range [...]string{string(r.Text(audit.ModelName)), string(r.Text(audit.Time)), string(drafts[0].Output.Text), string(r.Text(audit.OutputFinish))} {
+			if want := [...]string{c.model, c.time, c.output, c.finish}[i]; got != want {
+				t.Errorf("%s: %q, want %q", c.line, got, want)
+			}
+		}
+	}
+	if got := m.Trace()[audit.Time]; got != "t or u" {
+		t.Errorf("the trace of time is %q", got)
+	}
+	if n := m.Dropped(); n != 1 { // the time "soon"
+		t.Errorf("%d values were dropped", n)
+	}
+}
+
+// TestEmbedded: an object that a writer put as a string is read like the object;
+// another string there is what it is.
+func TestEmbedded(t *testing.T) {
+	m, err := fieldmap.New(fieldmap.Config{
+		Fields: []fieldmap.Mapping{
+			{Field: "model.name", Path: []string{"body", "model"}},
+			{Field: "actor.id", Path: []string{"body", "who", "id"}},
+			{Field: "input", Path: []string{"body"}},
+		},
+		Embedded: [][]string{{"body"}, {"body", "who"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ line, model, actor, input string }{
+		{`{"body":{"model":"m","who":{"id":"ann"},"prompt":"hi"}}`, "m", "ann", "hi"},
+		{`{"body":"{\"model\":\"m\",\"who\":\"{\\\"id\\\":\\\"ann\\\"}\",\"prompt\":\"h\\u0069\"}"}`, "m", "ann", "hi"},
+		{`{"body":"{\"model\":\"m\""}`, "", "", `{"model":"m"`},
+		{`{"body":"{} and {\"model\":\"m\"}"}`, "", "", `{} and {"model":"m"}`},
+		{`{"body":"{\"model\":\"m\",\"model\":\"n\"}","x":1}`, "m", "", ""},
+	} {
+		drafts, outcome := m.ParseJSON(nil, &parsers.Line{Data: []byte(c.line)})
+		if len(drafts) != 1 {
+			t.Fatalf("%s: %+v", c.line, outcome)
+		}
+		d := &drafts[0]
+		if got := [...]string{string(d.Record.Text(audit.ModelName)), string(d.Record.Text(audit.ActorID)), string(d.Input.Text)}; got != [...]string{c.model, c.actor, c.input} {
+			t.Errorf("%s: %q", c.line, got)
+		}
+	}
+}
+
+func TestWalk(t *testing.T) {
+	var got []string
+	for _, raw := range []string{` `, ``, `"text"`, `{}`, `[]`, `{"a":1, "b" : [ {} , 2 ],"c":{"d":"}"}}`, `[1,"]",[2]]`} {
+		for w := fieldmap.Open([]byte(raw)); w.Next(); {
+			got = append(got, string(w.Key)+"="+string(w.Value))
+		}
+	}
+	want := []string{"a=1", "b=[ {} , 2 ]", `c={"d":"}"}`, "=1", `="]"`, "=[2]"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got := string(fieldmap.Member([]byte(`{"a":{"b":{"c":1}},"a":2}`), "a", "b", "c")); got != "1" {
+		t.Errorf("member %q", got)
+	}
+	if got := fieldmap.Member([]byte(`{"a":[{"b":1}]}`), "a", "b"); got != nil {
+		t.Errorf("member %q of an array", got)
 	}
 }

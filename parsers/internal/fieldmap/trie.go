@@ -6,7 +6,8 @@ import "github.com/auditail/auditail/audit"
 // them, so that one pass over a line finds everything.
 type node struct {
 	key      string
-	number   int // index into pass.seen
+	number   int  // index into pass.seen
+	embedded bool // a string of JSON counts as the object it holds
 	targets  []target
 	children []*node // by length of key
 
@@ -51,4 +52,6 @@ type target struct {
 	layout  layout // of times
 	unit    int64  // of usage.duration_ms: nanoseconds
 	slot    int    // of toSlot
+	group   int    // index into pass.ranks when the field has several sources, else 0
+	rank    uint8  // among these: 0 is the preferred one
 }

@@ -42,16 +42,22 @@ func (p *pass) takeScalar(n *node, v scalar) {
 	if len(v.text) == 0 || v.kind == isString && string(v.text) == "-" {
 		return // how logs write that something is unknown
 	}
-	if len(n.targets) == 0 {
-		p.dropped++
-	}
+	taken := false
 	for i := range n.targets {
 		t := &n.targets[i]
-		if !p.take(t, v) {
-			p.dropped++
-		} else if t.field != audit.Time || t.purpose != toField {
-			p.filled++
+		switch {
+		case !p.wants(t):
+			taken = true
+		case p.take(t, v):
+			p.used(t)
+			taken = true
+			if t.field != audit.Time || t.purpose != toField {
+				p.filled++
+			}
 		}
+	}
+	if !taken {
+		p.dropped++
 	}
 }
 
@@ -59,6 +65,7 @@ func (p *pass) takeScalar(n *node, v scalar) {
 // take such a value.
 func (p *pass) take(t *target, v scalar) bool {
 	if c := p.contentOf(t.purpose); c != nil {
+		p.begun(t, c)
 		return p.takeText(c, v)
 	}
 	switch t.purpose {
