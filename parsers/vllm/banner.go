@@ -6,6 +6,7 @@ import (
 
 	"github.com/auditail/auditail/audit"
 	"github.com/auditail/auditail/parsers"
+	"github.com/auditail/auditail/parsers/internal/pyrepr"
 )
 
 // banner remembers what a line of the start banner says. Other arguments than
@@ -23,8 +24,8 @@ func (p *Parser) banner(dst []parsers.Draft, path string, when time.Time, messag
 	for _, prefix := range [...]string{"args: Namespace(", "non-default args: {"} {
 		if _, ok := cut(message, prefix); ok {
 			dst, s := p.serverOf(dst, path)
-			s.facts.learn(arguments(message))
-			s.endsLogged = s.endsLogged || isSet(arguments(message), "enable_log_outputs")
+			s.facts.learn(pyrepr.Arguments(message))
+			s.endsLogged = s.endsLogged || isSet(pyrepr.Arguments(message), "enable_log_outputs")
 			return dst, true
 		}
 	}
@@ -62,7 +63,7 @@ func (p *Parser) restart(dst []parsers.Draft, path string, when time.Time, versi
 // isVersion accepts "0.6.3.post1", "0.11.0", "0.9.2rc3.dev12+g1a2b3c".
 func isVersion(b []byte) bool {
 	for _, c := range b {
-		if !isNameByte(c) && c != '.' && c != '+' && c != '-' {
+		if !pyrepr.IsNameByte(c) && c != '.' && c != '+' && c != '-' {
 			return false
 		}
 	}
@@ -104,7 +105,7 @@ const maxName = 1024
 // learn reads pairs "model='…', revision=None, …" of a banner.
 func (f *facts) learn(pairs []byte) {
 	for {
-		key, value, rest, ok := nextPair(pairs)
+		key, value, rest, ok := pyrepr.NextPair(pairs)
 		if !ok {
 			return
 		}
@@ -122,14 +123,14 @@ func (f *facts) learn(pairs []byte) {
 		case "revision":
 			to = &f.revision
 		case "max_log_len":
-			if n, ok := integer(value); ok {
+			if n, ok := pyrepr.Integer(value); ok {
 				f.limit = n
 			}
 		}
 		if to == nil {
 			continue
 		}
-		if t := firstText(value); t != "" && len(t) <= maxName {
+		if t := pyrepr.FirstText(value); t != "" && len(t) <= maxName {
 			*to = t
 		}
 	}
@@ -138,7 +139,7 @@ func (f *facts) learn(pairs []byte) {
 // isSet tells whether a pair of this name says True.
 func isSet(pairs []byte, name string) bool {
 	for {
-		key, value, rest, ok := nextPair(pairs)
+		key, value, rest, ok := pyrepr.NextPair(pairs)
 		if !ok {
 			return false
 		}
@@ -200,7 +201,7 @@ func isHubName(name string) bool {
 		switch c := name[i]; {
 		case c == '/':
 			slashes++
-		case !isNameByte(c) && c != '-' && c != '.':
+		case !pyrepr.IsNameByte(c) && c != '-' && c != '.':
 			return false
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/auditail/auditail/audit"
 	"github.com/auditail/auditail/parsers"
+	"github.com/auditail/auditail/parsers/internal/pyrepr"
 )
 
 // Outcomes and reasons of requests.
@@ -58,7 +59,7 @@ func (p *Parser) engine(dst []parsers.Draft, line *parsers.Line, when time.Time,
 	if dst, ok := p.banner(dst, line.Path, when, message); ok {
 		return dst, ignored(ruleBanner)
 	}
-	return p.message(dst, line.Path, message)
+	return dst, p.message(line.Path, message)
 }
 
 func cut(message []byte, prefix string) ([]byte, bool) {
@@ -119,16 +120,16 @@ func (p *Parser) fill(r *request, f *sections) {
 		r.hasParams = true
 		r.settings = readSettings(f.params)
 	}
-	if n, ok := countElements(f.tokens); ok && (limit < 0 || n < limit) {
+	if n, ok := pyrepr.CountElements(f.tokens); ok && (limit < 0 || n < limit) {
 		r.inputTokens = n
 	}
-	for b := arguments(f.lora); ; {
-		key, value, rest, ok := nextPair(b)
+	for b := pyrepr.Arguments(f.lora); ; {
+		key, value, rest, ok := pyrepr.NextPair(b)
 		if !ok {
 			break
 		}
 		if string(key) == "lora_name" {
-			r.adapter = text(value)
+			r.adapter = pyrepr.Text(value)
 		}
 		b = rest
 	}
@@ -137,7 +138,7 @@ func (p *Parser) fill(r *request, f *sections) {
 // take decodes a logged text and applies the capture policy to it. What it
 // returns holds nothing that the policy does not keep.
 func (p *Parser) take(r *request, literal []byte, cut bool, direction parsers.Direction) content {
-	if !isString(literal) {
+	if !pyrepr.IsString(literal) {
 		return content{}
 	}
 	c := &p.content
@@ -147,7 +148,7 @@ func (p *Parser) take(r *request, literal []byte, cut bool, direction parsers.Di
 	if !cut {
 		body = body[:len(body)-1]
 	}
-	c.Text, replaced = appendUnescaped(c.Text, body)
+	c.Text, replaced = pyrepr.AppendUnescaped(c.Text, body)
 	r.invalid = r.invalid || replaced || !utf8.Valid(c.Text)
 	limit := r.server.facts.limit
 	several := direction == parsers.Returned && r.settings.number[settingN] > 1
@@ -171,7 +172,7 @@ func (p *Parser) added(line *parsers.Line, s *server, b []byte) parsers.Outcome 
 		return ignored(ruleAdded)
 	}
 	r := s.open[string(id)]
-	if n := digitRun(id); r == nil && n > 0 && n < len(id) && id[n] == '_' {
+	if n := pyrepr.DigitRun(id); r == nil && n > 0 && n < len(id) && id[n] == '_' {
 		r = s.open[string(id[n+1:])]
 	}
 	if r == nil || !p.hold(r, line) {
@@ -225,14 +226,14 @@ func (p *Parser) addAnswer(r *request, f *answer) {
 		r.answer = p.take(r, f.output, f.outputCut, parsers.Returned)
 	}
 	limit := r.server.facts.limit
-	n, ok := countElements(f.tokens)
+	n, ok := pyrepr.CountElements(f.tokens)
 	switch {
 	case !ok || limit >= 0 && n >= limit || r.answers > 0 && r.outputTokens < 0:
 		r.outputTokens = -1
 	default:
 		r.outputTokens = max(r.outputTokens, 0) + n
 	}
-	if !isNone(f.finish) {
+	if !pyrepr.IsNone(f.finish) {
 		r.finish = append(r.finish, string(f.finish))
 	}
 	r.answers++
@@ -378,7 +379,7 @@ func (r *request) end(outcome, reason string, seen time.Time, logged int64) {
 // loaded records that weights were loaded: "4.20 seconds", before 0.7 "14.9888 GB".
 func (p *Parser) loaded(dst []parsers.Draft, line *parsers.Line, when time.Time, b []byte) ([]parsers.Draft, parsers.Outcome) {
 	figure, unit, ok := bytes.Cut(b, []byte(" "))
-	if !ok || !isNumber(figure) {
+	if !ok || !pyrepr.IsNumber(figure) {
 		return dst, unparsed("no figure behind the loading of weights")
 	}
 	dst, d := parsers.Next(dst)
@@ -398,8 +399,8 @@ func (p *Parser) loaded(dst []parsers.Draft, line *parsers.Line, when time.Time,
 // milliseconds reads "9.61" as 9610.
 func milliseconds(figure []byte) (int64, bool) {
 	whole, fraction, _ := bytes.Cut(figure, []byte("."))
-	n, ok := integer(whole)
-	if !ok || n < 0 || n > 1e9 || digitRun(fraction) != len(fraction) {
+	n, ok := pyrepr.Integer(whole)
+	if !ok || n < 0 || n > 1e9 || pyrepr.DigitRun(fraction) != len(fraction) {
 		return 0, false
 	}
 	n *= 1000

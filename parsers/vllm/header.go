@@ -3,15 +3,17 @@ package vllm
 import (
 	"bytes"
 	"time"
+
+	"github.com/auditail/auditail/parsers/internal/pyrepr"
 )
 
 // kind tells which logger wrote a line.
 type kind uint8
 
 const (
-	bare    kind = iota // no level: progress bars, tracebacks, other programs
-	uvicorn             // "INFO:     …"
-	engine              // "INFO 11-07 04:35:20 [logger.py:40] …"
+	bare   kind = iota // no level: progress bars, tracebacks, other programs
+	web                // "INFO:     …", of uvicorn
+	engine             // "INFO 11-07 04:35:20 [logger.py:40] …"
 )
 
 // header is what stands before the message of a line.
@@ -33,7 +35,7 @@ func split(line []byte) header {
 		rest := line[len(level):]
 		switch rest[0] {
 		case ':':
-			return header{kind: uvicorn, level: line[:len(level)], message: bytes.TrimLeft(rest[1:], " ")}
+			return header{kind: web, level: line[:len(level)], message: bytes.TrimLeft(rest[1:], " ")}
 		case ' ':
 			if h, ok := splitEngine(rest[1:]); ok {
 				h.level = line[:len(level)]
@@ -71,11 +73,11 @@ func splitEngine(b []byte) (header, bool) {
 // isPlace accepts "logger.py:40" and "v1/engine/core.py:77".
 func isPlace(b []byte) bool {
 	at := bytes.LastIndexByte(b, ':')
-	if at < 1 || len(b) > 256 || at == len(b)-1 || digitRun(b[at+1:]) != len(b)-at-1 {
+	if at < 1 || len(b) > 256 || at == len(b)-1 || pyrepr.DigitRun(b[at+1:]) != len(b)-at-1 {
 		return false
 	}
 	for _, c := range b[:at] {
-		if !isNameByte(c) && c != '.' && c != '/' && c != '-' {
+		if !pyrepr.IsNameByte(c) && c != '.' && c != '/' && c != '-' {
 			return false
 		}
 	}
@@ -101,34 +103,11 @@ func peelProcess(line []byte) []byte {
 // isProcess accepts "APIServer pid=1" and "VllmWorker rank=0 pid=12".
 func isProcess(b []byte) bool {
 	for _, c := range b {
-		if !isNameByte(c) && c != ' ' && c != '=' && c != '-' && c != ':' && c != '.' {
+		if !pyrepr.IsNameByte(c) && c != ' ' && c != '=' && c != '-' && c != ':' && c != '.' {
 			return false
 		}
 	}
 	return bytes.Contains(b, []byte("pid="))
-}
-
-// appendPlain appends the line without colours (ECMA-48 control sequences that
-// end in "m"). A prompt holds none: repr prints the escape byte as text.
-func appendPlain(dst, line []byte) []byte {
-	for {
-		at := bytes.IndexByte(line, 0x1b)
-		if at < 0 {
-			return append(dst, line...)
-		}
-		end := at + 1
-		if end < len(line) && line[end] == '[' {
-			end++
-			for end < len(line) && (line[end] >= '0' && line[end] <= '9' || line[end] == ';') {
-				end++
-			}
-			if end < len(line) && line[end] == 'm' {
-				dst, line = append(dst, line[:at]...), line[end+1:]
-				continue
-			}
-		}
-		dst, line = append(dst, line[:end]...), line[end:]
-	}
 }
 
 // readStamp reads "11-07 04:35:20". The log has no year: the newest one is

@@ -3,13 +3,15 @@ package vllm
 import (
 	"bytes"
 	"strings"
+
+	"github.com/auditail/auditail/parsers/internal/pyrepr"
 )
 
 // cutID takes a request id from the front of b. A caller may choose it (header
 // X-Request-Id), so it must not hold what could be read as the rest of the line.
 func cutID(b []byte) (id, rest []byte, ok bool) {
 	n := 0
-	for n < len(b) && n <= maxID && (isNameByte(b[n]) || bytes.IndexByte([]byte("-._/+=@~"), b[n]) >= 0) {
+	for n < len(b) && n <= maxID && (pyrepr.IsNameByte(b[n]) || bytes.IndexByte([]byte("-._/+=@~"), b[n]) >= 0) {
 		n++
 	}
 	return b[:n], b[n:], n > 0 && n <= maxID

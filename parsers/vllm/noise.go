@@ -4,6 +4,9 @@ import (
 	"bytes"
 
 	"github.com/auditail/auditail/parsers"
+	"github.com/auditail/auditail/parsers/internal/pyrepr"
+	"github.com/auditail/auditail/parsers/internal/traceback"
+	"github.com/auditail/auditail/parsers/internal/uvicorn"
 )
 
 // rule ignores messages with a prefix.
@@ -49,25 +52,6 @@ var engineNoise = [...]rule{
 	{"init engine (profile, create kv cache, warmup model) took ", ruleStartup},
 }
 
-// uvicornNoise is what uvicorn writes about itself.
-var uvicornNoise = [...]rule{
-	{"Started server process [", ruleLifecycle},
-	{"Finished server process [", ruleLifecycle},
-	{"Uvicorn running on ", ruleLifecycle},
-}
-
-// uvicornWords are whole messages of uvicorn.
-var uvicornWords = [...]rule{
-	{"Waiting for application startup.", ruleLifecycle},
-	{"Application startup complete.", ruleLifecycle},
-	{"Shutting down", ruleLifecycle},
-	{"Waiting for application shutdown.", ruleLifecycle},
-	{"Waiting for connections to close. (CTRL+C to force quit)", ruleLifecycle},
-	{"Waiting for background tasks to complete. (CTRL+C to force quit)", ruleLifecycle},
-	{"Application shutdown complete.", ruleLifecycle},
-	{"Exception in ASGI application", ruleTraceback},
-}
-
 // progressBars begin what tqdm draws while weights are loaded.
 var progressBars = [...]string{
 	"Loading safetensors checkpoint shards: ",
@@ -77,53 +61,44 @@ var progressBars = [...]string{
 }
 
 // message judges an engine line that is about no request.
-func (p *Parser) message(dst []parsers.Draft, path string, message []byte) ([]parsers.Draft, parsers.Outcome) {
+func (p *Parser) message(path string, message []byte) parsers.Outcome {
 	for _, n := range engineNoise {
 		if _, ok := cut(message, n.prefix); ok {
-			return dst, ignored(n.name)
+			return ignored(n.name)
 		}
 	}
 	if rest, ok := cut(message, "Engine "); ok { // "Engine 000: …"
-		if n := digitRun(rest); n > 0 && n < len(rest) && rest[n] == ':' {
-			return dst, ignored(ruleStatistics)
+		if n := pyrepr.DigitRun(rest); n > 0 && n < len(rest) && rest[n] == ':' {
+			return ignored(ruleStatistics)
 		}
 	}
 	if rest, ok := cut(message, "rank "); ok && bytes.Contains(rest, []byte(" in world size ")) {
-		return dst, ignored(ruleStartup)
+		return ignored(ruleStartup)
 	}
-	dst, frame := p.frame(dst, path, message)
-	if frame {
-		return dst, ignored(ruleTraceback)
+	if p.traceback.Frame(path, message) {
+		return ignored(traceback.Rule)
 	}
-	return dst, unparsed("a message that no rule knows")
+	return unparsed("a message that no rule knows")
 }
 
 // other judges a line that the engine's logger did not write.
-func (p *Parser) other(dst []parsers.Draft, line *parsers.Line, h *header) ([]parsers.Draft, parsers.Outcome) {
-	if h.kind == uvicorn {
-		for _, n := range uvicornNoise {
-			if _, ok := cut(h.message, n.prefix); ok {
-				return dst, ignored(n.name)
-			}
+func (p *Parser) other(line *parsers.Line, h *header) parsers.Outcome {
+	if h.kind == web {
+		if rule, ok := uvicorn.Noise(h.message); ok {
+			return ignored(rule)
 		}
-		for _, n := range uvicornWords {
-			if string(h.message) == n.prefix {
-				return dst, ignored(n.name)
-			}
-		}
-		return dst, unparsed("a message that no rule knows")
+		return unparsed("a message that no rule knows")
 	}
 	if len(h.message) == 0 {
-		return dst, ignored(ruleEmpty)
+		return ignored(ruleEmpty)
 	}
 	if isProgress(h.message) {
-		return dst, ignored(ruleProgress)
+		return ignored(ruleProgress)
 	}
-	dst, frame := p.frame(dst, line.Path, h.message)
-	if frame {
-		return dst, ignored(ruleTraceback)
+	if p.traceback.Frame(line.Path, h.message) {
+		return ignored(traceback.Rule)
 	}
-	return dst, unparsed("not a line of vLLM")
+	return unparsed("not a line of vLLM")
 }
 
 // isProgress accepts progress bars, drawn over each other with carriage returns.
@@ -147,32 +122,4 @@ func isBar(part []byte) bool {
 		}
 	}
 	return false
-}
-
-// frame recognises the lines of a Python traceback except the last, which
-// carries the message of the exception and stays unparsed.
-func (p *Parser) frame(dst []parsers.Draft, path string, b []byte) (out []parsers.Draft, frame bool) {
-	s := p.find(path)
-	inside := s != nil && s.traceback
-	starts := string(b) == "Traceback (most recent call last):" ||
-		bytes.HasPrefix(b, []byte("Process ")) && isProcessName(b[len("Process "):]) ||
-		bytes.HasPrefix(b, []byte(`  File "`)) && bytes.Contains(b, []byte(", line "))
-	if starts {
-		dst, s = p.serverOf(dst, path)
-	}
-	frame = starts || inside && bytes.HasPrefix(b, []byte("    "))
-	if s != nil {
-		s.traceback = frame
-	}
-	return dst, frame
-}
-
-// isProcessName accepts "EngineCore_DP0:".
-func isProcessName(b []byte) bool {
-	for _, c := range b[:max(len(b)-1, 0)] {
-		if !isNameByte(c) && c != '-' {
-			return false
-		}
-	}
-	return len(b) > 1 && b[len(b)-1] == ':'
 }

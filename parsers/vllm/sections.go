@@ -1,6 +1,10 @@
 package vllm
 
-import "bytes"
+import (
+	"bytes"
+
+	"github.com/auditail/auditail/parsers/internal/pyrepr"
+)
 
 // sections are the named values of a request line.
 type sections struct {
@@ -53,10 +57,10 @@ func readSections(b []byte, cutLine bool) (f sections, reason string) {
 
 // endOfSection is endOfValue for values of which a string is the whole.
 func endOfSection(b []byte) int {
-	if !isString(b) {
-		return endOfValue(b)
+	if !pyrepr.IsString(b) {
+		return pyrepr.EndOfValue(b)
 	}
-	end := endOfString(b)
+	end := pyrepr.EndOfString(b)
 	if end > 0 && string(b[end:]) == "." {
 		return len(b)
 	}
@@ -95,8 +99,8 @@ func (f *sections) keep(name, value []byte, open bool) (once bool) {
 // readSettings reads "SamplingParams(n=1, temperature=0.7, …)".
 func readSettings(params []byte) settings {
 	var s settings
-	for b := arguments(params); ; {
-		key, value, rest, ok := nextPair(b)
+	for b := pyrepr.Arguments(params); ; {
+		key, value, rest, ok := pyrepr.NextPair(b)
 		if !ok {
 			return s
 		}
@@ -104,17 +108,17 @@ func readSettings(params []byte) settings {
 		index := -1
 		switch string(key) {
 		case "temperature":
-			if isNumber(value) {
+			if pyrepr.IsNumber(value) {
 				s.temperature = string(value)
 			}
 		case "top_p":
-			if isNumber(value) {
+			if pyrepr.IsNumber(value) {
 				s.topP = string(value)
 			}
 		case "stop":
-			if n, ok := countElements(value); ok {
+			if n, ok := pyrepr.CountElements(value); ok {
 				s.set(settingStop, n)
-			} else if isString(value) {
+			} else if pyrepr.IsString(value) {
 				s.set(settingStop, 1)
 			}
 		case "n":
@@ -126,7 +130,7 @@ func readSettings(params []byte) settings {
 		case "seed":
 			index = settingSeed
 		}
-		if n, ok := integer(value); ok && index >= 0 {
+		if n, ok := pyrepr.Integer(value); ok && index >= 0 {
 			s.set(index, n)
 		}
 	}
@@ -145,14 +149,14 @@ func readAnswer(b []byte, cutLine bool) (f answer, reason string) {
 	}
 	end := endOfSection(b)
 	if end < 0 {
-		if !cutLine || !isString(b) {
+		if !cutLine || !pyrepr.IsString(b) {
 			return f, "the output does not end"
 		}
 		return answer{output: b, outputCut: true, cut: true}, ""
 	}
 	f.output, b = b[:end], b[end:]
 	if rest, ok := cut(b, ", output_token_ids: "); ok {
-		if end = endOfValue(rest); end < 0 {
+		if end = pyrepr.EndOfValue(rest); end < 0 {
 			end = len(rest)
 		}
 		f.tokens, b = rest[:end], rest[end:]
@@ -170,7 +174,7 @@ func readAnswer(b []byte, cutLine bool) (f answer, reason string) {
 // isReason accepts a word: "stop", "tool_calls", "None".
 func isReason(b []byte) bool {
 	for _, c := range b {
-		if !isNameByte(c) && c != '-' {
+		if !pyrepr.IsNameByte(c) && c != '-' {
 			return false
 		}
 	}

@@ -1,153 +1,124 @@
 package vllm
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
-	"time"
 
-	"github.com/auditail/auditail/parsers"
+	"github.com/auditail/auditail/parsers/internal/pyrepr"
+	"github.com/auditail/auditail/parsers/internal/state"
 )
 
-// A snapshot is, with numbers as varints and texts behind their length:
+// A snapshot is:
 //
-//	version 1
+//	version 2
+//	logs that are within a traceback
 //	servers: path, facts, clock, orphan, flags
 //	requests, oldest first: server, call, id, times, lines, contents, …
 //
 // Servers and calls are named by their number; a call is written with the first
 // of its requests. Which calls wait for an access line follows from that.
-const snapshotVersion = 1
+const snapshotVersion = 2
 
 // errSnapshot is returned for bytes that no Snapshot of this version wrote.
 var errSnapshot = errors.New("not a snapshot of this parser")
 
 // Snapshot implements [parsers.Stateful].
 func (p *Parser) Snapshot() []byte {
-	if len(p.servers) == 0 {
+	if len(p.servers) == 0 && p.traceback.Idle() {
 		return nil
 	}
-	e := encoder{b: make([]byte, 0, 256*(len(p.servers)+p.count)+p.bytes)}
-	e.b = append(e.b, snapshotVersion)
-	e.number(int64(len(p.servers)))
+	var e encoder
+	e.Bytes = append(make([]byte, 0, 256*(1+len(p.servers)+p.count)+p.bytes), snapshotVersion)
+	p.traceback.Encode(&e.Encoder)
+	e.Number(int64(len(p.servers)))
 	for i, s := range p.servers {
 		s.number = i
 		e.server(s)
 	}
 	calls := 0
-	var last parsers.Ref
-	e.number(int64(p.count))
+	e.Number(int64(p.count))
 	for r := p.queue.next; r != &p.queue; r = r.next {
-		e.number(int64(r.server.number))
+		e.Number(int64(r.server.number))
 		first := r.call.requests[0] == r // both lists are in the order of admission
 		if first {
 			r.call.number = calls
 			calls++
 		}
-		e.number(int64(r.call.number))
+		e.Number(int64(r.call.number))
 		if first {
 			e.call(r.call)
 		}
-		e.request(r, &last)
+		e.request(r)
 	}
-	return e.b
+	return e.Bytes
 }
 
-type encoder struct{ b []byte }
-
-func (e *encoder) number(n int64) { e.b = binary.AppendVarint(e.b, n) }
-
-func (e *encoder) text(s string) {
-	e.number(int64(len(s)))
-	e.b = append(e.b, s...)
-}
-
-func (e *encoder) flags(flags ...bool) {
-	var set byte
-	for i, flag := range flags {
-		if flag {
-			set |= 1 << i
-		}
-	}
-	e.b = append(e.b, set)
-}
+type encoder struct{ state.Encoder }
 
 func (e *encoder) server(s *server) {
-	e.text(s.path)
-	e.text(s.facts.version)
-	e.text(s.facts.name)
-	e.text(s.facts.model)
-	e.text(s.facts.revision)
-	e.number(s.facts.limit)
-	e.number(s.clock)
-	e.number(s.orphan)
-	e.number(int64(s.answers))
-	e.flags(s.endsLogged, s.traceback, s.failure)
+	e.Text(s.path)
+	e.Text(s.facts.version)
+	e.Text(s.facts.name)
+	e.Text(s.facts.model)
+	e.Text(s.facts.revision)
+	e.Number(s.facts.limit)
+	e.Number(s.clock)
+	e.Number(s.orphan)
+	e.Number(int64(s.answers))
+	e.Flags(s.endsLogged, s.failure)
 }
 
 func (e *encoder) call(c *call) {
-	e.text(c.operation)
-	e.flags(c.crowded, c.answered)
+	e.Text(c.operation)
+	e.Flags(c.crowded, c.answered)
 	if c.answered {
 		a := &c.access
-		e.text(a.client)
-		e.text(a.method)
-		e.text(a.path)
-		e.text(a.version)
-		e.number(int64(a.status))
+		e.Text(a.client)
+		e.Text(a.method)
+		e.Text(a.path)
+		e.Text(a.version)
+		e.Number(int64(a.status))
 	}
 }
 
-func (e *encoder) request(r *request, last *parsers.Ref) {
-	e.text(r.id)
-	e.number(r.seen.UnixNano())
-	e.number(r.logged)
-	e.number(int64(len(r.held)))
-	for _, ref := range r.held {
-		same := ref.Generation == last.Generation && ref.Path == last.Path
-		e.flags(same)
-		if !same {
-			e.text(ref.Generation)
-			e.text(ref.Path)
-		}
-		e.number(ref.Offset)
-		e.number(ref.Size)
-		e.number(int64(ref.Lines))
-		*last = ref
-	}
-	e.text(r.operation)
+func (e *encoder) request(r *request) {
+	e.Text(r.id)
+	e.Time(r.seen)
+	e.Number(r.logged)
+	e.Refs(r.held)
+	e.Text(r.operation)
 	e.content(&r.prompt)
 	e.content(&r.answer)
-	e.flags(r.hasPrompt, r.hasParams, r.streamed, r.cut, r.invalid)
-	e.text(r.settings.temperature)
-	e.text(r.settings.topP)
-	e.flags(r.settings.has[:]...)
+	e.Flags(r.hasPrompt, r.hasParams, r.streamed, r.cut, r.invalid)
+	e.Text(r.settings.temperature)
+	e.Text(r.settings.topP)
+	e.Flags(r.settings.has[:]...)
 	for i, n := range r.settings.number {
 		if r.settings.has[i] {
-			e.number(n)
+			e.Number(n)
 		}
 	}
-	e.text(r.adapter)
-	e.number(r.inputTokens)
-	e.number(r.outputTokens)
-	e.number(r.answers)
-	e.number(int64(len(r.finish)))
+	e.Text(r.adapter)
+	e.Number(r.inputTokens)
+	e.Number(r.outputTokens)
+	e.Number(r.answers)
+	e.Number(int64(len(r.finish)))
 	for _, f := range r.finish {
-		e.text(f)
+		e.Text(f)
 	}
-	e.text(r.outcome)
+	e.Text(r.outcome)
 	if r.outcome != "" {
-		e.text(r.reason)
-		e.number(r.ended.UnixNano())
-		e.number(r.endedAt)
+		e.Text(r.reason)
+		e.Time(r.ended)
+		e.Number(r.endedAt)
 	}
 }
 
 func (e *encoder) content(c *content) {
-	e.text(string(c.applied))
-	e.number(int64(c.parts))
-	e.flags(c.truncated)
+	e.Data(c.applied)
+	e.Number(int64(c.parts))
+	e.Flags(c.truncated)
 }
 
 // Restore implements [parsers.Stateful]. After an error the state is as before.
@@ -160,6 +131,7 @@ func (p *Parser) Restore(snapshot []byte) error {
 		}
 	}
 	p.reset()
+	p.traceback = fresh.traceback
 	p.servers, p.count, p.lines, p.bytes = fresh.servers, fresh.count, fresh.lines, fresh.bytes
 	if p.count > 0 {
 		p.queue.next, p.queue.previous = fresh.queue.next, fresh.queue.previous
@@ -172,21 +144,21 @@ func (p *Parser) restore(snapshot []byte) error {
 	if snapshot[0] != snapshotVersion {
 		return fmt.Errorf("%w: version %d", errSnapshot, snapshot[0])
 	}
-	d := decoder{b: snapshot[1:]}
-	for range d.count(maxServers) {
+	d := decoder{state.NewDecoder(snapshot[1:])}
+	p.traceback.Decode(d.Decoder)
+	for range d.Count(maxServers) {
 		s := d.server()
 		if p.find(s.path) != nil {
-			d.fail()
+			d.Fail()
 			break
 		}
 		p.servers = append(p.servers, s)
 	}
 	var calls []*call
-	var last parsers.Ref
-	for range d.count(maxRequests) {
-		at := d.count(len(p.servers) - 1)
-		n := d.count(len(calls))
-		if d.failed || len(p.servers) == 0 {
+	for range d.Count(maxRequests) {
+		at := d.Count(len(p.servers) - 1)
+		n := d.Count(len(calls))
+		if d.Failed() || len(p.servers) == 0 {
 			return errSnapshot
 		}
 		s := p.servers[at]
@@ -200,159 +172,94 @@ func (p *Parser) restore(snapshot []byte) error {
 				s.waiting = append(s.waiting, c)
 			}
 		}
-		r := d.request(&last)
+		r := d.request()
 		r.server, r.call = s, calls[n]
-		if d.failed || s.open[r.id] != nil || len(r.call.requests) > 0 && r.call.requests[0].server != s {
+		if d.Failed() || s.open[r.id] != nil || len(r.call.requests) > 0 && r.call.requests[0].server != s {
 			return errSnapshot
 		}
 		r.call.requests = append(r.call.requests, r)
 		s.open[r.id] = r
 		p.link(r)
 	}
-	if d.failed || len(d.b) > 0 {
+	if !d.Done() {
 		return errSnapshot
 	}
 	return nil
 }
 
-// decoder reads what encoder wrote. After a fault it returns zero values.
-type decoder struct {
-	b      []byte
-	failed bool
-}
-
-func (d *decoder) fail() { d.failed, d.b = true, nil }
-
-func (d *decoder) number() int64 {
-	n, size := binary.Varint(d.b)
-	if size <= 0 {
-		d.fail()
-		return 0
-	}
-	d.b = d.b[size:]
-	return n
-}
-
-// count reads a number from 0 to limit.
-func (d *decoder) count(limit int) int {
-	n := d.number()
-	if n < 0 || n > int64(limit) {
-		d.fail()
-		return 0
-	}
-	return int(n)
-}
-
-func (d *decoder) text() string {
-	n := d.count(len(d.b))
-	if n > len(d.b) { // the number itself took some of them
-		d.fail()
-		return ""
-	}
-	s := string(d.b[:n])
-	d.b = d.b[n:]
-	return s
-}
-
-func (d *decoder) flags(flags ...*bool) {
-	if len(d.b) == 0 || d.b[0]>>len(flags) != 0 {
-		d.fail()
-		return
-	}
-	for i, flag := range flags {
-		*flag = d.b[0]&(1<<i) != 0
-	}
-	d.b = d.b[1:]
-}
+// decoder reads what encoder wrote.
+type decoder struct{ *state.Decoder }
 
 func (d *decoder) server() *server {
-	s := newServer(d.text())
-	s.facts.version = d.text()
-	s.facts.name = d.text()
-	s.facts.model = d.text()
-	s.facts.revision = d.text()
-	s.facts.limit = d.number()
-	s.clock = d.number()
-	s.orphan = d.number()
-	s.answers = d.count(math.MaxInt32)
-	d.flags(&s.endsLogged, &s.traceback, &s.failure)
+	s := newServer(d.Text())
+	s.facts.version = d.Text()
+	s.facts.name = d.Text()
+	s.facts.model = d.Text()
+	s.facts.revision = d.Text()
+	s.facts.limit = d.Number()
+	s.clock = d.Number()
+	s.orphan = d.Number()
+	s.answers = d.Count(math.MaxInt32)
+	d.Flags(&s.endsLogged, &s.failure)
 	return s
 }
 
 func (d *decoder) call() *call {
-	c := &call{operation: d.text()}
-	d.flags(&c.crowded, &c.answered)
+	c := &call{operation: d.Text()}
+	d.Flags(&c.crowded, &c.answered)
 	if c.answered {
 		a := &c.access
-		a.client = d.text()
-		a.method = d.text()
-		a.path = d.text()
-		a.version = d.text()
-		a.status = d.count(999)
+		a.client = d.Text()
+		a.method = d.Text()
+		a.path = d.Text()
+		a.version = d.Text()
+		a.status = d.Count(999)
 	}
 	return c
 }
 
-func (d *decoder) request(last *parsers.Ref) *request {
-	r := &request{id: d.text()}
-	r.seen = time.Unix(0, d.number())
-	r.logged = d.number()
-	for range d.count(maxLines) {
-		var same bool
-		d.flags(&same)
-		if !same {
-			last.Generation = d.text()
-			last.Path = d.text()
-		}
-		last.Offset = d.number()
-		last.Size = d.number()
-		if last.Lines = d.count(maxJoined); last.Lines == 0 {
-			d.fail()
-		}
-		r.held = append(r.held, *last)
-	}
-	r.operation = d.text()
+func (d *decoder) request() *request {
+	r := &request{id: d.Text()}
+	r.seen = d.Time()
+	r.logged = d.Number()
+	r.held = d.Refs(maxLines)
+	r.operation = d.Text()
 	d.content(&r.prompt)
 	d.content(&r.answer)
-	d.flags(&r.hasPrompt, &r.hasParams, &r.streamed, &r.cut, &r.invalid)
-	r.settings.temperature = d.text()
-	r.settings.topP = d.text()
+	d.Flags(&r.hasPrompt, &r.hasParams, &r.streamed, &r.cut, &r.invalid)
+	r.settings.temperature = d.Text()
+	r.settings.topP = d.Text()
 	has := &r.settings.has
-	d.flags(&has[0], &has[1], &has[2], &has[3], &has[4])
+	d.Flags(&has[0], &has[1], &has[2], &has[3], &has[4])
 	for i := range r.settings.number {
 		if has[i] {
-			r.settings.number[i] = d.number()
+			r.settings.number[i] = d.Number()
 		}
 	}
-	r.adapter = d.text()
-	r.inputTokens = d.number()
-	r.outputTokens = d.number()
-	r.answers = d.number()
-	for range d.count(maxLines) {
-		r.finish = append(r.finish, d.text())
+	r.adapter = d.Text()
+	r.inputTokens = d.Number()
+	r.outputTokens = d.Number()
+	r.answers = d.Number()
+	for range d.Count(maxLines) {
+		r.finish = append(r.finish, d.Text())
 	}
-	r.outcome = d.text()
+	r.outcome = d.Text()
 	if r.outcome != "" {
-		r.reason = d.text()
-		r.ended = time.Unix(0, d.number())
-		r.endedAt = d.number()
+		r.reason = d.Text()
+		r.ended = d.Time()
+		r.endedAt = d.Number()
 	}
 	if len(r.held) == 0 || !isPlain(r.settings.temperature) || !isPlain(r.settings.topP) {
-		d.fail()
+		d.Fail()
 	}
 	return r
 }
 
-// maxJoined bounds the physical lines that an input joins into one.
-const maxJoined = 1 << 24
-
 // isPlain accepts what readSettings stores of a number.
-func isPlain(number string) bool { return number == "" || isNumber([]byte(number)) }
+func isPlain(number string) bool { return number == "" || pyrepr.IsNumber([]byte(number)) }
 
 func (d *decoder) content(c *content) {
-	if text := d.text(); text != "" {
-		c.applied = []byte(text)
-	}
-	c.parts = d.count(1)
-	d.flags(&c.truncated)
+	c.applied = d.Data()
+	c.parts = d.Count(1)
+	d.Flags(&c.truncated)
 }

@@ -169,7 +169,7 @@ func TestRestoreDamage(t *testing.T) {
 	if err := p.Restore(append(bytes.Clone(good), 0)); err == nil {
 		t.Error("a byte too many was taken")
 	}
-	if err := p.Restore([]byte{2}); err == nil || !strings.Contains(err.Error(), "version 2") {
+	if err := p.Restore([]byte{1}); err == nil || !strings.Contains(err.Error(), "version 1") {
 		t.Errorf("another version: %v", err)
 	}
 	if !bytes.Equal(p.Snapshot(), good) {

@@ -15,7 +15,6 @@ type server struct {
 	orphan int64 // clock when the last call was recorded without its access line; 0: never
 
 	endsLogged bool // this server logs how requests end
-	traceback  bool // the last line of no other kind belonged to a traceback
 
 	open    map[string]*request
 	waiting []*call // calls that an access line can still be joined to, at most one an operation

@@ -17,11 +17,13 @@
 package vllm
 
 import (
-	"bytes"
 	"time"
 
 	"github.com/auditail/auditail/audit"
 	"github.com/auditail/auditail/parsers"
+	"github.com/auditail/auditail/parsers/internal/ansi"
+	"github.com/auditail/auditail/parsers/internal/traceback"
+	"github.com/auditail/auditail/parsers/internal/uvicorn"
 )
 
 // Bounds of what is held. Beyond them the oldest request is recorded as it is.
@@ -35,19 +37,18 @@ const (
 )
 
 // Rules under which lines are ignored, besides those of access lines in package
-// parsers. The tables in noise.go name more.
+// parsers and those of what uvicorn says of itself. The table in noise.go names
+// more.
 const (
-	ruleBanner      = "start_banner"   // what it says is remembered for the records to come
-	ruleStreamDelta = "stream_delta"   // a part of an answer that is logged again when complete
-	ruleAdded       = "request_added"  // of a request whose first line is not known
-	ruleRepeatedEnd = "end_repeated"   // says again that a request ended
-	ruleTraceback   = "traceback"      // frames of a Python traceback
-	ruleProgress    = "progress"       // progress bars
-	ruleEmpty       = "empty"          // nothing on the line
-	ruleStartup     = "startup"        // what a server says of itself while it starts
-	ruleStatistics  = "engine_stats"   // periodic figures
-	ruleRoutes      = "route_list"     // the routes a server offers
-	ruleLifecycle   = "server_process" // uvicorn starts, waits, stops
+	ruleBanner      = "start_banner"  // what it says is remembered for the records to come
+	ruleStreamDelta = "stream_delta"  // a part of an answer that is logged again when complete
+	ruleAdded       = "request_added" // of a request whose first line is not known
+	ruleRepeatedEnd = "end_repeated"  // says again that a request ended
+	ruleProgress    = "progress"      // progress bars
+	ruleEmpty       = "empty"         // nothing on the line
+	ruleStartup     = "startup"       // what a server says of itself while it starts
+	ruleStatistics  = "engine_stats"  // periodic figures
+	ruleRoutes      = "route_list"    // the routes a server offers
 )
 
 // Parser reads the lines of one input, which may be the logs of several
@@ -63,6 +64,8 @@ type Parser struct {
 	count   int       // of held requests
 	lines   int       // held
 	bytes   int       // held
+
+	traceback traceback.Tracker
 
 	plain   []byte          // the line in hand without colours
 	joined  []byte          // id and sections of the line in hand
@@ -81,19 +84,17 @@ func New(config parsers.Config) (*Parser, error) {
 
 func (p *Parser) reset() {
 	p.servers, p.last = nil, nil
+	p.traceback = traceback.Tracker{}
 	p.queue.next, p.queue.previous = &p.queue, &p.queue
 	p.count, p.lines, p.bytes = 0, 0, 0
 }
 
 // Parse implements [parsers.Parser].
 func (p *Parser) Parse(dst []parsers.Draft, line parsers.Line) ([]parsers.Draft, parsers.Outcome, error) {
-	if bytes.IndexByte(line.Data, 0x1b) >= 0 {
-		p.plain = appendPlain(p.plain[:0], line.Data)
-		line.Data = p.plain
-	}
+	line.Data, p.plain = ansi.Plain(p.plain, line.Data)
 	h := split(line.Data)
-	if h.kind == uvicorn {
-		if call, ok := splitAccess(h.message); ok {
+	if h.kind == web {
+		if call, ok := uvicorn.SplitAccess(h.message); ok {
 			dst, outcome := p.access(dst, &line, &call)
 			return dst, outcome, nil
 		}
@@ -106,8 +107,7 @@ func (p *Parser) Parse(dst []parsers.Draft, line parsers.Line) ([]parsers.Draft,
 		dst, outcome := p.engine(dst, &line, when, h.message)
 		return dst, outcome, nil
 	}
-	dst, outcome := p.other(dst, &line, &h)
-	return dst, outcome, nil
+	return dst, p.other(&line, &h), nil
 }
 
 // Trace implements [parsers.Traced].

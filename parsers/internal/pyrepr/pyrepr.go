@@ -1,20 +1,21 @@
-package vllm
+// Package pyrepr reads values as Python's repr prints them, which is how model
+// servers written in Python log what they were asked: just so much of that
+// syntax as logs need, in one pass, without recursion. A line is hostile and may
+// be nested, unbalanced or cut anywhere; the functions take time in proportion to
+// its length and point into it.
+package pyrepr
 
 import (
 	"bytes"
 	"unicode/utf8"
 )
 
-// vLLM prints values as Python's repr does. The functions here read just so
-// much of that syntax as the log needs, in one pass, without recursion: a line
-// is hostile and may be nested, unbalanced or cut anywhere.
-
 // maxNesting bounds brackets within brackets. Deeper values are not read.
 const maxNesting = 64
 
-// endOfString returns the index behind the string literal whose opening quote
+// EndOfString returns the index behind the string literal whose opening quote
 // is b[0], or -1 when it does not end.
-func endOfString(b []byte) int {
+func EndOfString(b []byte) int {
 	quote := b[0]
 	end := 0 // of the next quote, escaped or not
 	for i := 1; i < len(b); {
@@ -34,16 +35,16 @@ func endOfString(b []byte) int {
 	return -1
 }
 
-// endOfValue returns the index behind the value at the front of b: a string, or
+// EndOfValue returns the index behind the value at the front of b: a string, or
 // everything up to the comma or closing bracket that does not belong to it.
 // It returns -1 when a string or bracket does not end.
-func endOfValue(b []byte) int {
+func EndOfValue(b []byte) int {
 	var nest [maxNesting]byte
 	depth := 0
 	for i := 0; i < len(b); i++ {
 		switch c := b[i]; c {
 		case '\'', '"':
-			n := endOfString(b[i:])
+			n := EndOfString(b[i:])
 			if n < 0 {
 				return -1
 			}
@@ -84,27 +85,27 @@ func closing(open byte) byte {
 	}
 }
 
-// isString tells whether a value is a string literal.
-func isString(value []byte) bool {
+// IsString tells whether a value is a string literal.
+func IsString(value []byte) bool {
 	return len(value) > 0 && (value[0] == '\'' || value[0] == '"')
 }
 
-// isNone tells whether a value is missing or Python's None.
-func isNone(value []byte) bool { return len(value) == 0 || string(value) == "None" }
+// IsNone tells whether a value is missing or Python's None.
+func IsNone(value []byte) bool { return len(value) == 0 || string(value) == "None" }
 
-// text returns the text of a value that is one string literal, else "".
-func text(value []byte) string {
-	if !isString(value) || endOfString(value) != len(value) {
+// Text returns the text of a value that is one string literal, else "".
+func Text(value []byte) string {
+	if !IsString(value) || EndOfString(value) != len(value) {
 		return ""
 	}
-	decoded, _ := appendUnescaped(nil, value[1:len(value)-1])
+	decoded, _ := AppendUnescaped(nil, value[1:len(value)-1])
 	return string(decoded)
 }
 
-// appendUnescaped appends what stands between the quotes of a string literal.
+// AppendUnescaped appends what stands between the quotes of a string literal.
 // replaced tells that something in it was no Unicode character (Python prints
 // lone surrogates as escapes).
-func appendUnescaped(dst, b []byte) (out []byte, replaced bool) {
+func AppendUnescaped(dst, b []byte) (out []byte, replaced bool) {
 	for {
 		at := bytes.IndexByte(b, '\\')
 		if at < 0 || at+1 == len(b) {
@@ -173,9 +174,9 @@ func hexRune(b []byte, digits int) (rune, bool) {
 	return rune(r), true
 }
 
-// countElements returns how many elements a list or tuple has; ok is false for
+// CountElements returns how many elements a list or tuple has; ok is false for
 // anything else.
-func countElements(value []byte) (n int64, ok bool) {
+func CountElements(value []byte) (n int64, ok bool) {
 	if len(value) < 2 || value[0] != '[' && value[0] != '(' {
 		return 0, false
 	}
@@ -185,7 +186,7 @@ func countElements(value []byte) (n int64, ok bool) {
 		if len(b) == 0 {
 			return n, true
 		}
-		end := endOfValue(b)
+		end := EndOfValue(b)
 		if end < 0 || end < len(b) && b[end] != ',' {
 			return 0, false
 		}
@@ -197,26 +198,26 @@ func countElements(value []byte) (n int64, ok bool) {
 	}
 }
 
-// firstText returns the text of a string, of the first string of a list, or a
+// FirstText returns the text of a string, of the first string of a list, or a
 // word that stands without quotes, as in "served_model_name=mistral-small".
-func firstText(value []byte) string {
+func FirstText(value []byte) string {
 	if len(value) > 0 && value[0] == '[' {
 		value = value[1:]
-		if end := endOfValue(value); end >= 0 {
+		if end := EndOfValue(value); end >= 0 {
 			value = value[:end]
 		}
 	}
-	if isString(value) {
-		return text(value)
+	if IsString(value) {
+		return Text(value)
 	}
-	if isNone(value) || bytes.ContainsAny(value, "()[]{}'\"<>") {
+	if IsNone(value) || bytes.ContainsAny(value, "()[]{}'\"<>") {
 		return ""
 	}
 	return string(value)
 }
 
-// arguments returns what stands between the brackets of "Name(…)" or "{…}".
-func arguments(value []byte) []byte {
+// Arguments returns what stands between the brackets of "Name(…)" or "{…}".
+func Arguments(value []byte) []byte {
 	at := bytes.IndexAny(value, "({")
 	if at < 0 || len(value) < at+2 || value[len(value)-1] != closing(value[at]) {
 		return nil
@@ -224,22 +225,22 @@ func arguments(value []byte) []byte {
 	return value[at+1 : len(value)-1]
 }
 
-// nextPair takes "key=value" or "'key': value" from the front of b, with the
+// NextPair takes "key=value" or "'key': value" from the front of b, with the
 // comma behind. ok is false at the end and at whatever is no pair.
-func nextPair(b []byte) (key, value, rest []byte, ok bool) {
+func NextPair(b []byte) (key, value, rest []byte, ok bool) {
 	b = bytes.TrimLeft(b, " ,")
 	if len(b) == 0 {
 		return nil, nil, nil, false
 	}
-	if isString(b) {
-		end := endOfString(b)
+	if IsString(b) {
+		end := EndOfString(b)
 		if end < 0 || !bytes.HasPrefix(b[end:], []byte(": ")) {
 			return nil, nil, nil, false
 		}
 		key, b = b[1:end-1], b[end+2:]
 	} else {
 		end := 0
-		for end < len(b) && isNameByte(b[end]) {
+		for end < len(b) && IsNameByte(b[end]) {
 			end++
 		}
 		if end == 0 || end == len(b) || b[end] != '=' {
@@ -247,19 +248,19 @@ func nextPair(b []byte) (key, value, rest []byte, ok bool) {
 		}
 		key, b = b[:end], b[end+1:]
 	}
-	end := endOfValue(b)
+	end := EndOfValue(b)
 	if end < 0 {
 		return nil, nil, nil, false
 	}
 	return key, b[:end], b[end:], true
 }
 
-func isNameByte(c byte) bool {
+func IsNameByte(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_'
 }
 
-// integer reads a decimal integer.
-func integer(value []byte) (n int64, ok bool) {
+// Integer reads a decimal integer.
+func Integer(value []byte) (n int64, ok bool) {
 	digits, negative := bytes.CutPrefix(value, []byte("-"))
 	if len(digits) == 0 || len(digits) > 18 {
 		return 0, false
@@ -276,19 +277,19 @@ func integer(value []byte) (n int64, ok bool) {
 	return n, true
 }
 
-// isNumber tells whether a Python number is also one of JSON (RFC 8259, 6);
+// IsNumber tells whether a Python number is also one of JSON (RFC 8259, 6);
 // "inf" and "nan" are not.
-func isNumber(b []byte) bool {
+func IsNumber(b []byte) bool {
 	if len(b) > 0 && b[0] == '-' {
 		b = b[1:]
 	}
-	n := digitRun(b)
+	n := DigitRun(b)
 	if n == 0 || n > 1 && b[0] == '0' || len(b) > 32 {
 		return false
 	}
 	b = b[n:]
 	if len(b) > 0 && b[0] == '.' {
-		if n = digitRun(b[1:]); n == 0 {
+		if n = DigitRun(b[1:]); n == 0 {
 			return false
 		}
 		b = b[1+n:]
@@ -298,7 +299,7 @@ func isNumber(b []byte) bool {
 		if len(b) > 0 && (b[0] == '+' || b[0] == '-') {
 			b = b[1:]
 		}
-		if n = digitRun(b); n == 0 {
+		if n = DigitRun(b); n == 0 {
 			return false
 		}
 		b = b[n:]
@@ -306,7 +307,7 @@ func isNumber(b []byte) bool {
 	return len(b) == 0
 }
 
-func digitRun(b []byte) int {
+func DigitRun(b []byte) int {
 	n := 0
 	for n < len(b) && b[n] >= '0' && b[n] <= '9' {
 		n++
