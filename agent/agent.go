@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"sync"
 	"time"
 
@@ -46,8 +47,16 @@ type Input struct {
 	Input      inputs.Input
 	Parser     parsers.Parser
 	ParserName string // with version, as in source.parser
+	Ignore     []IgnoreRule
 	Policy     *capture.Policy
 	Catalog    *catalog.Catalog
+}
+
+// IgnoreRule names lines that the operator knows to be noise: they are counted
+// as ignored and do not reach the parser.
+type IgnoreRule struct {
+	Name    string
+	Pattern *regexp.Regexp // found anywhere in the line
 }
 
 // Output is a destination.

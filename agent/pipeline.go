@@ -229,10 +229,13 @@ func (p *pipeline) parse(e *buffer.Entry, in *inputs.Line) error {
 		Data: in.Data, Seen: in.Seen, Cut: in.Cut != nil || in.Partial,
 	}
 	physical := uint64(max(1, in.Physical)) //nolint:gosec // a count
-	drafts, outcome, err := p.spec.Parser.Parse(p.drafts[:0], *line)
-	p.drafts = drafts
-	if err != nil {
-		return fmt.Errorf("parse line at %d of %s: %w", in.Offset, in.Path, err)
+	drafts, outcome := p.drafts[:0], p.spec.ignored(in.Data)
+	if outcome.Verdict != parsers.Ignored {
+		var err error
+		if drafts, outcome, err = p.spec.Parser.Parse(drafts, *line); err != nil {
+			return fmt.Errorf("parse line at %d of %s: %w", in.Offset, in.Path, err)
+		}
+		p.drafts = drafts
 	}
 	e.Lines.Read += physical
 	e.Lines.Ignored += uint64(outcome.ReleasedIgnored) //nolint:gosec // a count
@@ -259,6 +262,16 @@ func (p *pipeline) parse(e *buffer.Entry, in *inputs.Line) error {
 		}
 	}
 	return nil
+}
+
+// ignored tells whether a rule of the configuration knows the line as noise.
+func (i *Input) ignored(line []byte) parsers.Outcome {
+	for n := range i.Ignore {
+		if rule := &i.Ignore[n]; rule.Pattern.Match(line) {
+			return parsers.Outcome{Verdict: parsers.Ignored, Rule: rule.Name}
+		}
+	}
+	return parsers.Outcome{}
 }
 
 func (p *pipeline) observe(t time.Time) {

@@ -19,6 +19,7 @@ type Tried struct {
 	Record  []byte
 	Verdict parsers.Verdict // of a line without a record
 	Rule    string
+	Text    []byte // of a line without a record, as the parser saw it; valid until emit returns
 }
 
 // Try takes a sample through the parser of an input as Run would, and hands over
@@ -78,6 +79,7 @@ func (t *trial) watch(d *parsers.Draft, line *parsers.Line, outcome parsers.Outc
 	}
 	if line != nil {
 		tried.Lines = t.number(tried.Lines, line.Ref())
+		tried.Text = line.Data
 	}
 	if t.err == nil {
 		t.err = t.emit(tried)

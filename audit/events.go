@@ -1,5 +1,10 @@
 package audit
 
+import (
+	"maps"
+	"slices"
+)
+
 // events maps every event of version 1 to its action.
 var events = map[string]string{
 	"model.inference":  "execute",
@@ -58,6 +63,9 @@ var events = map[string]string{
 	"contain.request":  "configure",
 	"contain.done":     "configure",
 }
+
+// Events returns every event of the format, sorted. The caller owns the slice.
+func Events() []string { return slices.Sorted(maps.Keys(events)) }
 
 // EventAction returns the action that belongs to an event, and whether the
 // event is one of version 1.

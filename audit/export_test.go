@@ -1,13 +1,6 @@
 package audit
 
-import (
-	"maps"
-	"slices"
-	"strings"
-)
-
-// Events lists the events of the format.
-func Events() []string { return slices.Sorted(maps.Keys(events)) }
+import "strings"
 
 // QualityNames lists the names of the flags.
 func QualityNames() []string { return qualityNames[:] }

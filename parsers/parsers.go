@@ -143,6 +143,13 @@ type Traced interface {
 	Trace() map[audit.Field]string
 }
 
+// Explainer is implemented by parsers that can say more about an unparsed line
+// than the rule of its outcome (for `auditail try --explain`). It may be slow,
+// and its answer holds parts of the line.
+type Explainer interface {
+	Explain(line []byte) string
+}
+
 // Dropper is implemented by parsers that leave out source fields without a home
 // in the record. Dropped counts them; it is safe for concurrent use with Parse.
 type Dropper interface {
@@ -161,6 +168,31 @@ type Config struct {
 	// written to the agent's disk with the snapshot, and nothing may get there
 	// that the policy does not keep. It is never nil in the agent.
 	Capture func(dst []byte, c *Content, direction Direction) []byte
+}
+
+// Mapping says where a record field comes from, for parsers with a field map.
+type Mapping struct {
+	Field  string   // path of a record field, "input", "output", "extra.NAME" or "data.ITEM"
+	Path   []string // keys from the line's object down; a decimal number is also an index into an array. Of formats without nesting: one key
+	Layout string   // of a time: rfc3339, unix, unix_ms, unix_us, unix_ns or one of Go's; of usage.duration_ms: s, ms, us, ns
+
+	// Or are further sources, in falling order of preference. Each is used when
+	// the line has no value that the field takes in one before it.
+	Or []Source
+
+	Values map[string]string // when not nil: what the record says for each value of the source; others are dropped
+}
+
+// Source is another place, or another way of writing, for a field's value.
+type Source struct {
+	Path   []string
+	Layout string
+}
+
+// Constant is a value that every record gets.
+type Constant struct {
+	Field string // path of a record field, or "extra.NAME"
+	Value any    // string, integer, float64, bool or a list of strings, as the field takes it
 }
 
 // Direction tells what was entered from what came back.

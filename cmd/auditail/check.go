@@ -28,7 +28,7 @@ func newCheck() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "check", Short: "Check configuration, permissions, buffer and outputs", Args: cobra.NoArgs,
 		Long: `Checks the configuration, the permissions of keys and folders, TLS files, the
-health of the buffer, and each output with a probe. One line a finding; exit 0 when
+health of the buffer, the [[test]] cases, and each output with a probe. One line a finding; exit 0 when
 there is no error, 1 otherwise. It may run beside a running agent.`,
 	}
 	path := configFlag(cmd)
@@ -102,7 +102,20 @@ func (c *checker) all(ctx context.Context, cfg *config.Config) {
 			c.ok("input "+in.Name, kind+", opened by run alone")
 		}
 	})
+	c.tests(ctx, cfg)
 	c.outputs(ctx, fsys, cfg)
+}
+
+// tests runs the [[test]] cases of the configuration.
+func (c *checker) tests(ctx context.Context, cfg *config.Config) {
+	for i := range cfg.Tests {
+		part := fmt.Sprintf("test %q", cfg.Tests[i].Name)
+		if err := runTest(ctx, cfg, &cfg.Tests[i]); err != nil {
+			c.fail(part, err)
+			continue
+		}
+		c.ok(part, "as expected")
+	}
 }
 
 func (c *checker) keys(fsys durable.FS, cfg *config.Config) {

@@ -7,7 +7,10 @@ import (
 	"github.com/auditail/auditail/internal/config"
 	"github.com/auditail/auditail/parsers"
 	"github.com/auditail/auditail/parsers/combined"
+	"github.com/auditail/auditail/parsers/csv"
 	"github.com/auditail/auditail/parsers/json"
+	"github.com/auditail/auditail/parsers/logfmt"
+	"github.com/auditail/auditail/parsers/regex"
 	"github.com/auditail/auditail/parsers/vllm"
 )
 
@@ -30,26 +33,46 @@ func presets() []preset {
 // newParser returns the parser and its name with version, as records carry it.
 func newParser(in *config.Input, policy *capture.Policy) (parsers.Parser, string, error) {
 	common := parsers.Config{Name: in.Name, Provider: in.Provider, Location: in.Location, Capture: policy.Hold}
-	if in.Parser.Type == config.ParserJSON {
-		p, err := json.New(jsonConfig(common, &in.Parser))
+	from := &in.Parser
+	fields, set := fieldMap(from)
+	switch from.Type {
+	case config.ParserCSV:
+		var separator byte
+		if from.Separator != "" {
+			separator = from.Separator[0]
+		}
+		p, err := csv.New(csv.Config{
+			Config: common, Columns: from.Columns, Separator: separator, Fields: fields, Set: set, TimeLayout: from.TimeLayout,
+		})
+		return p, "csv/1", err
+	case config.ParserJSON:
+		p, err := json.New(json.Config{Config: common, Fields: fields, Set: set, TimeLayout: from.TimeLayout})
 		return p, "json/1", err
+	case config.ParserLogfmt:
+		p, err := logfmt.New(logfmt.Config{Config: common, Fields: fields, Set: set, TimeLayout: from.TimeLayout})
+		return p, "logfmt/1", err
+	case config.ParserRegex:
+		p, err := regex.New(regex.Config{
+			Config: common, Patterns: from.Patterns, Fields: fields, Set: set, TimeLayout: from.TimeLayout,
+		})
+		return p, "regex/1", err
 	}
 	for _, known := range presets() {
-		if known.name == in.Parser.Type {
+		if known.name == from.Type {
 			p, err := known.new(common)
 			return p, known.name + "/" + known.version, err
 		}
 	}
-	return nil, "", fmt.Errorf("unknown parser %q", in.Parser.Type)
+	return nil, "", fmt.Errorf("unknown parser %q", from.Type)
 }
 
-func jsonConfig(common parsers.Config, from *config.Parser) json.Config {
-	c := json.Config{Config: common, TimeLayout: from.TimeLayout}
+// fieldMap is the field map of a parser that has one.
+func fieldMap(from *config.Parser) (fields []parsers.Mapping, set []parsers.Constant) {
 	for _, f := range from.Fields {
-		c.Fields = append(c.Fields, json.Mapping{Field: f.Field, Path: f.From, Layout: f.Layout})
+		fields = append(fields, parsers.Mapping{Field: f.Field, Path: f.From, Layout: f.Layout, Values: f.Values})
 	}
 	for _, s := range from.Set {
-		c.Set = append(c.Set, json.Constant{Field: s.Field, Value: s.Value})
+		set = append(set, parsers.Constant{Field: s.Field, Value: s.Value})
 	}
-	return c
+	return fields, set
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"time"
 	_ "time/tzdata" // zones of the configuration on hosts without a zone database
 
@@ -231,8 +232,17 @@ func newSpec(cfg *config.Config, in *config.Input, key capture.Key) (agent.Input
 	if err != nil {
 		return agent.Input{}, err
 	}
+	var ignore []agent.IgnoreRule
+	for _, rule := range in.Ignore {
+		pattern, err := regexp.Compile(rule.Pattern)
+		if err != nil {
+			return agent.Input{}, fmt.Errorf("ignore rule %s: %w", rule.Name, err)
+		}
+		ignore = append(ignore, agent.IgnoreRule{Name: rule.Name, Pattern: pattern})
+	}
 	return agent.Input{
-		Name: in.Name, Service: in.Service, Retention: in.Retention, Parser: parser, ParserName: name, Policy: policy,
+		Ignore: ignore,
+		Name:   in.Name, Service: in.Service, Retention: in.Retention, Parser: parser, ParserName: name, Policy: policy,
 		Catalog: catalog.New(catalogEntries(cfg), in.Name, in.Provider),
 	}, nil
 }

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -42,6 +43,7 @@ Exit 1 when a line did not parse.`,
 	parser := cmd.Flags().String("parser", "", "preset or inline table")
 	input := cmd.Flags().String("input", "", "use the parser of this input of the configuration")
 	asJSON := cmd.Flags().Bool("json", false, `one object a record: {"lines":[…],"record":{…}}`)
+	explain := cmd.Flags().Bool("explain", false, "show the lines that make no record, and why they did not match")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		cfg, in, err := trialConfig(*path, *parser, *input)
 		if err != nil {
@@ -55,7 +57,7 @@ Exit 1 when a line did not parse.`,
 		if err != nil {
 			return fmt.Errorf("lay out sample: %w", err)
 		}
-		t := trial{out: cmd.OutOrStdout(), json: *asJSON, name: name, data: data, dir: dir}
+		t := trial{out: cmd.OutOrStdout(), json: *asJSON, explain: *explain, name: name, data: data, dir: dir}
 		return errors.Join(t.run(cmd.Context(), cfg, in), os.RemoveAll(dir))
 	}
 	return cmd
@@ -139,20 +141,54 @@ func checkKey() capture.Key {
 
 // trial is one run of try.
 type trial struct {
-	out  io.Writer
-	json bool
-	name string
-	data []byte
-	dir  string
+	out     io.Writer
+	json    bool
+	explain bool
+	name    string
+	data    []byte
+	dir     string
 }
 
 func (t *trial) run(ctx context.Context, cfg *config.Config, in *config.Input) error {
+	unparsed := 0
+	var show func(agent.Tried) error
+	err := tryLines(ctx, cfg, in, t.name, t.data, t.dir, func(parser parsers.Parser, tried agent.Tried) error {
+		if tried.Record == nil && tried.Verdict == parsers.Unparsed {
+			unparsed += len(tried.Lines)
+		}
+		if show == nil {
+			show = t.printer(parser)
+		}
+		return show(tried)
+	})
+	if err == nil && unparsed > 0 {
+		err = fmt.Errorf("%d lines did not parse; run would keep their count, bytes and keyed hash in agent.unparsed records", unparsed)
+		if !t.explain {
+			err = fmt.Errorf("%w; --explain shows why", err)
+		}
+	}
+	return err
+}
+
+func (t *trial) printer(parser parsers.Parser) func(agent.Tried) error {
+	if t.json {
+		return func(tried agent.Tried) error { return printTriedJSON(t.out, tried) }
+	}
+	return printTried(t.out, parser, t.explain)
+}
+
+// tryLines takes sample lines through an input of the configuration. dir is an
+// empty folder of the caller's.
+func tryLines(
+	ctx context.Context, cfg *config.Config, in *config.Input, name string, data []byte, dir string,
+	emit func(parsers.Parser, agent.Tried) error,
+) error {
 	key := checkKey()
 	spec, err := newSpec(cfg, in, key)
 	if err != nil {
 		return err
 	}
-	if spec.Input, err = sampleInput(t.dir, t.data, cfg, in); err != nil {
+	if spec.Input, err = sampleInput(dir, data, cfg, in); err != nil {
 		return err
 	}
 	base, err := baseConfig(cfg, agent.Host{ID: "h-try", Name: "try"})
@@ -160,21 +196,7 @@ func (t *trial) run(ctx context.Context, cfg *config.Config, in *config.Input) e
 		return err
 	}
 	base.CaptureKey = key
-	show := printTried(t.out, spec.Parser)
-	if t.json {
-		show = func(tried agent.Tried) error { return printTriedJSON(t.out, tried) }
-	}
-	unparsed := 0
-	err = agent.Try(ctx, base, spec, t.name, t.data, func(tried agent.Tried) error {
-		if tried.Record == nil && tried.Verdict == parsers.Unparsed {
-			unparsed += len(tried.Lines)
-		}
-		return show(tried)
-	})
-	if err == nil && unparsed > 0 {
-		err = fmt.Errorf("%d lines did not parse; run would keep their count, bytes and keyed hash in agent.unparsed records", unparsed)
-	}
-	return err
+	return agent.Try(ctx, base, spec, name, data, func(tried agent.Tried) error { return emit(spec.Parser, tried) })
 }
 
 func printTriedJSON(w io.Writer, t agent.Tried) error {
@@ -206,7 +228,7 @@ func verdictWords(t agent.Tried) string {
 	return "not parsed"
 }
 
-func printTried(w io.Writer, parser parsers.Parser) func(agent.Tried) error {
+func printTried(w io.Writer, parser parsers.Parser, explain bool) func(agent.Tried) error {
 	trace := map[audit.Field]string{}
 	if traced, ok := parser.(parsers.Traced); ok {
 		trace = traced.Trace()
@@ -218,9 +240,24 @@ func printTried(w io.Writer, parser parsers.Parser) func(agent.Tried) error {
 			if err := printFields(&b, t.Record, trace); err != nil {
 				return err
 			}
+		} else if explain {
+			printReason(&b, parser, t)
 		}
 		_, err := w.Write(b.Bytes())
 		return err
+	}
+}
+
+// printReason shows a line that made no record, and what its parser knows of why.
+func printReason(w io.Writer, parser parsers.Parser, t agent.Tried) {
+	const most = 240
+	text := strconv.QuoteToGraphic(string(t.Text[:min(len(t.Text), most)]))
+	if len(t.Text) > most {
+		text += " …"
+	}
+	fmt.Fprintf(w, "    %s\n", text)
+	if explainer, ok := parser.(parsers.Explainer); ok && t.Verdict == parsers.Unparsed {
+		fmt.Fprintf(w, "    %s\n", explainer.Explain(t.Text))
 	}
 }
 

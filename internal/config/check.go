@@ -27,6 +27,7 @@ func (k *checker) check() error {
 	k.catalog(inputs)
 	k.buffer()
 	k.outputs()
+	k.tests(inputs)
 	return k.err
 }
 
@@ -134,6 +135,12 @@ func (k *checker) input(input *Input, at path, what string) {
 	}
 	if _, defined := k.config.Retention[input.Retention]; !defined {
 		k.wrong(at.key("retention"), "retention class %q is not defined; add it to [retention] with its term, such as %s = \"184d\"", input.Retention, quote(input.Retention))
+	}
+	for i, rule := range input.Ignore {
+		if _, err := regexp.Compile(rule.Pattern); err != nil {
+			k.wrong(append(at.key("ignore"), i, "pattern"), "%s.ignore.pattern: %s", what, regexError(err))
+		}
+		k.name(append(at.key("ignore"), i, "name"), what+".ignore.name", rule.Name)
 	}
 	if input.MaxLine < KiB || input.MaxLine > 64*MiB {
 		k.wrong(at.key("max_line"), "%s.max_line must be between 1KiB and 64MiB", what)

@@ -28,6 +28,7 @@ type Config struct {
 	Retention Retention      `toml:"retention"`
 	Buffer    Buffer         `toml:"buffer"`
 	Outputs   Outputs        `toml:"outputs"`
+	Tests     []Test         `toml:"test"`
 	Log       Log            `toml:"log"`
 
 	// Warnings are sentences about keys that were accepted and have no effect,
@@ -71,6 +72,8 @@ type Input struct {
 	Timezone  string `toml:"timezone"`  // for times that carry no zone; default: the host's
 	Retention string `toml:"retention"` // a class of [retention]
 	MaxLine   Size   `toml:"max_line"`  // beyond it head, length and SHA-256 are kept
+
+	Ignore []IgnoreRule `toml:"ignore"` // lines to count and not to keep, before the parser
 
 	Location *time.Location `toml:"-"` // of Timezone; nil: the host's zone
 }
@@ -174,13 +177,28 @@ type Multiline struct {
 	MaxLines int           `toml:"max_lines"` // joined at most
 }
 
-// ParserJSON is the type of a Parser with a field map; see also Presets.
-const ParserJSON = "json"
+// IgnoreRule names lines that are known to be noise. They are counted as
+// ignored in every manifest.
+type IgnoreRule struct {
+	Name    string `toml:"name,required"`
+	Pattern string `toml:"pattern,required"` // RE2, found anywhere in the line
+}
+
+// Types of a Parser with a field map; see also Presets.
+const (
+	ParserCSV    = "csv"
+	ParserJSON   = "json"
+	ParserLogfmt = "logfmt"
+	ParserRegex  = "regex"
+)
 
 // Parser says how lines become records: the name of a preset, or a table with a
 // field map.
 type Parser struct {
-	Type       string     `toml:"type,required"` // one of Presets, or ParserJSON
+	Type       string     `toml:"type,required"` // one of Presets, or of those with a field map
+	Patterns   []string   `toml:"patterns"`      // of regex: RE2, with named groups; the first that matches a whole line counts
+	Columns    []string   `toml:"columns"`       // of csv: their names, in the order of the line
+	Separator  string     `toml:"separator"`     // of csv: one character; default: a comma
 	Fields     []FieldMap `toml:"fields"`        // in the order of the file
 	Set        []Constant `toml:"set"`           // in the order of the file
 	TimeLayout string     `toml:"time_layout"`   // see FieldMap.Layout
@@ -199,6 +217,9 @@ type FieldMap struct {
 	// rule. A time field without one has the parser's TimeLayout here. Of
 	// usage.duration_ms: the unit, "s", "ms", "us" or "ns".
 	Layout string `toml:"layout"`
+	// Values translates what the source says into what the record says; any other
+	// value is dropped.
+	Values map[string]string `toml:"values"`
 }
 
 // Constant fills a record field with the same value in every record.

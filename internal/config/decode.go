@@ -113,6 +113,8 @@ func decodeValue(into reflect.Value, from *node, what string) error {
 		return decodeFields(target, from, what)
 	case *[]Constant:
 		return decodeConstants(target, from, what)
+	case *[]Expectation:
+		return decodeExpectations(target, from, what)
 	case *Parser:
 		return decodeParser(target, from, what)
 	}
@@ -295,7 +297,7 @@ func laterKey(path string) string {
 	switch path {
 	case "outputs.s3", "outputs.otlp", "outputs.syslog":
 		return "use outputs.directory or outputs.http"
-	case "data", "rule", "rules", "test", "detect", "admin", "witness":
+	case "data", "rule", "rules", "detect", "admin", "witness":
 		return "leave it out"
 	default:
 		return ""

@@ -1,10 +1,12 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"reflect"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,8 +20,8 @@ const maxSegments = 32
 func decodeParser(into *Parser, from *node, what string) error {
 	if from.kind == text {
 		into.Type = from.text
-		if into.Type == ParserJSON {
-			return from.value.errorf(`parser "json" needs a field map; write a table [%s] with type = "json" and fields`, what)
+		if slices.Contains(mappedParsers(), into.Type) {
+			return from.value.errorf(`parser %q needs a field map; write a table [%s] with type = %[1]q and fields`, into.Type, what)
 		}
 		return checkParserType(from, into.Type)
 	}
@@ -32,18 +34,111 @@ func decodeParser(into *Parser, from *node, what string) error {
 	if err := checkParserType(from.get("type"), into.Type); err != nil {
 		return err
 	}
-	if into.Type != ParserJSON {
-		for _, name := range []string{"fields", "set", "time_layout"} {
-			if n := from.get(name); n != nil {
-				return n.key.errorf("parser %q knows its fields; %s belongs to type \"json\"", into.Type, name)
-			}
-		}
+	if err := checkParserKeys(into.Type, from); err != nil {
+		return err
+	}
+	if !slices.Contains(mappedParsers(), into.Type) {
 		return nil
 	}
 	if len(into.Fields) == 0 {
-		return from.key.errorf(`%s of type "json" needs a table fields, such as "actor.id" = "user"`, what)
+		return from.key.errorf(`%s of type %q needs a table fields, such as "actor.id" = "user"`, what, into.Type)
 	}
-	return settleFields(into, from, what)
+	if err := settleFields(into, from, what); err != nil {
+		return err
+	}
+	switch into.Type {
+	case ParserRegex:
+		return checkPatterns(into, from, what)
+	case ParserCSV:
+		return checkColumns(into, from, what)
+	}
+	return nil
+}
+
+// checkParserKeys refuses keys that belong to another type.
+func checkParserKeys(word string, from *node) error {
+	for _, option := range []struct {
+		key string
+		of  []string
+	}{
+		{"fields", mappedParsers()},
+		{"set", mappedParsers()},
+		{"time_layout", mappedParsers()},
+		{"patterns", []string{ParserRegex}},
+		{"columns", []string{ParserCSV}},
+		{"separator", []string{ParserCSV}},
+	} {
+		n := from.get(option.key)
+		if n == nil || slices.Contains(option.of, word) {
+			continue
+		}
+		if slices.Contains(mappedParsers(), word) {
+			return n.key.errorf("%s belongs to type %q, not %q", option.key, option.of[0], word)
+		}
+		return n.key.errorf("parser %q knows its fields; %s belongs to type %s", word, option.key, strings.Join(quoteAll(option.of), ", "))
+	}
+	return nil
+}
+
+func quoteAll(words []string) []string {
+	list := make([]string, len(words))
+	for i, word := range words {
+		list[i] = strconv.Quote(word)
+	}
+	return list
+}
+
+// checkPatterns compiles the patterns of a regex and finds the group of each field.
+func checkPatterns(into *Parser, from *node, what string) error {
+	if len(into.Patterns) == 0 {
+		return from.key.errorf(`%s of type "regex" needs patterns, such as ['(?P<user>\S+) (?P<model>\S+)']`, what)
+	}
+	groups := map[string]bool{}
+	for i, pattern := range into.Patterns {
+		compiled, err := regexp.Compile(pattern)
+		if err != nil {
+			return from.get("patterns").items[i].value.errorf("%s.patterns: %s", what, regexError(err))
+		}
+		for _, name := range compiled.SubexpNames() {
+			groups[name] = true
+		}
+	}
+	for _, field := range into.Fields {
+		if name := strings.Join(field.From, "."); !groups[name] {
+			return from.at("fields", field.Field).value.errorf("no pattern has a group named %q; write (?P<%[1]s>…) where the value stands", name)
+		}
+	}
+	return nil
+}
+
+// regexError says what is wrong with a pattern, without the pattern: it may be
+// long, and the caret shows it.
+func regexError(err error) string {
+	if wrong, ok := errors.AsType[*syntax.Error](err); ok {
+		return fmt.Sprintf("%s: %q", wrong.Code, wrong.Expr)
+	}
+	return err.Error()
+}
+
+// checkColumns checks the columns of a CSV and finds the column of each field.
+func checkColumns(into *Parser, from *node, what string) error {
+	if len(into.Columns) == 0 {
+		return from.key.errorf(`%s of type "csv" needs columns, such as ["time", "user", "model"]`, what)
+	}
+	for i, name := range into.Columns {
+		if slices.Contains(into.Columns[:i], name) {
+			return from.get("columns").items[i].value.errorf("the column %q stands twice", name)
+		}
+	}
+	if n := from.get("separator"); n != nil && (len(into.Separator) != 1 || strings.ContainsAny(into.Separator, "\"\r\n")) {
+		return n.value.errorf(`%s.separator must be one ASCII character such as ";" or "\t", not a quote or line end`, what)
+	}
+	for _, field := range into.Fields {
+		if name := strings.Join(field.From, "."); !slices.Contains(into.Columns, name) {
+			return from.at("fields", field.Field).value.errorf("there is no column %q; columns names %s", name, strings.Join(into.Columns, ", "))
+		}
+	}
+	return nil
 }
 
 func checkParserType(from *node, word string) error {
@@ -104,8 +199,8 @@ func decodeFields(into *[]FieldMap, from *node, what string) error {
 		source := item
 		if item.kind == table {
 			for j, option := range item.names {
-				if option != "from" && option != "layout" {
-					return unknown(item.items[j].key, "key", option, " in "+path, []string{"from", "layout"})
+				if known := []string{"from", "layout", "values"}; !slices.Contains(known, option) {
+					return unknown(item.items[j].key, "key", option, " in "+path, known)
 				}
 			}
 			if source = item.get("from"); source == nil {
@@ -113,6 +208,11 @@ func decodeFields(into *[]FieldMap, from *node, what string) error {
 			}
 			if layout := item.get("layout"); layout != nil {
 				if err := decodeLayout(&field, layout, path+".layout"); err != nil {
+					return err
+				}
+			}
+			if values := item.get("values"); values != nil {
+				if err := decodeFieldValues(&field, values, path+".values"); err != nil {
 					return err
 				}
 			}
@@ -138,6 +238,27 @@ func decodeLayout(into *FieldMap, from *node, what string) error {
 	default:
 		return checkLayout(from, what, into.Layout)
 	}
+}
+
+// decodeFieldValues reads "what the source says" = "what the record says".
+func decodeFieldValues(into *FieldMap, from *node, what string) error {
+	switch {
+	case from.kind != table:
+		return wrongKind(from, what, `a table such as { "CHAT" = "model.inference" }`)
+	case into.Field == "input" || into.Field == "output":
+		return from.key.errorf("%s is content; it has no values to translate", into.Field)
+	case isTime(into.Field) || into.Field == audit.UsageDurationMs.String():
+		return from.key.errorf("%s has no values to translate; it takes a layout", quote(into.Field))
+	}
+	into.Values = map[string]string{}
+	for i, source := range from.names {
+		value, err := constant(from.items[i], into.Field, what+"."+quote(source))
+		if err != nil {
+			return err
+		}
+		into.Values[source] = fmt.Sprint(value)
+	}
+	return nil
 }
 
 // sourcePath reads the path of a source field: "a.b.0", or ["a.with.dots", "b"].
@@ -264,7 +385,7 @@ func scalar(from *node, what string) (any, error) {
 // checkEvent refuses an event that no line can stand for.
 func checkEvent(from *node, what, event string) error {
 	if _, known := audit.EventAction(event); !known {
-		return from.value.errorf("%s: unknown event %q; a request to a model is \"model.inference\"", what, event)
+		return unknown(from.value, "event", event, " in "+what, lineEvents())
 	}
 	for _, own := range []string{"agent.", "alert.", "store.", "contain."} {
 		if strings.HasPrefix(event, own) {
@@ -272,6 +393,14 @@ func checkEvent(from *node, what, event string) error {
 		}
 	}
 	return nil
+}
+
+// lineEvents are the events that a line can stand for.
+func lineEvents() []string {
+	return slices.DeleteFunc(audit.Events(), func(event string) bool {
+		group, _, _ := strings.Cut(event, ".")
+		return slices.Contains([]string{"agent", "alert", "store", "contain"}, group)
+	})
 }
 
 var extraField = regexp.MustCompile(`^extra\.[a-z0-9_]{1,63}$`)

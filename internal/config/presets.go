@@ -9,5 +9,8 @@ func Presets() []string {
 	}
 }
 
+// mappedParsers returns the parsers that have a field map.
+func mappedParsers() []string { return []string{ParserCSV, ParserJSON, ParserLogfmt, ParserRegex} }
+
 // parserTypes returns every word that the type of a parser can be.
-func parserTypes() []string { return append(Presets(), ParserJSON) }
+func parserTypes() []string { return append(Presets(), mappedParsers()...) }

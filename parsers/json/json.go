@@ -4,6 +4,12 @@
 package json
 
 import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
 	"github.com/auditail/auditail/audit"
 	"github.com/auditail/auditail/parsers"
 	"github.com/auditail/auditail/parsers/internal/fieldmap"
@@ -17,11 +23,11 @@ type Config struct {
 	TimeLayout string     // of times whose Mapping has none; empty: rfc3339
 }
 
-// Mapping says where a record field comes from.
-type Mapping = fieldmap.Mapping
-
-// Constant is a value that every record gets.
-type Constant = fieldmap.Constant
+// Mapping and Constant are those of package parsers.
+type (
+	Mapping  = parsers.Mapping
+	Constant = parsers.Constant
+)
 
 // Parser reads lines of JSON. It holds nothing between lines.
 type Parser struct{ fields *fieldmap.Map }
@@ -39,6 +45,21 @@ func New(c Config) (*Parser, error) {
 func (p *Parser) Parse(dst []parsers.Draft, line parsers.Line) ([]parsers.Draft, parsers.Outcome, error) {
 	dst, outcome := p.fields.ParseJSON(dst, &line)
 	return dst, outcome, nil
+}
+
+// Explain implements [parsers.Explainer]: where the line stops being JSON, or
+// which keys it has.
+func (p *Parser) Explain(line []byte) string {
+	var object map[string]json.RawMessage
+	err := json.Unmarshal(line, &object)
+	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return fmt.Sprintf("not valid JSON at byte %d: %s", syntax.Offset, syntax)
+	}
+	if err != nil {
+		return "the line is JSON, but no object"
+	}
+	names := slices.Sorted(maps.Keys(object))
+	return fmt.Sprintf("the line has the keys %q; mapped are %q", names, slices.Sorted(maps.Values(p.fields.Trace())))
 }
 
 // Dropped implements [parsers.Dropper].

@@ -28,7 +28,7 @@ func (c *compiler) addMapping(m Mapping) error {
 	}
 	var t target
 	var paths []string
-	for rank, source := range append([]Source{{m.Path, m.Layout}}, m.Or...) {
+	for rank, source := range append([]Source{{Path: m.Path, Layout: m.Layout}}, m.Or...) {
 		var err error
 		t, err = c.newTarget(Mapping{Field: m.Field, Layout: source.Layout})
 		switch {
@@ -39,8 +39,11 @@ func (c *compiler) addMapping(m Mapping) error {
 		case group > 0 && (t.purpose == toExtra || t.purpose == toData):
 			return fmt.Errorf("map %q: the field takes one source", m.Field)
 		}
+		if t.values, err = checkValues(&t, m.Values); err != nil {
+			return fmt.Errorf("map %q: %w", m.Field, err)
+		}
 		t.group, t.rank = group, uint8(rank)
-		n := c.parser.root.growPath(source.Path)
+		n := c.parser.growPath(source.Path)
 		n.targets = append(n.targets, t)
 		if path := strings.Join(source.Path, "."); !slices.Contains(paths, path) {
 			paths = append(paths, path)
@@ -58,6 +61,24 @@ func (c *compiler) addMapping(m Mapping) error {
 	}
 	c.note(t, strings.Join(paths, " or "))
 	return nil
+}
+
+// checkValues refuses values that the field does not take.
+func checkValues(t *target, values map[string]string) (map[string][]byte, error) {
+	if len(values) == 0 {
+		return nil, nil
+	}
+	if t.purpose != toField && t.purpose != toExtra && t.purpose != toData {
+		return nil, errors.New("content has no values to translate")
+	}
+	out := make(map[string][]byte, len(values))
+	for from, to := range values {
+		if t.purpose == toField && (to == "" || !t.field.Allows(to)) {
+			return nil, fmt.Errorf("the value %q for %q is none that the field takes", to, from)
+		}
+		out[from] = []byte(to)
+	}
+	return out, nil
 }
 
 // note remembers the source of a field for Trace.
@@ -203,7 +224,11 @@ func lineField(path string) (audit.Field, error) {
 }
 
 // growPath returns the node at the end of a path, making what is missing.
-func (n *node) growPath(path []string) *node {
+func (m *Map) growPath(path []string) *node {
+	n := m.root
+	if m.flat {
+		return n.grow(FlatName(path))
+	}
 	for _, key := range path {
 		n = n.grow(key)
 	}

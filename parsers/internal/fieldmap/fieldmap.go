@@ -25,6 +25,9 @@ type Config struct {
 	Set        []Constant // values that every record gets
 	TimeLayout string     // of times whose Mapping has none; empty: rfc3339
 
+	// Flat lines have no nesting: a path is one key, dots included.
+	Flat bool
+
 	// Slots are source paths whose values a preset looks at itself; Slot returns
 	// them. A path may be mapped to a field as well.
 	Slots [][]string
@@ -37,28 +40,12 @@ type Config struct {
 	Decide func(m *Map, d *parsers.Draft) parsers.Outcome
 }
 
-// Mapping says where a record field comes from.
-type Mapping struct {
-	Field  string   // path of a record field, "input", "output", "extra.NAME" or "data.ITEM"
-	Path   []string // keys from the line's object down; a decimal number is also an index into an array
-	Layout string   // of a time: rfc3339, unix, unix_ms, unix_us, unix_ns or one of Go's; of usage.duration_ms: s, ms, us, ns
-
-	// Or are further sources, in falling order of preference. Each is used when
-	// the line has no value that the field takes in one before it.
-	Or []Source
-}
-
-// Source is another place, or another way of writing, for a field's value.
-type Source struct {
-	Path   []string
-	Layout string
-}
-
-// Constant is a value that every record gets.
-type Constant struct {
-	Field string // path of a record field, or "extra.NAME"
-	Value any    // string, integer, float64, bool or a list of strings, as the field takes it
-}
+// Mapping and Constant are those of package parsers.
+type (
+	Mapping  = parsers.Mapping
+	Source   = parsers.Source
+	Constant = parsers.Constant
+)
 
 // Map is a compiled field map with the state of the line in hand. It holds
 // nothing between lines, and is used by one goroutine at a time.
@@ -67,6 +54,7 @@ type Map struct {
 	root      *node
 	nodes     int
 	constants []constant
+	flat      bool
 	decide    func(*Map, *parsers.Draft) parsers.Outcome
 	trace     map[audit.Field]string
 	mapsPath  bool // api.path is in the field map
@@ -82,7 +70,7 @@ func New(config Config) (*Map, error) {
 	}
 	c := compiler{
 		config: &config, used: map[string]bool{},
-		parser: &Map{provider: config.Provider, root: &node{}, decide: config.Decide},
+		parser: &Map{provider: config.Provider, root: &node{}, decide: config.Decide, flat: config.Flat},
 	}
 	for _, m := range config.Fields {
 		if err := c.addMapping(m); err != nil {
@@ -90,7 +78,7 @@ func New(config Config) (*Map, error) {
 		}
 	}
 	for i, path := range config.Slots {
-		n := c.parser.root.growPath(path)
+		n := c.parser.growPath(path)
 		n.targets = append(n.targets, target{purpose: toSlot, slot: i})
 	}
 	for _, constant := range config.Set {
@@ -99,7 +87,7 @@ func New(config Config) (*Map, error) {
 		}
 	}
 	for _, path := range config.Embedded {
-		c.parser.root.growPath(path).embedded = true
+		c.parser.growPath(path).embedded = true
 	}
 	m := c.finish()
 	m.pass = pass{
@@ -126,7 +114,8 @@ type pass struct {
 	cut   bool // the line is only the head of a longer one
 	draft *parsers.Draft
 	zone  *time.Location
-	seen  []uint64 // nodes met so far, by number
+	now   time.Time // when the line was read, for times without a year
+	seen  []uint64  // nodes met so far, by number
 
 	scratch []byte // decoded strings
 	list    []byte // an encoded array or object in the making
@@ -151,7 +140,7 @@ func (p *pass) begin(line *parsers.Line, d *parsers.Draft) {
 	clear(p.ranks)
 	clear(p.slots)
 	*p = pass{
-		data: line.Data, cut: line.Cut, draft: d, zone: p.zone, seen: p.seen, ranks: p.ranks, slots: p.slots,
+		data: line.Data, cut: line.Cut, draft: d, zone: p.zone, now: line.Seen, seen: p.seen, ranks: p.ranks, slots: p.slots,
 		scratch: p.scratch[:0], list: p.list, extra: p.extra[:0], item: p.item[:0], status: parsers.NoStatus,
 	}
 }
@@ -160,17 +149,27 @@ func (p *pass) begin(line *parsers.Line, d *parsers.Draft) {
 // over a map does.
 func (m *Map) ParseJSON(dst []parsers.Draft, line *parsers.Line) ([]parsers.Draft, parsers.Outcome) {
 	dst, d := parsers.Next(dst)
-	s := &m.pass
-	s.begin(line, d)
-	outcome := parsers.Outcome{Rule: s.read(m.root)}
-	if outcome.Rule == "" {
-		outcome = m.complete(s)
+	m.pass.begin(line, d)
+	if reason := m.pass.read(m.root); reason != "" {
+		m.pass.forget()
+		return dst[:len(dst)-1], parsers.Outcome{Rule: reason}
 	}
-	s.data, s.draft, s.target, s.method, s.userAgent = nil, nil, nil, nil, nil
+	return m.end(dst)
+}
+
+// end completes the record of the line in hand.
+func (m *Map) end(dst []parsers.Draft) ([]parsers.Draft, parsers.Outcome) {
+	outcome := m.complete(&m.pass)
+	m.pass.forget()
 	if outcome.Verdict != parsers.Recorded {
 		return dst[:len(dst)-1], outcome
 	}
 	return dst, outcome
+}
+
+// forget lets go of the line.
+func (p *pass) forget() {
+	p.data, p.draft, p.target, p.method, p.userAgent = nil, nil, nil, nil, nil
 }
 
 // read reads the whole line and returns why it can not be understood, if so.

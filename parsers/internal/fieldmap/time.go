@@ -14,6 +14,7 @@ type layout struct {
 	scale int64  // of numbers since 1970: how many a second has; 0: text
 	text  string // a layout of package time; empty: RFC 3339 and its relatives
 	zoned bool   // text carries a zone
+	dated bool   // text carries the year
 }
 
 // newLayout reads the name of a layout.
@@ -30,13 +31,14 @@ func newLayout(name string) (layout, error) {
 	case "unix_ns":
 		return layout{scale: 1e9}, nil
 	}
-	if !strings.Contains(name, "2006") {
-		return layout{}, errors.New("a time layout is rfc3339, unix, unix_ms, unix_us, unix_ns or one of Go's with the year 2006")
-	}
 	if strings.Contains(name, "MST") {
 		return layout{}, errors.New("abbreviations of zones are ambiguous; use a numeric zone such as -0700 in the layout")
 	}
-	return layout{text: name, zoned: strings.Contains(name, "-07") || strings.Contains(name, "Z07")}, nil
+	month, day := strings.Contains(name, "01") || strings.Contains(name, "Jan"), strings.Contains(strings.ReplaceAll(name, "2006", ""), "2")
+	if !month || !day || !strings.Contains(name, "05") {
+		return layout{}, errors.New("a time layout is rfc3339, unix, unix_ms, unix_us, unix_ns or one of Go's with month, day and second, such as 2006/01/02 15:04:05")
+	}
+	return layout{text: name, zoned: strings.Contains(name, "-07") || strings.Contains(name, "Z07"), dated: strings.Contains(name, "06")}, nil
 }
 
 // setTime parses a time into a field. It reports whether the text was one.
@@ -55,6 +57,9 @@ func (p *pass) setTime(t *target, text []byte) bool {
 		}
 	case t.layout.text != "":
 		when, err := time.ParseInLocation(t.layout.text, string(text), p.zone)
+		if err == nil && !t.layout.dated {
+			when = p.date(when)
+		}
 		if err != nil || !stamp.Fits(when) {
 			return false
 		}
@@ -82,4 +87,18 @@ func (p *pass) setTime(t *target, text []byte) bool {
 		}
 	}
 	return true
+}
+
+// date gives a time without a year the newest one in which it is at most a day
+// ahead of when the line was read: a clock may run ahead, a log does not. Of
+// 29 February that can be eight years back.
+func (p *pass) date(t time.Time) time.Time {
+	latest := p.now.AddDate(0, 0, 1)
+	for year := latest.Year(); year > latest.Year()-9; year-- {
+		when := time.Date(year, t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), t.Location())
+		if when.Day() == t.Day() && !when.After(latest) {
+			return when
+		}
+	}
+	return time.Time{}.AddDate(-1, 0, 0) // before what a record can say
 }

@@ -54,4 +54,5 @@ type target struct {
 	slot    int    // of toSlot
 	group   int    // index into pass.ranks when the field has several sources, else 0
 	rank    uint8  // among these: 0 is the preferred one
+	values  map[string][]byte
 }

@@ -16,9 +16,11 @@ const (
 	isString scalarKind = iota
 	isNumber
 	isBool
+	isUntyped // of formats that tell no kinds apart
 )
 
-// scalar is a string (text is its inside, as written), a number or a boolean.
+// scalar is a string (text is its inside, as written), a number, a boolean, or
+// a text of a format that does not tell them apart.
 type scalar struct {
 	kind  scalarKind
 	text  []byte
@@ -36,10 +38,10 @@ func (p *pass) decode(inside []byte) []byte {
 
 // takeScalar uses a value for all that it is mapped to.
 func (p *pass) takeScalar(n *node, v scalar) {
-	if v.kind == isString && (v.style.escaped || v.style.wide && !utf8.Valid(v.text)) {
+	if (v.kind == isString || v.kind == isUntyped) && (v.style.escaped || v.style.wide && !utf8.Valid(v.text)) {
 		v.text = p.decode(v.text)
 	}
-	if len(v.text) == 0 || v.kind == isString && string(v.text) == "-" {
+	if len(v.text) == 0 || (v.kind == isString || v.kind == isUntyped) && string(v.text) == "-" {
 		return // how logs write that something is unknown
 	}
 	taken := false
@@ -68,6 +70,13 @@ func (p *pass) take(t *target, v scalar) bool {
 		p.begun(t, c)
 		return p.takeText(c, v)
 	}
+	if t.values != nil {
+		word, known := t.values[string(v.text)]
+		if !known {
+			return false
+		}
+		v = scalar{kind: isUntyped, text: word}
+	}
 	switch t.purpose {
 	case toExtra:
 		if v.kind == isNumber && !isFinite(v.text) {
@@ -76,8 +85,12 @@ func (p *pass) take(t *target, v scalar) bool {
 		p.extra = appendMember(p.extra, t.member, v)
 		return true
 	case toData:
-		if t.integer != (v.kind == isNumber && isWhole(v.text)) || v.kind == isBool {
+		number := v.kind == isNumber || v.kind == isUntyped && t.integer
+		if t.integer != (number && isWhole(v.text)) || v.kind == isBool {
 			return false
+		}
+		if number {
+			v.kind = isNumber
 		}
 		p.item = appendMember(p.item, t.member, v)
 		return true
@@ -90,7 +103,7 @@ func (p *pass) take(t *target, v scalar) bool {
 }
 
 func (p *pass) takeText(c *parsers.Content, v scalar) bool {
-	if v.kind != isString {
+	if v.kind != isString && v.kind != isUntyped {
 		return false
 	}
 	p.addPart(c)
@@ -101,7 +114,7 @@ func (p *pass) takeText(c *parsers.Content, v scalar) bool {
 // appendMember appends a member of an object and a comma.
 func appendMember(dst []byte, member string, v scalar) []byte {
 	dst = append(dst, member...)
-	if v.kind == isString {
+	if v.kind == isString || v.kind == isUntyped {
 		dst = audit.AppendText(dst, v.text)
 	} else {
 		dst = append(dst, v.text...)
