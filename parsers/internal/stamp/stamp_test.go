@@ -1,6 +1,7 @@
 package stamp_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -47,4 +48,29 @@ func compare(t *testing.T, layout string, text, out []byte) {
 	if err != nil || gotErr != nil || !got.Equal(want) {
 		t.Errorf("%q became %q (%v), want %v (%v)", text, out, gotErr, want, err)
 	}
+}
+
+// FuzzLocal: whatever is accepted is the time that package time reads in the same
+// text, where package time can.
+func FuzzLocal(f *testing.F) {
+	for _, text := range []string{
+		"2026/11/21 - 09:31:15 | 200", "2026-11-21 09:31:15,719 x", "2026-11-21T09:31:15.123456789123", "2026/02/29 00:00:00", "2024/02/29 23:59:59.",
+		"2026-11-21 09:31:60", "2026-11/21 09:31:00", "0000-11-21 09:31:00",
+	} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		got, n, ok := stamp.ReadLocal(text, time.UTC)
+		if !ok {
+			return
+		}
+		plain := strings.NewReplacer(" - ", " ", "T", " ", "/", "-", ",", ".").Replace(string(text[:n]))
+		if at := strings.IndexByte(plain, '.'); at >= 0 && len(plain) > at+10 {
+			plain = plain[:at+10]
+		}
+		want, err := time.Parse("2006-01-02 15:04:05", plain)
+		if err != nil || !got.Equal(want) {
+			t.Errorf("%q became %v, want %v (%v)", text[:n], got, want, err)
+		}
+	})
 }
