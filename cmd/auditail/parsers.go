@@ -10,6 +10,7 @@ import (
 	"github.com/auditail/auditail/parsers/csv"
 	"github.com/auditail/auditail/parsers/json"
 	"github.com/auditail/auditail/parsers/logfmt"
+	"github.com/auditail/auditail/parsers/ollama"
 	"github.com/auditail/auditail/parsers/regex"
 	"github.com/auditail/auditail/parsers/vllm"
 )
@@ -26,6 +27,7 @@ type preset struct {
 func presets() []preset {
 	return []preset{
 		{"combined", "1", func(c parsers.Config) (parsers.Parser, error) { return combined.New(combined.Config{Config: c}) }},
+		{"ollama", "1", func(c parsers.Config) (parsers.Parser, error) { return ollama.New(c) }},
 		{"vllm", "1", func(c parsers.Config) (parsers.Parser, error) { return vllm.New(c) }},
 	}
 }

@@ -5,6 +5,7 @@ package config
 func Presets() []string {
 	return []string{
 		"combined",
+		"ollama",
 		"vllm",
 	}
 }

@@ -1,0 +1,178 @@
+package ollama
+
+import (
+	"bytes"
+	"unicode/utf8"
+
+	"github.com/auditail/auditail/audit"
+	"github.com/auditail/auditail/parsers"
+	"github.com/auditail/auditail/parsers/internal/stamp"
+)
+
+// access reads what follows "[GIN] ", the default format of the gin framework:
+//
+//	2026/11/21 - 09:30:57 | 200 |   23.308848ms |       127.0.0.1 | POST     "/api/show"
+//
+// The path is quoted as Go quotes, so what a caller sends cannot end it.
+func (p *Parser) access(dst []parsers.Draft, line *parsers.Line, b []byte) ([]parsers.Draft, parsers.Outcome) {
+	when, n, ok := stamp.ReadLocal(b, p.zone)
+	if !ok {
+		return dst, unparsed("no valid time behind [GIN]")
+	}
+	field, rest := cutField(b[n:])
+	if len(field) != 0 {
+		return dst, unparsed("no bar behind the time")
+	}
+	field, rest = cutField(rest)
+	status, ok := readStatus(field)
+	if !ok {
+		return dst, unparsed("no status behind the time")
+	}
+	field, rest = cutField(rest)
+	latency, ok := readDuration(field)
+	if !ok {
+		return dst, unparsed("no latency behind the status")
+	}
+	client, rest := cutField(rest)
+	method, rest, ok := bytes.Cut(bytes.TrimLeft(rest, " "), []byte(" "))
+	if !ok || !parsers.IsMethod(method) {
+		return dst, unparsed("no method behind the client")
+	}
+	target, rest, ok := p.unquote(bytes.TrimLeft(rest, " "))
+	if !ok || len(rest) > 0 {
+		return dst, unparsed("no quoted path at the end")
+	}
+	route := parsers.Classify(method, target)
+	if rule, noise := route.Noise(status); noise {
+		return dst, ignored(rule)
+	}
+	dst, d := parsers.Next(dst)
+	r := &d.Record
+	d.SetTime(when, false)
+	setOwnEvent(r, method, route.Path)
+	d.SetRequest(method, &route)
+	d.SetStatus(status)
+	d.SetActor(nil)
+	if len(client) > 0 && !d.SetClient(client) {
+		r.Flag(audit.FieldsDropped)
+	}
+	r.SetInt(audit.UsageDurationMs, latency)
+	p.describe(d, p.find(line.Path))
+	if status == 404 && route.Operation != "" {
+		// The model that was asked for is not there: it is none that the catalog could name.
+		r.SetString(audit.ModelBasis, "unresolved")
+		r.Flag(audit.ModelUnresolved)
+	}
+	if !utf8.Valid(target) {
+		r.Flag(audit.InvalidUTF8)
+	}
+	if line.Cut {
+		r.Flag(audit.Truncated)
+	}
+	return dst, recorded()
+}
+
+// setOwnEvent fills the event of calls that only Ollama has, where the method says
+// less than the path.
+func setOwnEvent(r *audit.Record, method, path []byte) {
+	rest, ok := bytes.CutPrefix(path, []byte("/api/"))
+	if !ok {
+		return
+	}
+	if string(method) == "POST" {
+		switch string(rest) {
+		case "pull", "create":
+			r.SetString(audit.Event, "data.upload")
+		case "me":
+			r.SetString(audit.Event, "data.access")
+		case "signout":
+			r.SetString(audit.Event, "auth.logout")
+		case "web_search", "web_fetch", "experimental/web_search", "experimental/web_fetch":
+			r.SetString(audit.Event, "tool.call")
+			r.SetText(audit.ToolName, bytes.TrimPrefix(rest, []byte("experimental/")))
+		default:
+			if bytes.HasPrefix(rest, []byte("blobs/")) {
+				r.SetString(audit.Event, "data.upload")
+			}
+		}
+	} else if string(method) == "DELETE" && bytes.HasPrefix(rest, []byte("user/keys/")) {
+		r.SetString(audit.Event, "auth.logout")
+	}
+}
+
+// cutField cuts the text before the next bar, without the spaces around it.
+func cutField(b []byte) (field, rest []byte) {
+	field, rest, _ = bytes.Cut(b, []byte("|"))
+	return bytes.Trim(field, " "), rest
+}
+
+func readStatus(b []byte) (int, bool) {
+	if len(b) != 3 {
+		return 0, false
+	}
+	status := 0
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		status = status*10 + int(c-'0')
+	}
+	return status, status >= 100
+}
+
+// readDuration reads a duration as Go writes it ("8m44s", "1.17s", "861ns") and
+// rounds it to milliseconds.
+func readDuration(b []byte) (ms int64, ok bool) {
+	const limit = int64(1) << 53
+	total := int64(0) // ns
+	for len(b) > 0 {
+		whole, n := int64(0), 0
+		for ; n < len(b) && b[n] >= '0' && b[n] <= '9'; n++ {
+			if whole = whole*10 + int64(b[n]-'0'); whole > limit {
+				return 0, false
+			}
+		}
+		if n == 0 {
+			return 0, false
+		}
+		fraction, scale := int64(0), int64(1)
+		if b = b[n:]; len(b) > 0 && b[0] == '.' {
+			for b = b[1:]; len(b) > 0 && b[0] >= '0' && b[0] <= '9'; b = b[1:] {
+				if scale < 1e9 {
+					fraction, scale = fraction*10+int64(b[0]-'0'), scale*10
+				}
+			}
+		}
+		unit, length := unitOf(b)
+		if unit == 0 || whole > limit/unit {
+			return 0, false
+		}
+		if total += whole*unit + fraction*(unit/scale) + fraction*(unit%scale)/scale; total > limit {
+			return 0, false
+		}
+		b, ok = b[length:], true
+	}
+	return (total + 5e5) / 1e6, ok
+}
+
+// unitOf returns the unit at the start of b in nanoseconds, and its length.
+func unitOf(b []byte) (unit int64, length int) {
+	switch {
+	case bytes.HasPrefix(b, []byte("ns")):
+		return 1, 2
+	case bytes.HasPrefix(b, []byte("µs")), bytes.HasPrefix(b, []byte("μs")):
+		return 1e3, 3
+	case bytes.HasPrefix(b, []byte("us")):
+		return 1e3, 2
+	case bytes.HasPrefix(b, []byte("ms")):
+		return 1e6, 2
+	case bytes.HasPrefix(b, []byte("s")):
+		return 1e9, 1
+	case bytes.HasPrefix(b, []byte("m")):
+		return 60e9, 1
+	case bytes.HasPrefix(b, []byte("h")):
+		return 3600e9, 1
+	default:
+		return 0, 0
+	}
+}
