@@ -58,7 +58,18 @@ func (c *Chain) Resume(file []byte) (*Manifest, error) {
 	c.resumed = true
 	clear(c.held)
 	c.advance(m, file)
+	if err == nil {
+		c.rotate(m)
+	}
 	return m, err
+}
+
+// rotate goes over to the key that a rotate manifest signed in, once its
+// signatures are known to be good.
+func (c *Chain) rotate(m *Manifest) {
+	if m.Kind == Rotate {
+		c.identity = m.Successor
+	}
 }
 
 // Whole tells whether the chain has seen every manifest from batch 0 on, so
@@ -116,7 +127,7 @@ func (c *Chain) Add(file []byte) (*Manifest, error) {
 	if m.Origin != c.Origin {
 		return nil, fmt.Errorf("manifest of origin %s in the log %s", m.Origin, c.Origin)
 	}
-	problems := []error{err}
+	problems, signed := []error{err}, err == nil
 	if m.Batch != c.next {
 		problems = append(problems, fmt.Errorf("%w: found batch %d, expected %d", ErrOrder, m.Batch, c.next))
 	}
@@ -135,8 +146,15 @@ func (c *Chain) Add(file []byte) (*Manifest, error) {
 		problems = append(problems, fmt.Errorf("%w: sealed %s, the one before %s", ErrTime, formatTime(m.Sealed), formatTime(c.sealed)))
 	}
 	c.advance(m, file)
+	if signed {
+		c.rotate(m)
+	}
 	return m, errors.Join(problems...)
 }
+
+// Identity returns the key that signs the next manifest and checkpoint: the one
+// that opened the epoch, or the one that the last rotate manifest signed in.
+func (c *Chain) Identity() ed25519.PublicKey { return c.identity }
 
 func (c *Chain) advance(m *Manifest, file []byte) {
 	c.next = m.Batch + 1

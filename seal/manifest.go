@@ -16,7 +16,7 @@ import (
 const MaxManifestText = 4096
 
 // MaxManifestFile is the most bytes a manifest with its signatures may have.
-const MaxManifestFile = MaxManifestText + 1024
+const MaxManifestFile = MaxManifestText + 2048
 
 // maxBatch is the highest number that the twelve digits of a path can hold.
 const maxBatch = 999_999_999_999
@@ -35,8 +35,8 @@ const (
 	Close     Kind = "close"
 )
 
-// OpenFirst is the reason of the first epoch's open manifest. Other reasons are
-// "rollback <previous origin> <remote size> <remote root>" and "fork …" alike.
+// OpenFirst is the reason of the first epoch's open manifest; see [Succession]
+// for those of the others.
 const OpenFirst = "first"
 
 // Digest is the SHA-256 of a file. Its String is lower-case hex.
@@ -80,9 +80,10 @@ type Manifest struct {
 	Origin        Origin
 	Batch         uint64 // leaf index in the origin's log
 	Kind          Kind
-	Reason        string // of kind open
-	Stream        Stream // zero without a payload
-	RecordsFrom   uint64 // of this epoch, cumulative, half-open, in batch order
+	Reason        string            // of kind open
+	Successor     ed25519.PublicKey // of kind rotate: the identity key from the next batch on
+	Stream        Stream            // zero without a payload
+	RecordsFrom   uint64            // of this epoch, cumulative, half-open, in batch order
 	RecordsTo     uint64
 	Root          Hash  // of the record lines
 	Plain         int64 // bytes of the uncompressed payload
@@ -117,8 +118,12 @@ func (m *Manifest) Text() ([]byte, error) {
 	}
 	var b bytes.Buffer
 	kind := string(m.Kind)
-	if m.Kind == Open {
+	switch m.Kind {
+	case Open:
 		kind += " " + m.Reason
+	case Rotate:
+		kind += " " + base64.StdEncoding.EncodeToString(m.Successor)
+	case Data, Heartbeat, Close:
 	}
 	fmt.Fprintf(&b, "%s\norigin %s\nbatch %d\nkind %s\nstream %s\n", manifestHeader, m.Origin, m.Batch, kind, m.Stream)
 	fmt.Fprintf(&b, "records %d %d\nroot %s\nplain %d\n", m.RecordsFrom, m.RecordsTo, m.Root, m.Plain)
@@ -153,6 +158,10 @@ func (m *Manifest) check() error {
 		return fmt.Errorf("batch %d has kind %s: an epoch opens with batch 0 and only there", m.Batch, m.Kind)
 	case (m.Kind == Open) != (m.Reason != ""):
 		return fmt.Errorf("kind %s with reason %q", m.Kind, m.Reason)
+	case m.Kind == Rotate && len(m.Successor) != ed25519.PublicKeySize:
+		return fmt.Errorf("the key that follows has %d bytes, want %d", len(m.Successor), ed25519.PublicKeySize)
+	case m.Kind != Rotate && m.Successor != nil:
+		return fmt.Errorf("kind %s names a key that follows", m.Kind)
 	case !m.Stream.IsZero() || m.PayloadPath != "" || m.Plain != 0 || m.RecordsFrom != m.RecordsTo ||
 		m.Root != EmptyRoot() || m.Lines != Lines{} || !m.KeepUntil.IsZero():
 		return fmt.Errorf("kind %s carries no payload, but the manifest describes one", m.Kind)
@@ -247,8 +256,12 @@ func (p *textParser) manifest() *Manifest {
 	}
 	m.Origin = p.origin(p.words("origin", 1)[0])
 	m.Batch = p.uint(p.words("batch", 1)[0])
-	kind, reason, _ := strings.Cut(p.text("kind"), " ")
-	m.Kind, m.Reason = Kind(kind), reason
+	kind, argument, _ := strings.Cut(p.text("kind"), " ")
+	if m.Kind = Kind(kind); m.Kind == Rotate {
+		m.Successor = p.key(argument)
+	} else {
+		m.Reason = argument
+	}
 	if stream := strings.Split(p.text("stream"), " "); len(stream) == 3 {
 		m.Stream = Stream{Environment: stream[0], Service: stream[1], Class: stream[2]}
 	}

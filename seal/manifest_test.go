@@ -71,6 +71,9 @@ func drawManifest(t *rapid.T) *seal.Manifest {
 	switch m.Kind {
 	case seal.Close:
 		m.NextBy = time.Time{}
+	case seal.Rotate:
+		key := digest.Draw(t, "successor")
+		m.Successor = ed25519.PublicKey(key[:])
 	case seal.Data:
 		m.Stream = seal.Stream{Environment: name.Draw(t, "env"), Service: name.Draw(t, "svc"), Class: name.Draw(t, "class")}
 		m.RecordsTo += rapid.Uint64Range(1, 1<<40).Draw(t, "n")

@@ -76,29 +76,55 @@ func newVerifier(name string, key ed25519.PublicKey) (note.Verifier, error) {
 // SignManifest returns the manifest file: the text as a note signed by the
 // identity key and, unless the manifest opens an epoch, by the ratchet key that
 // the previous manifest named. Ed25519 is deterministic, so the same arguments
-// always give the same bytes.
+// always give the same bytes. Kind rotate is for [SignRotation].
 func SignManifest(m *Manifest, identity crypto.Signer, ratchet ed25519.PrivateKey) ([]byte, error) {
+	if m.Kind == Rotate {
+		return nil, fmt.Errorf("sign manifest %d of %s: the key that follows has to sign too", m.Batch, m.Origin)
+	}
+	return signManifest(m, identity, ratchet, nil)
+}
+
+// SignRotation returns the manifest file of kind rotate, which the identity key
+// that follows signs as well: nobody can name a key that he does not hold.
+func SignRotation(m *Manifest, identity crypto.Signer, ratchet ed25519.PrivateKey, successor crypto.Signer) ([]byte, error) {
+	public, ok := successor.Public().(ed25519.PublicKey)
+	if m.Kind != Rotate || !ok || !public.Equal(m.Successor) {
+		return nil, fmt.Errorf("sign manifest %d of %s: it does not name this key as the one that follows", m.Batch, m.Origin)
+	}
+	return signManifest(m, identity, ratchet, successor)
+}
+
+func signManifest(m *Manifest, identity crypto.Signer, ratchet ed25519.PrivateKey, successor crypto.Signer) ([]byte, error) {
 	text, err := m.Text()
 	if err != nil {
 		return nil, err
 	}
-	id, err := NewSigner(m.Origin.String(), identity)
-	if err != nil {
-		return nil, err
-	}
-	signers := []note.Signer{id}
-	if m.Kind != Open {
-		once, err := NewSigner(m.Origin.RatchetName(), ratchet)
-		if err != nil {
+	names, keys := m.signedBy(), []crypto.Signer{identity, ratchet, successor}
+	signers := make([]note.Signer, len(names))
+	for i, name := range names {
+		if signers[i], err = NewSigner(name, keys[i]); err != nil {
 			return nil, err
 		}
-		signers = append(signers, once)
 	}
 	file, err := note.Sign(&note.Note{Text: string(text)}, signers...)
 	if err != nil {
 		return nil, fmt.Errorf("sign manifest %d of %s: %w", m.Batch, m.Origin, err)
 	}
 	return file, nil
+}
+
+// signedBy names the keys that sign a manifest, in their order: identity, ratchet,
+// the identity that follows.
+func (m *Manifest) signedBy() []string {
+	origin, ratchet := m.Origin.String(), m.Origin.RatchetName()
+	switch m.Kind {
+	case Open:
+		return []string{origin}
+	case Rotate:
+		return []string{origin, ratchet, origin}
+	default:
+		return []string{origin, ratchet}
+	}
 }
 
 // Errors of VerifyManifest that callers tell apart. ErrRatchet comes with a
@@ -143,16 +169,20 @@ func verifyManifest(file []byte, identity, ratchet ed25519.PublicKey, linked boo
 	if err := verifyNote(file, string(text), m.Origin.String(), identity); err != nil {
 		return m, fmt.Errorf("%w: %w", ErrSignature, err)
 	}
-	names := []string{m.Origin.String()}
-	if m.Kind != Open {
-		names = append(names, m.Origin.RatchetName())
+	if m.Kind == Rotate {
+		if m.Successor.Equal(identity) {
+			return m, fmt.Errorf("%w: the key that follows is the same key", ErrSignature)
+		}
+		if err := verifyNote(file, string(text), m.Origin.String(), m.Successor); err != nil {
+			return m, fmt.Errorf("%w: the key that follows: %w", ErrSignature, err)
+		}
 	}
 	if m.Kind != Open && linked {
 		if err := verifyNote(file, string(text), m.Origin.RatchetName(), ratchet); err != nil {
 			return m, fmt.Errorf("%w: %w", ErrRatchet, err)
 		}
 	}
-	return m, checkSignatures(file[len(text):], names...)
+	return m, checkSignatures(file[len(text):], m.signedBy()...)
 }
 
 // verifyNote verifies the one signature of a note that a key made under a name.

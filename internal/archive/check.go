@@ -33,7 +33,7 @@ func (s *step) checkSignature(ctx context.Context, v *verifier) {
 		s.add(Violation, Unreadable, path, "%v", err)
 		return
 	}
-	if err := seal.SSHVerify(s.file, signature, s.epoch.identity); err != nil {
+	if err := seal.SSHVerify(s.file, signature, s.key); err != nil {
 		s.add(Violation, SSHSignatureWrong, path, "%v", err)
 	}
 }

@@ -36,9 +36,10 @@ const (
 const (
 	IdentityMissing Code = "identity-missing" // no identity.vkey
 	IdentityWrong   Code = "identity-wrong"   // identity.vkey is not a trusted key
+	IdentityRetired Code = "identity-retired" // identity.vkey is a key that was rotated out before
 	EpochMissing    Code = "epoch-missing"    // a number between epochs that are there
 	EpochNotClosed  Code = "epoch-not-closed" // followed by another epoch
-	OpenReason      Code = "open-reason"      // says "first" and is not, or the reverse
+	OpenReason      Code = "open-reason"      // the reason that an epoch gives is not so
 	ExpectedSize    Code = "expected-size"    // fewer manifests than the auditor expects
 	SilentEnd       Code = "silent-end"       // the next batch was due before the expected end
 	StartedAt       Code = "started-at"       // checked from the middle, as asked for (notice)
@@ -56,8 +57,8 @@ const (
 	RecordsBroken        Code = "records-broken"         // the running record count does not continue
 	LinesBroken          Code = "lines-broken"           // line counts do not balance
 	TimeBackwards        Code = "time-backwards"         // sealed before the one before (notice)
+	KeyRotated           Code = "key-rotated"            // another identity key was signed in (notice)
 	Silence              Code = "silence"                // came later than the one before promised (notice)
-	Unsupported          Code = "unsupported"            // a kind that this version does not verify
 	SSHSignatureMissing  Code = "sshsig-missing"         // no .manifest.sig
 	SSHSignatureWrong    Code = "sshsig-wrong"           // .manifest.sig does not verify
 	SSHSignatureStray    Code = "sshsig-stray"           // .manifest.sig without a manifest

@@ -118,16 +118,6 @@ func TestForgedLogs(t *testing.T) {
 			options: func(o *archive.Options) { o.Until = time.Date(2026, 11, 20, 8, 2, 0, 0, time.UTC) },
 		},
 		{
-			name: "a changed key",
-			build: func(e *sealtest.Epoch) {
-				e.Open()
-				e.Heartbeat(sealtest.WithManifest(func(m *seal.Manifest) { m.Kind = seal.Rotate }))
-				e.Close()
-				e.Checkpoint()
-			},
-			want: []string{"violation unsupported " + manifest(1)},
-		},
-		{
 			name: "counts that do not continue",
 			build: func(e *sealtest.Epoch) {
 				e.Open()
@@ -249,13 +239,19 @@ func TestForgedLogs(t *testing.T) {
 }
 
 func TestEpochs(t *testing.T) {
-	const rollback = "rollback audit.example.com/acme/gpu-07/0001 3 47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
+	const rollback = "rollback" // as it was
+	const log = "audit.example.com/acme/gpu-07/"
+	const opening2 = "seals/gpu-07/0002/000000000000.manifest"
 	second := func(t *testing.T, reason string, finish func(*sealtest.Epoch)) *sealtest.Epoch {
 		first := sealtest.New(t, sealtest.Config{})
 		first.Open()
 		first.Data(sealtest.Chat(), first.Records(3))
 		finish(first)
 		first.Checkpoint()
+		if reason == rollback {
+			size, root := first.Head()
+			reason = seal.Succession{Cause: seal.SuccessionRollback, Previous: first.Origin, Size: size, Root: root}.String()
+		}
 		e := first.NextEpoch(reason)
 		e.Open()
 		e.Data(sealtest.Chat(), e.Records(3))
@@ -283,7 +279,24 @@ func TestEpochs(t *testing.T) {
 			}},
 			want: []string{"notice epoch-not-closed " + manifest(1), "notice accepted-but-not-found " + manifest(0)},
 		},
-		{name: "first for the second time", reason: seal.OpenFirst, finish: closed, want: []string{"violation open-reason seals/gpu-07/0002/000000000000.manifest"}},
+		{name: "first for the second time", reason: seal.OpenFirst, finish: closed, want: []string{"violation open-reason " + opening2}},
+		{name: "reasons that are none", reason: "restored", finish: closed, want: []string{"violation open-reason " + opening2}},
+		{
+			name: "behind another log", reason: "rollback " + strings.Replace(log, "gpu-07", "gpu-08", 1) + "0001 2 " + seal.EmptyRoot().String(),
+			finish: closed, want: []string{"violation open-reason " + opening2},
+		},
+		{
+			name: "behind an epoch that follows", reason: "rollback " + log + "0002 2 " + seal.EmptyRoot().String(),
+			finish: closed, want: []string{"violation open-reason " + opening2},
+		},
+		{
+			name: "behind another tree", reason: "fork " + log + "0001 2 " + seal.EmptyRoot().String(),
+			finish: closed, want: []string{"violation open-reason " + opening2},
+		},
+		{
+			name: "behind more than is here", reason: "rollback " + log + "0001 7 " + seal.EmptyRoot().String(),
+			finish: closed, want: []string{"violation open-reason " + opening2},
+		},
 		{
 			name: "the first one gone", reason: rollback, finish: closed,
 			change: func(files map[string][]byte) {
@@ -322,6 +335,160 @@ func TestEpochs(t *testing.T) {
 			}
 			test.options.Trust = trust(e)
 			found, _ := verify(t, e.Files, test.options)
+			if diff := cmp.Diff(test.want, found); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// A rotation takes the trust from one key and gives it to another, in this epoch
+// and in all that follow.
+func TestRotation(t *testing.T) {
+	next, stranger := sealtest.Key("next"), sealtest.Key("stranger")
+	identity2 := "seals/gpu-07/0002/identity.vkey"
+	for _, test := range []struct {
+		name   string
+		build  func(e *sealtest.Epoch)
+		trust  []ed25519.PrivateKey // beside the first key
+		change func(files map[string][]byte)
+		want   []string
+	}{
+		{
+			name: "and everything after it",
+			build: func(e *sealtest.Epoch) {
+				e.Open()
+				e.Data(sealtest.Chat(), e.Records(2))
+				e.Checkpoint()
+				e.Rotate(next)
+				e.Checkpoint()
+				e.Data(sealtest.Chat(), e.Records(2))
+				e.Close()
+				e.Checkpoint()
+			},
+			want: []string{"notice key-rotated " + manifest(2)},
+		},
+		{
+			name: "the old key goes on",
+			build: func(e *sealtest.Epoch) {
+				old := e.Identity
+				e.Open()
+				e.Rotate(next)
+				e.Data(sealtest.Chat(), e.Records(2), sealtest.SignedBy(old))
+				e.Close()
+				e.Checkpoint()
+			},
+			want: []string{
+				"notice key-rotated " + manifest(1), "violation signature-wrong " + manifest(2), "violation sshsig-wrong " + signature(2),
+			},
+		},
+		{
+			name: "the old key signs the head",
+			build: func(e *sealtest.Epoch) {
+				old := e.Identity
+				e.Open()
+				e.Rotate(next)
+				e.Close()
+				e.Identity = old
+				e.Checkpoint()
+			},
+			want: []string{
+				"notice key-rotated " + manifest(1),
+				"violation checkpoint-invalid seals/gpu-07/0001/checkpoint/000000000003",
+				"violation checkpoint-missing seals/gpu-07/0001/checkpoint/000000000003",
+			},
+		},
+		{
+			name: "a rotation that the old key did not sign",
+			build: func(e *sealtest.Epoch) {
+				e.Open()
+				e.Rotate(next, sealtest.SignedBy(stranger))
+				e.Close()
+				e.Checkpoint()
+			},
+			want: []string{
+				"violation signature-wrong " + manifest(1), "violation sshsig-wrong " + signature(1),
+				"violation signature-wrong " + manifest(2), "violation checkpoint-invalid seals/gpu-07/0001/checkpoint/000000000003",
+				"violation sshsig-wrong " + signature(2),
+				"violation checkpoint-missing seals/gpu-07/0001/checkpoint/000000000003",
+			},
+		},
+		{
+			name: "a rotation that the new key did not sign",
+			build: func(e *sealtest.Epoch) {
+				e.Open()
+				old := e.Identity
+				e.Rotate(next)
+				e.Identity = old
+				e.Checkpoint()
+			},
+			change: func(files map[string][]byte) {
+				file := files[manifest(1)]
+				at := bytes.LastIndex(bytes.TrimSuffix(file, []byte("\n")), []byte("\n"))
+				last := file[at+1:]
+				signature := bytes.Clone(last)
+				signature[len(signature)-20] ^= 1 // another base64 digit
+				files[manifest(1)] = append(bytes.Clone(file[:at+1]), signature...)
+			},
+			want: []string{
+				"violation signature-wrong " + manifest(1), "violation checkpoint-root seals/gpu-07/0001/checkpoint/000000000002",
+				"violation sshsig-wrong " + signature(1),
+				"violation checkpoint-missing seals/gpu-07/0001/checkpoint/000000000002",
+			},
+		},
+		{
+			name: "an epoch under the new key",
+			build: func(e *sealtest.Epoch) {
+				e.Open()
+				e.Rotate(next)
+				e.Close()
+				e.Checkpoint()
+				size, root := e.Head()
+				n := e.NextEpoch(seal.Succession{Cause: seal.SuccessionFork, Previous: e.Origin, Size: size, Root: root}.String())
+				n.Open()
+				n.Close()
+				n.Checkpoint()
+			},
+			want: []string{"notice key-rotated " + manifest(1)},
+		},
+		{
+			name: "an epoch under the old key",
+			build: func(e *sealtest.Epoch) {
+				old := e.Identity
+				e.Open()
+				e.Rotate(next)
+				e.Close()
+				e.Checkpoint()
+				size, root := e.Head()
+				e.Identity = old
+				n := e.NextEpoch(seal.Succession{Cause: seal.SuccessionRollback, Previous: e.Origin, Size: size, Root: root}.String())
+				n.Open()
+				n.Close()
+				n.Checkpoint()
+			},
+			trust: []ed25519.PrivateKey{next},
+			want: []string{
+				"notice key-rotated " + manifest(1), "violation identity-retired " + identity2,
+				"violation signature-wrong seals/gpu-07/0002/000000000000.manifest", "violation chain-broken seals/gpu-07/0002/000000000000.manifest",
+				"violation sshsig-wrong seals/gpu-07/0002/000000000000.manifest.sig",
+				"violation signature-wrong seals/gpu-07/0002/000000000001.manifest",
+				"violation checkpoint-invalid seals/gpu-07/0002/checkpoint/000000000002",
+				"violation sshsig-wrong seals/gpu-07/0002/000000000001.manifest.sig",
+				"violation checkpoint-missing seals/gpu-07/0002/checkpoint/000000000002",
+			},
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			e := sealtest.New(t, sealtest.Config{})
+			o := archive.Options{Trust: trust(e)}
+			test.build(e)
+			for _, key := range test.trust {
+				o.Trust[e.Origin.Log] = append(o.Trust[e.Origin.Log], key.Public().(ed25519.PublicKey))
+			}
+			if test.change != nil {
+				test.change(e.Files)
+			}
+			found, _ := verify(t, e.Files, o)
 			if diff := cmp.Diff(test.want, found); diff != "" {
 				t.Error(diff)
 			}

@@ -36,8 +36,15 @@ func (v *verifier) plan(ctx context.Context) error {
 		}
 		a := &agent{coverage: coverage{at: make(map[generation]position)}, held: make(map[seal.Stream]uint64)}
 		a.log = v.chooseLog(ctx, logs, numbers[0])
+		a.keys = v.options.Trust[a.log]
 		for _, number := range numbers {
-			a.epochs = append(a.epochs, v.planEpoch(ctx, seal.Origin{Log: a.log, Epoch: number}))
+			origin := seal.Origin{Log: a.log, Epoch: number}
+			a.epochs = append(a.epochs, &epoch{
+				origin: origin, files: v.inventory.epoch(origin.Agent, number), roots: make(map[uint64]seal.Hash),
+			})
+		}
+		for _, e := range a.epochs {
+			v.planSuccession(ctx, a, e)
 		}
 		v.agents = append(v.agents, a)
 		v.report.Epochs += len(a.epochs)
@@ -67,32 +74,74 @@ func (v *verifier) chooseLog(ctx context.Context, logs []seal.Log, number int) s
 	return logs[0]
 }
 
-// planEpoch chooses the key of an epoch among those the auditor trusts:
-// identity.vkey only says which of them it is.
-func (v *verifier) planEpoch(ctx context.Context, origin seal.Origin) *epoch {
-	e := &epoch{origin: origin, files: v.inventory.epoch(origin.Agent, origin.Epoch)}
-	keys := v.options.Trust[origin.Log]
-	file, err := v.readSmall(ctx, origin.IdentityPath())
-	for _, key := range keys {
-		if err == nil && bytes.Equal(file, seal.IdentityFile(origin.Log, key)) {
-			e.identity = key
+// planSuccession notes which heads of earlier epochs this one says it follows, so
+// that the walk over them keeps these.
+func (v *verifier) planSuccession(ctx context.Context, a *agent, e *epoch) {
+	file, err := v.readSmall(ctx, e.origin.ManifestPath(0))
+	if err != nil {
+		return
+	}
+	m, err := parseManifest(file)
+	if err != nil {
+		return
+	}
+	s, err := seal.ParseSuccession(m.Reason)
+	if err != nil {
+		return
+	}
+	if before := a.epoch(s.Previous); before != nil {
+		before.roots[s.Size] = seal.Hash{}
+	}
+}
+
+// epoch returns the epoch of an origin, nil when it is not here.
+func (a *agent) epoch(origin seal.Origin) *epoch {
+	for _, e := range a.epochs {
+		if e.origin == origin {
 			return e
+		}
+	}
+	return nil
+}
+
+// identity chooses the key of an epoch among those that the auditor trusts, and
+// those that rotations made of them: identity.vkey only says which of them it is.
+func (v *verifier) identity(ctx context.Context, a *agent, e *epoch) ed25519.PublicKey {
+	file, err := v.readSmall(ctx, e.origin.IdentityPath())
+	for _, key := range a.keys {
+		if err == nil && bytes.Equal(file, seal.IdentityFile(e.origin.Log, key)) {
+			return key
 		}
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		e.violation(IdentityMissing, origin.IdentityPath(), "the key that opened the epoch is not there")
+		e.violation(IdentityMissing, e.origin.IdentityPath(), "the key that opened the epoch is not there")
 	case err != nil:
-		e.violation(Unreadable, origin.IdentityPath(), "%v", err)
+		e.violation(Unreadable, e.origin.IdentityPath(), "%v", err)
+	case v.retired(a, e, file):
+		e.violation(IdentityRetired, e.origin.IdentityPath(), "is the file of a key that was rotated out before: it may not open an epoch any more")
 	default:
-		e.violation(IdentityWrong, origin.IdentityPath(), "is not the file of a key that the trust file names for %s", origin.Log)
+		e.violation(IdentityWrong, e.origin.IdentityPath(), "is not the file of a key that the trust file names for %s", e.origin.Log)
 	}
-	e.identity = v.keyByTrial(ctx, e, keys)
-	return e
+	return v.keyByTrial(ctx, e, a.keys)
 }
 
-// keyByTrial returns the trusted key that signed the first manifest of an
-// epoch; the first trusted key when none did, so that all signatures fail.
+// retired tells whether the file of an identity is that of a trusted key which
+// a rotation took the trust from.
+func (v *verifier) retired(a *agent, e *epoch, file []byte) bool {
+	return slices.ContainsFunc(v.options.Trust[a.log], func(key ed25519.PublicKey) bool {
+		return bytes.Equal(file, seal.IdentityFile(e.origin.Log, key))
+	})
+}
+
+// rotate takes the trust from a key and gives it to the one that it signed in.
+func (a *agent) rotate(from, to ed25519.PublicKey) {
+	a.keys = slices.DeleteFunc(slices.Clone(a.keys), func(key ed25519.PublicKey) bool { return key.Equal(from) || key.Equal(to) })
+	a.keys = append(a.keys, to)
+}
+
+// keyByTrial returns the key that signed the first manifest that is there of an
+// epoch; the first key when none did, so that all signatures fail.
 func (v *verifier) keyByTrial(ctx context.Context, e *epoch, keys []ed25519.PublicKey) ed25519.PublicKey {
 	if first, ok := e.files.manifests.next(0); ok {
 		if file, err := v.readSmall(ctx, e.origin.ManifestPath(first)); err == nil {
@@ -172,8 +221,9 @@ func (v *verifier) bounded(b Bound, what string, only func(*agent) *epoch) (*epo
 	return nil, nil
 }
 
-// planEnd sets the expected end. Without one from the auditor it is the last
-// sealed time that a trusted key signed.
+// planEnd sets the expected end. Without one from the auditor it is the time at
+// which the last manifests say that they were sealed; the walk finds out
+// whether that is signed.
 func (v *verifier) planEnd(ctx context.Context) error {
 	v.report.Until, v.report.UntilGiven = v.options.Until, !v.options.Until.IsZero()
 	if v.report.UntilGiven {
@@ -189,7 +239,7 @@ func (v *verifier) planEnd(ctx context.Context) error {
 		if err != nil {
 			continue // reported when its turn comes
 		}
-		m, err := seal.NewChain(e.origin, e.identity).Resume(file)
+		m, err := parseManifest(file)
 		if err == nil && m.Sealed.After(v.report.Until) {
 			v.report.Until = m.Sealed
 		}

@@ -20,7 +20,7 @@ type producer struct {
 func (p *producer) all(ctx context.Context) {
 	for _, a := range p.agents {
 		for i, e := range a.epochs {
-			w := walk{producer: p, agent: a, epoch: e, chain: seal.NewChain(e.origin, e.identity)}
+			w := walk{producer: p, agent: a, epoch: e, chain: seal.NewChain(e.origin, p.identity(ctx, a, e))}
 			w.opening(ctx, i)
 			w.manifests(ctx)
 			if last := w.chain.Last(); last != nil {
@@ -146,6 +146,7 @@ func (w *walk) manifest(ctx context.Context, n uint64) *step {
 		return refuse(BatchMisplaced, "this is the manifest of batch %d", m.Batch)
 	}
 	before := w.chain.Last()
+	s.key = w.chain.Identity()
 	if w.loose {
 		before = nil
 		_, err = w.chain.Resume(file)
@@ -158,7 +159,11 @@ func (w *walk) manifest(ctx context.Context, n uint64) *step {
 			s.proven = w.problem(s, path, problem) && s.proven
 		}
 	}
+	if now := w.chain.Identity(); !now.Equal(s.key) {
+		w.agent.rotate(s.key, now)
+	}
 	w.loose = false
+	w.keepRoot()
 	s.manifest, s.file, s.done = m, file, make(chan struct{})
 	w.story(s, path, before)
 	return s
@@ -214,11 +219,54 @@ func (w *walk) story(s *step, path string, before *seal.Manifest) {
 			formatTime(m.Sealed), formatTime(before.NextBy)))
 	}
 	switch {
-	case m.Kind == seal.Rotate:
-		s.findings = append(s.findings, w.finding(Violation, Unsupported, path,
-			"kind rotate is not supported by this version: batches under the new key can not be verified"))
-	case m.Kind == seal.Open && (m.Reason == seal.OpenFirst) != (m.Origin.Epoch == 1):
-		s.findings = append(s.findings, w.finding(Violation, OpenReason, path, "epoch %04d opens with the reason %q", m.Origin.Epoch, m.Reason))
+	case m.Kind == seal.Rotate && s.proven:
+		s.findings = append(s.findings, w.finding(Notice, KeyRotated, path, "from here on the key %s signs for %s, and the one before no more",
+			seal.VKey(m.Origin.Log.String(), m.Successor), m.Origin.Log))
+	case m.Kind == seal.Open:
+		w.reason(s, path)
+	}
+}
+
+// keepRoot keeps the root of the log where a later epoch says that it followed.
+func (w *walk) keepRoot() {
+	tree := w.chain.Tree()
+	if _, asked := w.epoch.roots[tree.Size()]; asked && w.chain.Whole() {
+		w.epoch.roots[tree.Size()] = tree.Root()
+	}
+}
+
+// reason compares why an epoch says that it opened with what lies here.
+func (w *walk) reason(s *step, path string) {
+	m := s.manifest
+	wrong := func(format string, args ...any) {
+		s.findings = append(s.findings, w.finding(Violation, OpenReason, path, format, args...))
+	}
+	if (m.Reason == seal.OpenFirst) != (m.Origin.Epoch == 1) {
+		wrong("epoch %04d opens with the reason %q", m.Origin.Epoch, m.Reason)
+		return
+	}
+	if m.Reason == seal.OpenFirst {
+		return
+	}
+	succession, err := seal.ParseSuccession(m.Reason)
+	switch {
+	case err != nil:
+		wrong("%v", err)
+	case succession.Previous.Log != m.Origin.Log || succession.Previous.Epoch >= m.Origin.Epoch:
+		wrong("epoch %04d says that it follows %s", m.Origin.Epoch, succession.Previous)
+	default:
+		before := w.agent.epoch(succession.Previous)
+		if before == nil {
+			return // reported as an epoch that is missing
+		}
+		switch root := before.roots[succession.Size]; root {
+		case succession.Root:
+		case seal.Hash{}:
+			wrong("epoch %04d says that %s had %d manifests elsewhere; here they are not all", m.Origin.Epoch, succession.Previous, succession.Size)
+		default:
+			wrong("epoch %04d says that %s had the root %s elsewhere at %d manifests; here it has %s: the log was forked",
+				m.Origin.Epoch, succession.Previous, succession.Root, succession.Size, root)
+		}
 	}
 }
 
@@ -249,7 +297,7 @@ func (w *walk) readCheckpoint(ctx context.Context, size uint64) (seal.Checkpoint
 	if err != nil {
 		return seal.Checkpoint{}, err
 	}
-	c, err := seal.VerifyCheckpoint(file, w.epoch.identity)
+	c, err := seal.VerifyCheckpoint(file, w.chain.Identity())
 	if err == nil && (c.Origin != w.epoch.origin || c.Size != size) {
 		err = fmt.Errorf("this is the checkpoint of %d batches of %s", c.Size, c.Origin)
 	}

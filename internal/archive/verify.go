@@ -120,7 +120,8 @@ type agent struct {
 	log    seal.Log
 	epochs []*epoch
 
-	last *seal.Manifest // the newest that was walked over
+	keys []ed25519.PublicKey // that may open an epoch now: the trusted ones, and what rotations made of them
+	last *seal.Manifest      // the newest that was walked over
 
 	coverage coverage
 	held     map[seal.Stream]uint64
@@ -129,10 +130,10 @@ type agent struct {
 type epoch struct {
 	origin   seal.Origin
 	files    *epochFiles
-	identity ed25519.PublicKey
-	findings []Finding // about its number and identity
-	from     uint64    // first batch that must be there
-	expected uint64    // manifests that must be there at least
+	findings []Finding            // about its number and identity
+	from     uint64               // first batch that must be there
+	expected uint64               // manifests that must be there at least
+	roots    map[uint64]seal.Hash // of the log at the sizes that later epochs name; zero until the walk comes by
 }
 
 // run checks every epoch of every agent: a producer walks the manifests one
@@ -193,7 +194,8 @@ type step struct {
 	proven   bool           // the manifest's signatures verify
 	doubt    bool           // batches are missing here, or can not be read
 	file     []byte
-	done     chan struct{} // nil without work for a worker
+	key      ed25519.PublicKey // that the manifest has to be signed by
+	done     chan struct{}     // nil without work for a worker
 
 	present  bool // the payload lies where the manifest says
 	summary  PayloadSummary

@@ -99,7 +99,11 @@ func Key(seed string) ed25519.PrivateKey {
 
 // PublicKey returns the identity key.
 func (e *Epoch) PublicKey() ed25519.PublicKey {
-	return e.Identity.Public().(ed25519.PublicKey) //nolint:errcheck // the standard library's promise
+	return public(e.Identity)
+}
+
+func public(key ed25519.PrivateKey) ed25519.PublicKey {
+	return key.Public().(ed25519.PublicKey) //nolint:errcheck // the standard library's promise
 }
 
 // Trust returns the line of a trust file for the identity key, with LF.
@@ -135,6 +139,7 @@ type draft struct {
 	identity  ed25519.PrivateKey
 	ratchet   ed25519.PrivateKey
 	sshsig    ed25519.PrivateKey
+	successor ed25519.PrivateKey
 }
 
 // Option makes a batch differ from the one that Epoch would build by itself.
@@ -192,6 +197,17 @@ func (e *Epoch) Close(options ...Option) seal.Batch {
 	m := e.manifest(seal.Close)
 	m.NextBy = time.Time{}
 	return e.seal(m, nil, options)
+}
+
+// Rotate seals the batch that signs in another identity key, which signs from
+// then on.
+func (e *Epoch) Rotate(successor ed25519.PrivateKey, options ...Option) seal.Batch {
+	e.t.Helper()
+	m := e.manifest(seal.Rotate)
+	m.Successor = public(successor)
+	b := e.seal(m, nil, append(options, func(d *draft) { d.successor = successor }))
+	e.Identity = successor
+	return b
 }
 
 // Data seals a batch of record lines (without LF), to which it appends the
@@ -283,6 +299,9 @@ func (e *Epoch) Unparsed(lines uint64) []byte {
 		`"hmac":"hmac-sha256:2026-11:%064x"}`, 100*lines, 100*lines, lines, 0))
 }
 
+// Head returns size and root of the log as it is now.
+func (e *Epoch) Head() (size uint64, root seal.Hash) { return e.tree.Size(), e.tree.Root() }
+
 // Checkpoint signs the head of the log as it is now.
 func (e *Epoch) Checkpoint() seal.Checkpoint {
 	e.t.Helper()
@@ -347,7 +366,7 @@ func (e *Epoch) manifest(kind seal.Kind) *seal.Manifest {
 			Version: "0.1.0", Binary: seal.DigestOf([]byte("binary")), Config: seal.DigestOf([]byte("config")),
 		},
 		WitnessedRoot: seal.EmptyRoot(),
-		Ratchet:       e.ratchetKey(len(e.Batches) + 1).Public().(ed25519.PublicKey), //nolint:errcheck // the standard library's promise
+		Ratchet:       public(e.ratchetKey(len(e.Batches) + 1)),
 		Previous:      e.previous,
 	}
 }
@@ -368,7 +387,13 @@ func (e *Epoch) seal(m *seal.Manifest, payload []byte, options []Option) seal.Ba
 	for _, change := range d.manifest {
 		change(m)
 	}
-	file, err := seal.SignManifest(m, d.identity, d.ratchet)
+	var file []byte
+	var err error
+	if m.Kind == seal.Rotate {
+		file, err = seal.SignRotation(m, d.identity, d.ratchet, d.successor)
+	} else {
+		file, err = seal.SignManifest(m, d.identity, d.ratchet)
+	}
 	if err != nil {
 		e.t.Fatal(err)
 	}
