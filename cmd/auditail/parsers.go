@@ -12,6 +12,7 @@ import (
 	"github.com/auditail/auditail/parsers/logfmt"
 	"github.com/auditail/auditail/parsers/ollama"
 	"github.com/auditail/auditail/parsers/regex"
+	"github.com/auditail/auditail/parsers/uvicorn"
 	"github.com/auditail/auditail/parsers/vllm"
 )
 
@@ -27,7 +28,9 @@ type preset struct {
 func presets() []preset {
 	return []preset{
 		{"combined", "1", func(c parsers.Config) (parsers.Parser, error) { return combined.New(combined.Config{Config: c}) }},
+		{"gunicorn", "1", func(c parsers.Config) (parsers.Parser, error) { return uvicorn.NewGunicorn(c) }},
 		{"ollama", "1", func(c parsers.Config) (parsers.Parser, error) { return ollama.New(c) }},
+		{"uvicorn", "1", func(c parsers.Config) (parsers.Parser, error) { return uvicorn.New(c) }},
 		{"vllm", "1", func(c parsers.Config) (parsers.Parser, error) { return vllm.New(c) }},
 	}
 }

@@ -5,7 +5,9 @@ package config
 func Presets() []string {
 	return []string{
 		"combined",
+		"gunicorn",
 		"ollama",
+		"uvicorn",
 		"vllm",
 	}
 }

@@ -170,3 +170,12 @@ func (a *Access) Fill(d *parsers.Draft, route *parsers.Route) {
 		d.Record.Flag(audit.FieldsDropped)
 	}
 }
+
+// SetClient fills client.ip from "host:port" as uvicorn writes it, IPv6 addresses
+// without brackets. It reports false, and sets nothing, for what is no address.
+func SetClient(d *parsers.Draft, client []byte) bool {
+	if at := bytes.LastIndexByte(client, ':'); at >= 0 && parsers.IsAddress(client[:at]) {
+		client = client[:at]
+	}
+	return d.SetClient(client)
+}
