@@ -16,6 +16,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"math/bits"
+	"slices"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -148,6 +149,11 @@ func (r *Record) Text(f Field) []byte {
 	at, n := int(v>>32), int(v&0xffffffff)
 	return r.text[at : at+n : at+n]
 }
+
+// Written returns the bytes of all texts, lists and encoded values that were set
+// since Reset, those set anew or cleared included, one behind the other. They are
+// valid until the next Set or Reset and must not be changed.
+func (r *Record) Written() []byte { return slices.Clip(r.text) }
 
 // Int returns an Int field, or 0 when it is unset.
 func (r *Record) Int(f Field) int64 {

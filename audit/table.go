@@ -102,22 +102,25 @@ type Quality uint16
 
 // The flags.
 const (
-	TZAssumed       Quality = 1 << iota // the zone of time was assumed
-	Truncated                           // content or line was longer than the limit
-	Late                                // written long after it happened
-	ModelUnresolved                     // no exact version is known
-	ActorUnverified                     // an identity is named but nothing proves it
-	ClockUnsynced                       // the host's clock was not synchronised
-	FieldsDropped                       // source fields without a mapping were left out
-	DuplicateKeys                       // the source object named a key twice; the first one counts
-	InvalidUTF8                         // bytes that are not UTF-8 were replaced
-	InferredJoin                        // lines were joined by order and time, not by an id
+	TZAssumed         Quality = 1 << iota // the zone of time was assumed
+	Truncated                             // content or line was longer than the limit
+	Late                                  // written long after it happened
+	ModelUnresolved                       // no exact version is known
+	ActorUnverified                       // an identity is named but nothing proves it
+	ClockUnsynced                         // the host's clock was not synchronised
+	FieldsDropped                         // source fields without a mapping were left out
+	DuplicateKeys                         // the source object named a key twice; the first one counts
+	InvalidUTF8                           // bytes that are not UTF-8 were replaced
+	InferredJoin                          // lines were joined by order and time, not by an id
+	CaptureDowngraded                     // less was kept of the content than the policy says, because that failed
+	SecretMasked                          // a field held a secret, which was taken out
 	qualityEnd
 )
 
 var qualityNames = [...]string{
 	"tz_assumed", "truncated", "late", "model_unresolved", "actor_unverified",
 	"clock_unsynced", "fields_dropped", "duplicate_keys", "invalid_utf8", "inferred_join",
+	"capture_downgraded", "secret_masked",
 }
 
 func (q Quality) append(dst []byte) []byte {
