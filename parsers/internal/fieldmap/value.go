@@ -164,7 +164,7 @@ func (p *pass) takeField(t *target, v scalar) bool {
 			return false
 		}
 	case audit.ActorKeyID:
-		if isRawKey(v.text) {
+		if parsers.IsRawKey(v.text) {
 			return false
 		}
 	default: // by kind
@@ -259,17 +259,6 @@ func isCode(text []byte) bool {
 		}
 	}
 	return true
-}
-
-// isRawKey recognises credentials in the place of a key's fingerprint. They are
-// never kept.
-func isRawKey(text []byte) bool {
-	for _, prefix := range [...]string{"sk-", "Bearer ", "bearer ", "Basic ", "basic "} {
-		if bytes.HasPrefix(text, []byte(prefix)) {
-			return true
-		}
-	}
-	return false
 }
 
 // parseInt reads an integer, also one written with a fraction of zeros.

@@ -1,0 +1,36 @@
+package parsers
+
+import "bytes"
+
+// IsRawKey recognises credentials, and masked ones, in the place of a key's
+// name or fingerprint. They are never kept.
+func IsRawKey(text []byte) bool {
+	if _, credentials := cutScheme(text); credentials {
+		return true
+	}
+	for _, prefix := range [...]string{
+		"sk-", "sk_", "pk-", "rk-", "AIza", "AKIA", "ASIA", "eyJ", "gsk_", "ghp_", "gho_", "ghs_", "github_pat_", "glpat-",
+		"hf_", "nvapi-", "pplx-", "r8_", "xai-", "xoxb-", "xoxp-", "ya29.",
+	} {
+		if len(text) > len(prefix) && string(text[:len(prefix)]) == prefix {
+			return true
+		}
+	}
+	return false
+}
+
+// cutScheme splits the value of an Authorization header (RFC 9110, 11.4) into
+// its scheme, which is dropped, and the credentials. found is false without a
+// scheme.
+func cutScheme(text []byte) (credentials []byte, found bool) {
+	scheme, credentials, ok := bytes.Cut(text, []byte(" "))
+	if !ok {
+		return text, false
+	}
+	for _, known := range [...]string{"bearer", "basic", "token", "apikey", "api-key", "digest", "negotiate", "key"} {
+		if len(scheme) == len(known) && bytes.EqualFold(scheme, []byte(known)) {
+			return credentials, true
+		}
+	}
+	return text, false
+}
