@@ -32,7 +32,7 @@ type Call struct {
 	Replaced   bool // bytes that are no UTF-8 were replaced already
 	Dropped    int  // source fields without a home
 
-	text  [variableCount][]byte
+	text  [Variables][]byte
 	when  [stamp.MaxRFC3339 + len(".000")]byte
 	wrote int // of when
 	zoned bool
@@ -78,11 +78,16 @@ func (c *Call) SetTime(text []byte, zone *time.Location) bool {
 	switch {
 	case len(text) == stamp.CLFLength && text[2] == '/':
 		out, ok := stamp.AppendCLF(c.when[:0], text)
-		c.wrote, c.zoned = len(out), true
+		if ok {
+			c.wrote, c.zoned = len(out), true
+		}
 		return ok
 	case len(text) > 10 && text[4] == '-':
 		out, zoned, ok := stamp.AppendRFC3339(c.when[:0], text)
-		if ok && !zoned {
+		if !ok {
+			return false
+		}
+		if !zoned {
 			when, err := time.ParseInLocation("2006-01-02T15:04:05.999999999", string(out), zone)
 			if err != nil {
 				return false
@@ -90,7 +95,7 @@ func (c *Call) SetTime(text []byte, zone *time.Location) bool {
 			out = when.AppendFormat(c.when[:0], time.RFC3339Nano)
 		}
 		c.wrote, c.zoned = len(out), zoned
-		return ok
+		return true
 	}
 	return c.setEpoch(text)
 }
@@ -196,7 +201,7 @@ func (w *Recorder) Record(dst []parsers.Draft, c *Call) ([]parsers.Draft, parser
 	d.SetProvider(w.config.Provider)
 	if upstream := c.text[Upstream]; upstream != nil {
 		w.extra = append(w.extra[:0], `{"upstream":`...)
-		w.extra = append(audit.AppendText(w.extra, upstream), '}')
+		w.extra = append(audit.AppendText(w.extra, LastTried(upstream)), '}')
 		r.SetJSON(audit.Extra, w.extra)
 	}
 	w.flag(c, r, route.Path)
@@ -346,12 +351,21 @@ func (c *Call) keyID(r *audit.Record) {
 		c.Dropped++
 	}
 	if id := c.text[KeyID]; id != nil {
-		if isIdentifier(id) && !parsers.IsRawKey(id) {
+		if isIdentifier(id) && bytes.IndexByte(id, '/') < 0 && !parsers.IsRawKey(id) {
 			r.SetText(audit.ActorKeyID, id)
 		} else {
 			c.Dropped++
 		}
 	}
+}
+
+// LastTried returns the last of the servers that were tried, which is the one
+// that answered. nginx lists them with ", ", and " : " after an internal redirect.
+func LastTried(list []byte) []byte {
+	if at := bytes.LastIndexByte(list, ' '); at >= 0 {
+		return list[at+1:]
+	}
+	return list
 }
 
 // isIdentifier accepts one word of at most 128 printable characters of ASCII.

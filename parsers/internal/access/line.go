@@ -32,7 +32,7 @@ func SplitCombined(line []byte) (f Combined, reason string) {
 	if !f.splitHead(line[:open-1]) {
 		return f, "no host, identity and user before the time"
 	}
-	end := indexQuote(line, quote+1)
+	end := IndexQuote(line, quote+1)
 	if end < 0 {
 		return f, "the quoted request does not end"
 	}
@@ -58,7 +58,7 @@ func SplitCombined(line []byte) (f Combined, reason string) {
 // quotes before that.
 func openingQuote(line []byte) int {
 	for from := 0; ; {
-		quote := indexQuote(line, from)
+		quote := IndexQuote(line, from)
 		if quote < 0 {
 			return -1
 		}
@@ -121,9 +121,9 @@ func sizeLength(b []byte) int {
 	return i
 }
 
-// indexQuote returns the index of the first quote at or behind from that no
+// IndexQuote returns the index of the first quote at or behind from that no
 // backslash escapes, or -1.
-func indexQuote(line []byte, from int) int {
+func IndexQuote(line []byte, from int) int {
 	for from < len(line) {
 		at := bytes.IndexByte(line[from:], '"')
 		if at < 0 {
@@ -147,7 +147,7 @@ func CutQuoted(rest []byte) (field, tail []byte) {
 	if len(rest) < 2 || rest[0] != ' ' || rest[1] != '"' {
 		return nil, rest
 	}
-	end := indexQuote(rest, 2)
+	end := IndexQuote(rest, 2)
 	if end < 0 {
 		return rest[2:], nil // cut short by a crash of the writer or by max_line
 	}

@@ -7,39 +7,39 @@ type Variable uint8
 
 // The variables, as nginx calls them where it has a name.
 const (
-	None          Variable = iota
-	Client                 // remote_addr: the caller as the proxy saw it, perhaps with a port
-	Forwarded              // http_x_forwarded_for: what the caller said; used when Client is not logged
-	User                   // remote_user
-	Time                   // time_local, time_iso8601 or a count since 1970
-	Msec                   // msec: the same moment, as seconds since 1970 with milliseconds
-	Request                // the request line
-	Method                 // request_method
-	Target                 // request_uri
-	Status                 // status
-	BodyBytes              // body_bytes_sent
-	SentBytes              // bytes_sent: with the header; used when BodyBytes is not logged
-	RequestBytes           // request_length
-	Seconds                // request_time: seconds with a fraction
-	Agent                  // http_user_agent
-	RequestID              // request_id
-	TraceID                // otel_trace_id
-	SpanID                 // otel_span_id
-	KeyID                  // a name for the caller's API key, made by a map of the proxy
-	Key                    // the API key itself; it is never kept
-	ClientDN               // ssl_client_s_dn
-	ClientVerify           // ssl_client_verify
-	Upstream               // upstream_addr: the server that answered
-	Model                  // the model's name, of proxies that read it from the body
-	InputTokens            // counted by the proxy
-	OutputTokens           // counted by the proxy
-	variableCount          // not a variable
+	None         Variable = iota
+	Client                // remote_addr: the caller as the proxy saw it, perhaps with a port
+	Forwarded             // http_x_forwarded_for: what the caller said; used when Client is not logged
+	User                  // remote_user
+	Time                  // time_local, time_iso8601 or a count since 1970
+	Msec                  // msec: the same moment, as seconds since 1970 with milliseconds
+	Request               // the request line
+	Method                // request_method
+	Target                // request_uri
+	Status                // status
+	BodyBytes             // body_bytes_sent
+	SentBytes             // bytes_sent: with the header; used when BodyBytes is not logged
+	RequestBytes          // request_length
+	Seconds               // request_time: seconds with a fraction
+	Agent                 // http_user_agent
+	RequestID             // request_id
+	TraceID               // otel_trace_id
+	SpanID                // otel_span_id
+	KeyID                 // a name for the caller's API key, made by a map of the proxy
+	Key                   // the API key itself; it is never kept
+	ClientDN              // ssl_client_s_dn
+	ClientVerify          // ssl_client_verify
+	Upstream              // upstream_addr: the server that answered
+	Model                 // the model's name, of proxies that read it from the body
+	InputTokens           // counted by the proxy
+	OutputTokens          // counted by the proxy
+	Variables             // how many there are
 )
 
 // names holds what operators call each variable in a format of their own, best
 // source first. A name that formats use for different things (host, response_time,
 // duration without a fraction) is not here: a wrong fact is worse than a missing one.
-var names = [variableCount][]string{
+var names = [Variables][]string{
 	Client: {
 		"remote_addr", "realip_remote_addr", "realip", "real_ip", "the_real_ip", "client_ip", "clientip", "remote_ip", "remoteip", "remote_address",
 		"client_addr", "client_address", "client", "remote", "ip", "ip_address", "source_ip", "src_ip", "src",

@@ -274,6 +274,10 @@ func (c *compiler) finish() *Map {
 		slices.SortStableFunc(n.children, func(a, b *node) int {
 			return min(len(a.key), maxKey) - min(len(b.key), maxKey)
 		})
+		n.lasts = n.lasts[:0]
+		for _, child := range n.children {
+			n.lasts = append(n.lasts, child.key[len(child.key)-1])
+		}
 		at := 0
 		for length := range n.first {
 			for at < len(n.children) && min(len(n.children[at].key), maxKey) < length {

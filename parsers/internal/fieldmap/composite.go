@@ -21,7 +21,7 @@ func (p *pass) takeComposite(t *target, i, end, depth int) bool {
 		p.begun(t, c)
 		p.content(i, c, depth)
 		taken = c.Parts > 0
-	case end >= 0 && t.purpose == toSlot:
+	case end >= 0 && t.purpose == toSlot && !p.scalars:
 		p.slots[t.slot], taken = p.data[i:end], true
 	case end < 0 || t.purpose != toField:
 	case t.def.Kind == audit.KindStrings && p.data[i] == '[':

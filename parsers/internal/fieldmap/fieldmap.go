@@ -61,11 +61,12 @@ type Map struct {
 	mapsEvent bool // event is in the field map
 	dropped   atomic.Uint64
 	pass      pass
+	spare     parsers.Draft // of ReadSlots
 }
 
 // New compiles the map.
 func New(config Config) (*Map, error) {
-	if len(config.Fields) == 0 {
+	if len(config.Fields)+len(config.Slots) == 0 {
 		return nil, errors.New("the field map is empty")
 	}
 	c := compiler{
@@ -128,7 +129,9 @@ type pass struct {
 
 	ranks     []uint8 // per field with several sources: 1 + the rank of the one used, 0: none
 	slots     [][]byte
-	filled    int // values that found a home, times not counted
+	met       []int // slots that the line filled with a scalar, in its order
+	scalars   bool  // objects and arrays do not go into slots
+	filled    int   // values that found a home, times not counted
 	dropped   int
 	duplicate bool
 	replaced  bool // bytes that are no UTF-8
@@ -140,7 +143,8 @@ func (p *pass) begin(line *parsers.Line, d *parsers.Draft) {
 	clear(p.ranks)
 	clear(p.slots)
 	*p = pass{
-		data: line.Data, cut: line.Cut, draft: d, zone: p.zone, now: line.Seen, seen: p.seen, ranks: p.ranks, slots: p.slots,
+		data: line.Data, cut: line.Cut, draft: d, zone: p.zone, now: line.Seen, seen: p.seen, ranks: p.ranks,
+		slots: p.slots, met: p.met[:0],
 		scratch: p.scratch[:0], list: p.list, extra: p.extra[:0], item: p.item[:0], status: parsers.NoStatus,
 	}
 }
@@ -170,6 +174,30 @@ func (m *Map) end(dst []parsers.Draft) ([]parsers.Draft, parsers.Outcome) {
 // forget lets go of the line.
 func (p *pass) forget() {
 	p.data, p.draft, p.target, p.method, p.userAgent = nil, nil, nil, nil, nil
+}
+
+// Facts is what ReadSlots says about a line.
+type Facts struct {
+	Met        []int // slots that have a value, in the order of the line; valid until the next line
+	Dropped    int   // fields that no slot takes
+	Truncated  bool  // the line is only the head of a longer one, and ended in the middle
+	Duplicates bool  // a key on a path to a slot stood twice; the first one counts
+	Replaced   bool  // bytes that are no UTF-8 were replaced
+}
+
+// ReadSlots reads a line of JSON for its slots alone; objects and arrays do not
+// go into them. reason says why the line can not be understood, if so.
+func (m *Map) ReadSlots(line *parsers.Line) (facts Facts, reason string) {
+	s := &m.pass
+	m.spare.Reset()
+	s.begin(line, &m.spare)
+	s.scalars = true
+	reason = s.read(m.root)
+	s.forget()
+	return Facts{
+		Met: s.met, Dropped: s.dropped, Duplicates: s.duplicate, Replaced: s.replaced,
+		Truncated: m.spare.Record.Flags()&audit.Truncated != 0,
+	}, reason
 }
 
 // read reads the whole line and returns why it can not be understood, if so.

@@ -14,6 +14,7 @@ type node struct {
 	// first[n] is the index of the first child whose key has n bytes or more,
 	// the last one of those too long to be told apart by length.
 	first [maxKey + 2]uint16
+	lasts []byte // the last byte of each child's key, which tells most keys of one length apart
 }
 
 // maxKey is the length up to which keys are told apart by length alone.
@@ -22,9 +23,16 @@ const maxKey = 40
 // find returns the child for a key, or nil.
 func (n *node) find(key []byte) *node {
 	length := min(len(key), maxKey)
-	for _, child := range n.children[n.first[length]:n.first[length+1]] {
-		if child.key == string(key) {
-			return child
+	if length == 0 {
+		return nil // no path has an empty key
+	}
+	last := key[len(key)-1]
+	from, to := n.first[length], n.first[length+1]
+	for i, b := range n.lasts[from:to] {
+		if b == last {
+			if child := n.children[int(from)+i]; child.key == string(key) {
+				return child
+			}
 		}
 	}
 	return nil

@@ -96,6 +96,7 @@ func (p *pass) take(t *target, v scalar) bool {
 		return true
 	case toSlot:
 		p.slots[t.slot] = v.text
+		p.met = append(p.met, t.slot)
 		return true
 	default:
 		return p.takeField(t, v)
