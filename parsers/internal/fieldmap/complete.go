@@ -87,7 +87,9 @@ func (p *Map) decideEvent(s *pass) parsers.Outcome {
 		}
 		d.SetRequest(method, &route)
 	case named:
-		r.SetText(audit.APIMethod, method)
+		if method != nil {
+			r.SetText(audit.APIMethod, method)
+		}
 	case p.mapsPath || p.mapsEvent:
 		return parsers.Outcome{Rule: reasonNoCall}
 	case s.filled == 0:

@@ -1,6 +1,11 @@
 package fieldmap
 
-import "github.com/auditail/auditail/parsers"
+import (
+	"strconv"
+
+	"github.com/auditail/auditail/audit"
+	"github.com/auditail/auditail/parsers"
+)
 
 // What a preset's Decide does with the values of its slots. Those that are
 // objects or arrays are valid JSON.
@@ -98,6 +103,22 @@ func (m *Map) AddPiece(c *parsers.Content, raw []byte, first bool) {
 	var replaced bool
 	c.Text, replaced = appendDecoded(c.Text, raw[1:len(raw)-1])
 	m.pass.replaced = m.pass.replaced || replaced
+}
+
+// AddExtra adds a text to extra. An empty one is unknown and left out. The name
+// is a word that no mapping has.
+func (m *Map) AddExtra(name string, text []byte) {
+	if len(text) == 0 {
+		return
+	}
+	m.pass.extra = append(append(append(m.pass.extra, '"'), name...), '"', ':')
+	m.pass.extra = append(audit.AppendText(m.pass.extra, text), ',')
+}
+
+// AddExtraBool adds true or false to extra.
+func (m *Map) AddExtraBool(name string, value bool) {
+	m.pass.extra = append(append(append(m.pass.extra, '"'), name...), '"', ':')
+	m.pass.extra = append(strconv.AppendBool(m.pass.extra, value), ',')
 }
 
 // Status returns the line's HTTP status, or parsers.NoStatus.

@@ -159,7 +159,10 @@ func (p *pass) takeField(t *target, v scalar) bool {
 			return false
 		}
 	case audit.Outcome:
-		v.text = outcomeWord(v.text)
+		if word := outcomeWord(v.text); word != "" {
+			r.SetString(t.field, word)
+			return true
+		}
 	case audit.Reason:
 		if !isCode(v.text) {
 			return false
@@ -235,17 +238,17 @@ func fromLines(event []byte) bool {
 	return true
 }
 
-// outcomeWord translates words that logs commonly use for an outcome.
-func outcomeWord(text []byte) []byte {
+// outcomeWord translates words that logs commonly use for an outcome; "" for others.
+func outcomeWord(text []byte) string {
 	switch string(text) {
 	case "ok", "succeeded":
-		return []byte("success")
+		return "success"
 	case "failure", "error":
-		return []byte("failed")
+		return "failed"
 	case "canceled":
-		return []byte("cancelled")
+		return "cancelled"
 	default:
-		return text
+		return ""
 	}
 }
 
