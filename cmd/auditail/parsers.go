@@ -9,6 +9,7 @@ import (
 	"github.com/auditail/auditail/parsers/combined"
 	"github.com/auditail/auditail/parsers/csv"
 	"github.com/auditail/auditail/parsers/json"
+	"github.com/auditail/auditail/parsers/litellm"
 	"github.com/auditail/auditail/parsers/logfmt"
 	"github.com/auditail/auditail/parsers/nginx"
 	"github.com/auditail/auditail/parsers/ollama"
@@ -30,6 +31,7 @@ func presets() []preset {
 	return []preset{
 		{"combined", "1", func(c parsers.Config) (parsers.Parser, error) { return combined.New(combined.Config{Config: c}) }},
 		{"gunicorn", "1", func(c parsers.Config) (parsers.Parser, error) { return uvicorn.NewGunicorn(c) }},
+		{"litellm", "1", func(c parsers.Config) (parsers.Parser, error) { return litellm.New(c) }},
 		{"nginx", "1", func(c parsers.Config) (parsers.Parser, error) { return nginx.New(nginx.Config{Config: c}) }},
 		{"ollama", "1", func(c parsers.Config) (parsers.Parser, error) { return ollama.New(c) }},
 		{"uvicorn", "1", func(c parsers.Config) (parsers.Parser, error) { return uvicorn.New(c) }},

@@ -6,6 +6,7 @@ func Presets() []string {
 	return []string{
 		"combined",
 		"gunicorn",
+		"litellm",
 		"nginx",
 		"ollama",
 		"uvicorn",
