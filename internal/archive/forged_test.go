@@ -307,6 +307,15 @@ func TestEpochs(t *testing.T) {
 			want: []string{"violation epoch-missing seals/gpu-07/0001"},
 		},
 		{
+			name: "the first one checked from its middle on", reason: "rollback " + log + "0001 1 " + seal.EmptyRoot().String(), finish: closed,
+			options: archive.Options{From: []archive.Bound{{N: 1}}},
+			change: func(files map[string][]byte) {
+				delete(files, manifest(0))
+				delete(files, signature(0))
+			},
+			want: []string{"notice started-at " + manifest(1), "notice checkpoint-unchecked seals/gpu-07/0001/checkpoint"},
+		},
+		{
 			name: "the seals of the first one gone", reason: rollback, finish: closed,
 			change: func(files map[string][]byte) {
 				maps.DeleteFunc(files, func(path string, _ []byte) bool { return strings.HasPrefix(path, "seals/gpu-07/0001/") })

@@ -101,6 +101,7 @@ func (w *walk) manifests(ctx context.Context) {
 	}
 	s := &step{agent: w.agent, epoch: w.epoch}
 	w.end(ctx, s, next)
+	w.epoch.whole = w.chain.Whole()
 	w.send(ctx, s)
 }
 
@@ -256,8 +257,8 @@ func (w *walk) reason(s *step, path string) {
 		wrong("epoch %04d says that it follows %s", m.Origin.Epoch, succession.Previous)
 	default:
 		before := w.agent.epoch(succession.Previous)
-		if before == nil {
-			return // reported as an epoch that is missing
+		if before == nil || !before.whole {
+			return // what is missing there is reported, or was not asked for
 		}
 		switch root := before.roots[succession.Size]; root {
 		case succession.Root:

@@ -133,6 +133,7 @@ type epoch struct {
 	findings []Finding            // about its number and identity
 	from     uint64               // first batch that must be there
 	expected uint64               // manifests that must be there at least
+	whole    bool                 // the walk saw every manifest, so that it knows the roots
 	roots    map[uint64]seal.Hash // of the log at the sizes that later epochs name; zero until the walk comes by
 }
 
