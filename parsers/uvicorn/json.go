@@ -115,6 +115,12 @@ func (p *Parser) decide(m *fieldmap.Map, d *parsers.Draft) parsers.Outcome {
 		m.SetStatus(a.Status)
 		return parsers.Outcome{Verdict: parsers.Recorded}
 	}
+	if f, ok := p.split(message); ok {
+		method, target, status := p.fromCombined(d, &f)
+		m.SetRequest(method, target)
+		m.SetStatus(status)
+		return parsers.Outcome{Verdict: parsers.Recorded}
+	}
 	status := slot(m, slotStatus)
 	if status == nil || m.Target() == nil {
 		if rule, ok := noise(message); ok && rule != traceback.Rule { // the object has the exception too
@@ -123,10 +129,11 @@ func (p *Parser) decide(m *fieldmap.Map, d *parsers.Draft) parsers.Outcome {
 		return unparsed("no request and status in the JSON object")
 	}
 	digits, _, _ := bytes.Cut(status, []byte(" "))
-	if !isNumber(digits) || len(digits) != 3 {
+	code, ok := readStatus(digits)
+	if !ok {
 		return unparsed("not a status in the JSON object")
 	}
-	m.SetStatus(int(digits[0]-'0')*100 + int(digits[1]-'0')*10 + int(digits[2]-'0'))
+	m.SetStatus(code)
 	if client := slot(m, slotClient); client != nil && !d.Record.Has(audit.ClientIP) && !uvicorn.SetClient(d, client) {
 		d.Record.Flag(audit.FieldsDropped)
 	}

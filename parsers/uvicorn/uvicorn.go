@@ -16,6 +16,7 @@ import (
 
 	"github.com/auditail/auditail/audit"
 	"github.com/auditail/auditail/parsers"
+	"github.com/auditail/auditail/parsers/internal/access"
 	"github.com/auditail/auditail/parsers/internal/ansi"
 	"github.com/auditail/auditail/parsers/internal/fieldmap"
 	"github.com/auditail/auditail/parsers/internal/traceback"
@@ -37,7 +38,11 @@ type Parser struct {
 	fields    *fieldmap.Map // of the JSON form
 	traceback traceback.Tracker
 
-	plain []byte // the line in hand without colours
+	recorder *access.Recorder // of the combined form
+	call     access.Call
+
+	plain []byte // the line in hand without colours, its fields without escapes
+	line  []byte // one that begins with an empty field
 }
 
 // New returns a parser of uvicorn's log.
@@ -48,7 +53,7 @@ func New(config parsers.Config) (*Parser, error) { return newParser(config, "uvi
 func NewGunicorn(config parsers.Config) (*Parser, error) { return newParser(config, "gunicorn") }
 
 func newParser(config parsers.Config, server string) (*Parser, error) {
-	p := &Parser{config: config, server: server, zone: config.Zone()}
+	p := &Parser{config: config, server: server, zone: config.Zone(), recorder: access.NewRecorder(config)}
 	var err error
 	p.fields, err = p.newJSON()
 	return p, err
@@ -64,6 +69,9 @@ func (p *Parser) Parse(dst []parsers.Draft, line parsers.Line) ([]parsers.Draft,
 	h, message := cutHeader(line.Data, p.zone)
 	if a, ok := uvicorn.SplitAccess(message); ok {
 		dst, outcome := p.access(dst, &h, &a)
+		return dst, outcome, nil
+	}
+	if dst, outcome, ok := p.combined(dst, &line, message); ok {
 		return dst, outcome, nil
 	}
 	return dst, p.other(&line, &h, message), nil
@@ -107,7 +115,9 @@ func (p *Parser) other(line *parsers.Line, h *header, message []byte) parsers.Ou
 }
 
 // Dropped implements [parsers.Dropper].
-func (p *Parser) Dropped() uint64 { return p.dropped.Load() + p.fields.Dropped() }
+func (p *Parser) Dropped() uint64 {
+	return p.dropped.Load() + p.fields.Dropped() + p.recorder.Dropped()
+}
 
 // Flush implements [parsers.Stateful]; no lines are held.
 func (p *Parser) Flush(_ time.Time, dst []parsers.Draft) (out []parsers.Draft, released int) {

@@ -31,7 +31,7 @@ func config() parsers.Config {
 }
 
 // samples are logs of both servers; see testdata.
-var samples = []string{"plain", "ansi", "custom-log-config", "prefixes", "json", "gunicorn-uvicorn-worker"}
+var samples = []string{"plain", "ansi", "custom-log-config", "prefixes", "json", "gunicorn-uvicorn-worker", "gunicorn-combined"}
 
 func read(t testing.TB, name string) []parsers.Line {
 	t.Helper()
@@ -110,6 +110,7 @@ var forms = map[string]string{
 	"coloured": "\x1b[32mINFO\x1b[0m:     10.20.0.14:41022 - \"\x1b[1mPOST /v1/chat/completions HTTP/1.1\x1b[0m\" \x1b[32m200 OK\x1b[0m",
 	"stamped":  `2024-01-02 12:00:00,123 INFO:     10.20.0.14:41022 - "POST /v1/chat/completions HTTP/1.1" 200 OK`,
 	"bare":     `10.20.0.14:41022 - "POST /v1/chat/completions HTTP/1.1" 200`,
+	"combined": `10.20.0.14 - - [21/Nov/2026:09:06:34 +0000] "POST /v1/chat/completions HTTP/1.1" 200 517 "-" "openai-python/1.99.2"`,
 	"json":     `{"ts":"2026-11-21T08:46:54,930Z","lvl":"INFO","client":"127.0.0.1:51516","request":"POST /v1/chat/completions HTTP/1.1","status":"200 OK"}`,
 }
 
