@@ -4,7 +4,7 @@ import "github.com/auditail/auditail/parsers"
 
 // content collects the text of what was entered or came back. A string is taken
 // as it is. In arrays and objects, in the shapes that OpenAI, Anthropic, Google,
-// Ollama and OpenTelemetry give to messages, the text stands under the keys of
+// Bedrock's models, Ollama and OpenTelemetry give to messages, the text stands under the keys of
 // isContentKey; all other keys (roles, ids, types, images) are left out.
 //
 // It reads the value at i, which may still be invalid, and returns the index
@@ -138,7 +138,9 @@ func isContentKey(key []byte) bool {
 	case "messages", "message", "content", "contents", "text", "parts", "choices", "candidates", "delta",
 		"prompt", "system", "instructions", "input", "inputs", "output", "outputs", "response", "completion",
 		"generated_text", "refusal", "reasoning", "reasoning_content", "thinking", "query", "documents",
-		"tool_calls", "tool_call", "function_call", "functionCall", "function", "arguments", "args":
+		"tool_calls", "tool_call", "function_call", "functionCall", "function", "arguments", "args",
+		"inputText", "outputText", "generation", "generations", "completions", "results", "texts", "chat_history",
+		"toolUse", "toolResult", "reasoningContent", "reasoningText":
 		return true
 	default:
 		return false

@@ -81,6 +81,9 @@ func (m *Map) Text(raw []byte) []byte {
 	return v.text
 }
 
+// Integer returns a whole number in valid JSON, also one in a string.
+func (m *Map) Integer(raw []byte) (n int64, ok bool) { return parseInt(m.Text(raw)) }
+
 // AddContent adds the text in valid JSON to the content, as a value that is
 // mapped to it.
 func (m *Map) AddContent(c *parsers.Content, raw []byte) {
