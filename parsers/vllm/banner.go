@@ -7,13 +7,14 @@ import (
 	"github.com/auditail/auditail/audit"
 	"github.com/auditail/auditail/parsers"
 	"github.com/auditail/auditail/parsers/internal/pyrepr"
+	"github.com/auditail/auditail/parsers/internal/served"
 )
 
 // banner remembers what a line of the start banner says. Other arguments than
 // these are not looked at: one of them is the API key.
 func (p *Parser) banner(dst []parsers.Draft, path string, when time.Time, message []byte) ([]parsers.Draft, bool) {
 	if version, ok := cut(message, "vLLM API server version "); ok {
-		if !isVersion(version) {
+		if !served.IsVersion(version) {
 			return dst, false
 		}
 		return p.restart(dst, path, when, version), true
@@ -56,18 +57,8 @@ func (p *Parser) restart(dst []parsers.Draft, path string, when time.Time, versi
 	}
 	*s = *newServer(path)
 	s.clock = when.Unix()
-	s.facts.version = string(version)
+	s.facts.model.Version = string(version)
 	return dst
-}
-
-// isVersion accepts "0.6.3.post1", "0.11.0", "0.9.2rc3.dev12+g1a2b3c".
-func isVersion(b []byte) bool {
-	for _, c := range b {
-		if !pyrepr.IsNameByte(c) && c != '.' && c != '+' && c != '-' {
-			return false
-		}
-	}
-	return len(b) > 0 && len(b) <= 64 && b[0] >= '0' && b[0] <= '9'
 }
 
 // logo recognises the block letters that later versions print at the start,
@@ -86,21 +77,18 @@ func (p *Parser) logoLine(dst []parsers.Draft, path string, message []byte) []pa
 	_, version, _ := bytes.Cut(message, []byte("  version "))
 	_, model, _ := bytes.Cut(message, []byte("  model   "))
 	model = bytes.TrimSpace(model)
-	if !isVersion(version) && len(model) == 0 {
+	if !served.IsVersion(version) && len(model) == 0 {
 		return dst
 	}
 	dst, s := p.serverOf(dst, path)
-	if isVersion(version) {
-		s.facts.version = string(version)
+	if served.IsVersion(version) {
+		s.facts.model.Version = string(version)
 	}
-	if s.facts.model == "" && len(model) <= maxName {
-		s.facts.model = string(model)
+	if s.facts.model.Source == "" {
+		served.Set(&s.facts.model.Source, string(model))
 	}
 	return dst
 }
-
-// maxName bounds what is remembered of a banner.
-const maxName = 1024
 
 // learn reads pairs "model='…', revision=None, …" of a banner.
 func (f *facts) learn(pairs []byte) {
@@ -113,25 +101,22 @@ func (f *facts) learn(pairs []byte) {
 		var to *string
 		switch string(key) {
 		case "model":
-			to = &f.model
+			to = &f.model.Source
 		case "model_tag":
-			if f.model == "" {
-				to = &f.model
+			if f.model.Source == "" {
+				to = &f.model.Source
 			}
 		case "served_model_name":
-			to = &f.name
+			to = &f.model.Name
 		case "revision":
-			to = &f.revision
+			to = &f.model.Revision
 		case "max_log_len":
 			if n, ok := pyrepr.Integer(value); ok {
 				f.limit = n
 			}
 		}
-		if to == nil {
-			continue
-		}
-		if t := pyrepr.FirstText(value); t != "" && len(t) <= maxName {
-			*to = t
+		if to != nil {
+			served.Set(to, pyrepr.FirstText(value))
 		}
 	}
 }
@@ -160,63 +145,15 @@ func (p *Parser) describe(d *parsers.Draft, s *server) {
 func (s *server) describe(d *parsers.Draft) {
 	d.Record.SetString(audit.APIServer, "vllm")
 	if s != nil {
-		d.Record.SetString(audit.APIServerVersion, s.facts.version)
+		d.Record.SetString(audit.APIServerVersion, s.facts.model.Version)
 	}
 }
 
-// setModel fills model.* of a model.* record. The banner is evidence for its
-// own log only; without one the model is left to the catalog.
+// setModel fills model.* of a model.* record. Without a banner the model is left
+// to the catalog.
 func (p *Parser) setModel(d *parsers.Draft, s *server) {
-	r := &d.Record
-	if !bytes.HasPrefix(r.Text(audit.Event), []byte("model.")) {
-		return
-	}
 	d.SetProvider(p.provider)
-	if s == nil || s.facts.model == "" && s.facts.name == "" {
-		return
+	if s != nil {
+		s.facts.model.Fill(d)
 	}
-	f := &s.facts
-	name := f.name
-	if name == "" {
-		name = f.model // vLLM serves under the name it was given
-	}
-	if r.Has(audit.ModelName) && string(r.Text(audit.ModelName)) != name {
-		return // the path names another one
-	}
-	r.SetString(audit.ModelName, name)
-	if isHubName(f.model) {
-		var buffer [128]byte
-		r.SetText(audit.ModelID, append(append(buffer[:0], "hf:"...), f.model...))
-	}
-	if isCommit(f.revision) {
-		r.SetString(audit.ModelRevision, f.revision)
-	}
-	r.SetString(audit.ModelBasis, "banner")
-}
-
-// isHubName accepts "mistralai/Mistral-Small", not "/models/x" or "./x/y".
-func isHubName(name string) bool {
-	slashes := 0
-	for i := range len(name) {
-		switch c := name[i]; {
-		case c == '/':
-			slashes++
-		case !pyrepr.IsNameByte(c) && c != '-' && c != '.':
-			return false
-		}
-	}
-	return slashes == 1 && name[0] != '/' && name[0] != '.' && name[len(name)-1] != '/'
-}
-
-// isCommit accepts 40 hex digits; a branch name is not an exact version.
-func isCommit(revision string) bool {
-	if len(revision) != 40 {
-		return false
-	}
-	for i := range len(revision) {
-		if c := revision[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return false
-		}
-	}
-	return true
 }

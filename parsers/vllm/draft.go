@@ -29,7 +29,7 @@ func (p *Parser) draft(dst []parsers.Draft, q *request) []parsers.Draft {
 		p.setAccess(d, &q.call.access)
 	}
 	q.setOutcome(r, answered)
-	q.settings.fill(r)
+	q.settings.Fill(r)
 	if q.streamed {
 		r.SetBool(audit.ParamsStream, true)
 	}
@@ -83,26 +83,6 @@ func (q *request) setOutcome(r *audit.Record, answered bool) {
 	default:
 		r.SetString(audit.Outcome, outcomeUnknown)
 		r.SetString(audit.Reason, parsers.ReasonOutcomeNotLogged)
-	}
-}
-
-func (s *settings) fill(r *audit.Record) {
-	if s.temperature != "" {
-		r.SetJSON(audit.ParamsTemperature, []byte(s.temperature))
-	}
-	if s.topP != "" {
-		r.SetJSON(audit.ParamsTopP, []byte(s.topP))
-	}
-	for index, field := range [numbers]audit.Field{
-		settingN:         audit.ParamsN,
-		settingTopK:      audit.ParamsTopK,
-		settingMaxTokens: audit.ParamsMaxTokens,
-		settingSeed:      audit.ParamsSeed,
-		settingStop:      audit.ParamsStop,
-	} {
-		if s.has[index] {
-			r.SetInt(field, s.number[index])
-		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/auditail/auditail/audit"
 	"github.com/auditail/auditail/parsers"
 	"github.com/auditail/auditail/parsers/internal/pyrepr"
+	"github.com/auditail/auditail/parsers/internal/sampling"
 )
 
 // Outcomes and reasons of requests.
@@ -118,7 +119,7 @@ func (p *Parser) fill(r *request, f *sections) {
 	}
 	if f.hasParams {
 		r.hasParams = true
-		r.settings = readSettings(f.params)
+		r.settings.LearnAll(f.params)
 	}
 	if n, ok := pyrepr.CountElements(f.tokens); ok && (limit < 0 || n < limit) {
 		r.inputTokens = n
@@ -151,7 +152,7 @@ func (p *Parser) take(r *request, literal []byte, cut bool, direction parsers.Di
 	c.Text, replaced = pyrepr.AppendUnescaped(c.Text, body)
 	r.invalid = r.invalid || replaced || !utf8.Valid(c.Text)
 	limit := r.server.facts.limit
-	several := direction == parsers.Returned && r.settings.number[settingN] > 1
+	several := direction == parsers.Returned && r.settings.Get(sampling.N) > 1
 	c.Parts = 1
 	c.Truncated = cut || several || limit >= 0 && int64(utf8.RuneCount(c.Text)) >= limit
 	kept := content{parts: c.Parts, truncated: c.Truncated}
@@ -204,7 +205,7 @@ func (p *Parser) generated(dst []parsers.Draft, line *parsers.Line, when time.Ti
 	}
 	p.addAnswer(r, &f)
 	r.streamed = complete
-	if r.answers < r.settings.number[settingN] && r.next != nil && p.hold(r, line) {
+	if r.answers < r.settings.Get(sampling.N) && r.next != nil && p.hold(r, line) {
 		p.weigh(r)
 		return dst, held()
 	}

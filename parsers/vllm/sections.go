@@ -96,46 +96,6 @@ func (f *sections) keep(name, value []byte, open bool) (once bool) {
 	return once
 }
 
-// readSettings reads "SamplingParams(n=1, temperature=0.7, …)".
-func readSettings(params []byte) settings {
-	var s settings
-	for b := pyrepr.Arguments(params); ; {
-		key, value, rest, ok := pyrepr.NextPair(b)
-		if !ok {
-			return s
-		}
-		b = rest
-		index := -1
-		switch string(key) {
-		case "temperature":
-			if pyrepr.IsNumber(value) {
-				s.temperature = string(value)
-			}
-		case "top_p":
-			if pyrepr.IsNumber(value) {
-				s.topP = string(value)
-			}
-		case "stop":
-			if n, ok := pyrepr.CountElements(value); ok {
-				s.set(settingStop, n)
-			} else if pyrepr.IsString(value) {
-				s.set(settingStop, 1)
-			}
-		case "n":
-			index = settingN
-		case "top_k":
-			index = settingTopK
-		case "max_tokens":
-			index = settingMaxTokens
-		case "seed":
-			index = settingSeed
-		}
-		if n, ok := pyrepr.Integer(value); ok && index >= 0 {
-			s.set(index, n)
-		}
-	}
-}
-
 // answer is what a "Generated response" line says.
 type answer struct {
 	output, tokens, finish []byte

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/auditail/auditail/parsers/internal/pyrepr"
 	"github.com/auditail/auditail/parsers/internal/state"
 )
 
@@ -58,10 +57,7 @@ type encoder struct{ state.Encoder }
 
 func (e *encoder) server(s *server) {
 	e.Text(s.path)
-	e.Text(s.facts.version)
-	e.Text(s.facts.name)
-	e.Text(s.facts.model)
-	e.Text(s.facts.revision)
+	s.facts.model.Encode(&e.Encoder)
 	e.Number(s.facts.limit)
 	e.Number(s.clock)
 	e.Number(s.orphan)
@@ -91,14 +87,7 @@ func (e *encoder) request(r *request) {
 	e.content(&r.prompt)
 	e.content(&r.answer)
 	e.Flags(r.hasPrompt, r.hasParams, r.streamed, r.cut, r.invalid)
-	e.Text(r.settings.temperature)
-	e.Text(r.settings.topP)
-	e.Flags(r.settings.has[:]...)
-	for i, n := range r.settings.number {
-		if r.settings.has[i] {
-			e.Number(n)
-		}
-	}
+	r.settings.Encode(&e.Encoder)
 	e.Text(r.adapter)
 	e.Number(r.inputTokens)
 	e.Number(r.outputTokens)
@@ -192,10 +181,7 @@ type decoder struct{ *state.Decoder }
 
 func (d *decoder) server() *server {
 	s := newServer(d.Text())
-	s.facts.version = d.Text()
-	s.facts.name = d.Text()
-	s.facts.model = d.Text()
-	s.facts.revision = d.Text()
+	s.facts.model.Decode(d.Decoder)
 	s.facts.limit = d.Number()
 	s.clock = d.Number()
 	s.orphan = d.Number()
@@ -227,15 +213,7 @@ func (d *decoder) request() *request {
 	d.content(&r.prompt)
 	d.content(&r.answer)
 	d.Flags(&r.hasPrompt, &r.hasParams, &r.streamed, &r.cut, &r.invalid)
-	r.settings.temperature = d.Text()
-	r.settings.topP = d.Text()
-	has := &r.settings.has
-	d.Flags(&has[0], &has[1], &has[2], &has[3], &has[4])
-	for i := range r.settings.number {
-		if has[i] {
-			r.settings.number[i] = d.Number()
-		}
-	}
+	r.settings.Decode(d.Decoder)
 	r.adapter = d.Text()
 	r.inputTokens = d.Number()
 	r.outputTokens = d.Number()
@@ -249,14 +227,11 @@ func (d *decoder) request() *request {
 		r.ended = d.Time()
 		r.endedAt = d.Number()
 	}
-	if len(r.held) == 0 || !isPlain(r.settings.temperature) || !isPlain(r.settings.topP) {
+	if len(r.held) == 0 {
 		d.Fail()
 	}
 	return r
 }
-
-// isPlain accepts what readSettings stores of a number.
-func isPlain(number string) bool { return number == "" || pyrepr.IsNumber([]byte(number)) }
 
 func (d *decoder) content(c *content) {
 	c.applied = d.Data()

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/auditail/auditail/parsers"
+	"github.com/auditail/auditail/parsers/internal/sampling"
+	"github.com/auditail/auditail/parsers/internal/served"
 )
 
 // server is what is remembered of the log at one path.
@@ -27,11 +29,8 @@ type server struct {
 
 // facts are what the start banner says.
 type facts struct {
-	version  string
-	name     string // first served model name
-	model    string // what was loaded: a hub name or a directory
-	revision string
-	limit    int64 // length to which logged texts are cut; negative: they are not
+	model served.Model
+	limit int64 // length to which logged texts are cut; negative: they are not
 }
 
 // call is one HTTP call. The engine may have made several requests of it
@@ -66,7 +65,7 @@ type request struct {
 	answer       content
 	hasPrompt    bool // a line brought the prompt, or said that there is none
 	hasParams    bool
-	settings     settings
+	settings     sampling.Settings
 	adapter      string
 	inputTokens  int64 // negative: not known
 	outputTokens int64 // negative: not known
@@ -92,25 +91,6 @@ type content struct {
 	parts     int
 	truncated bool
 }
-
-// settings are the sampling parameters that a record keeps.
-type settings struct {
-	temperature, topP string // JSON numbers; empty: not set
-	number            [numbers]int64
-	has               [numbers]bool
-}
-
-// Indexes of settings.number.
-const (
-	settingN = iota
-	settingTopK
-	settingMaxTokens
-	settingSeed
-	settingStop
-	numbers
-)
-
-func (s *settings) set(index int, n int64) { s.number[index], s.has[index] = n, true }
 
 // find returns the server of a path, or nil.
 func (p *Parser) find(path string) *server {
