@@ -99,15 +99,9 @@ func (o *archiveOptions) run(c *cobra.Command, path string) error {
 
 func (o *archiveOptions) options() (archive.Options, error) {
 	var options archive.Options
-	if o.trust == "" {
-		return options, errors.New("--trust is missing: verification needs the keys you trust, in a file with one verifier key a line")
-	}
-	err := withFile(o.trust, func(r io.Reader) (err error) {
-		options.Trust, err = archive.ParseTrust(r)
-		return err
-	})
-	if err != nil {
-		return options, fmt.Errorf("read trust file: %w", err)
+	var err error
+	if options.Trust, err = readTrust(o.trust); err != nil {
+		return options, err
 	}
 	if o.accept != "" {
 		err := withFile(o.accept, func(r io.Reader) (err error) {

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/auditail/auditail/seal"
 	"github.com/auditail/auditail/seal/sealtest"
 )
 
@@ -24,7 +27,7 @@ func TestMain(m *testing.M) {
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:  "testdata/script",
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"checks": unchecked},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"checks": unchecked, "flip": flip},
 		Setup: func(env *testscript.Env) error {
 			e := sealtest.New(t, sealtest.Config{})
 			e.Open()
@@ -39,14 +42,45 @@ func TestScripts(t *testing.T) {
 			first.Open()
 			first.Data(sealtest.Chat(), first.Records(3))
 			first.Checkpoint()
-			second := first.NextEpoch("rollback " + first.Origin.String() + " 3 47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=")
+			size, root := first.Head()
+			second := first.NextEpoch(seal.Succession{Cause: seal.SuccessionRollback, Previous: first.Origin, Size: size, Root: root}.String())
 			second.Open()
 			second.Close()
 			second.Checkpoint()
 			second.Write(filepath.Join(env.WorkDir, "twice"))
+			env.Setenv("RECORD", recordID(t, e, 1))
+			env.Setenv("RECORD2", recordID(t, first, 1))
+			other := sealtest.New(t, sealtest.Config{Agent: "gpu-08"})
+			if err := os.WriteFile(filepath.Join(env.WorkDir, "other.vkey"), []byte(other.Trust()), 0o600); err != nil {
+				return err
+			}
 			return os.WriteFile(filepath.Join(env.WorkDir, "trust.vkey"), []byte("# enrolled\n"+e.Trust()), 0o600)
 		},
 	})
+}
+
+// recordID returns the id of the fourth record of a batch.
+func recordID(t *testing.T, e *sealtest.Epoch, batch int) string {
+	t.Helper()
+	lines := bytes.Split(sealtest.Plain(t, e.Files[e.Batches[batch].Manifest.PayloadPath]), []byte("\n"))
+	var record struct {
+		ID string `json:"id"`
+	}
+	if err := json.Unmarshal(lines[3], &record); err != nil {
+		t.Fatal(err)
+	}
+	return record.ID
+}
+
+// flip changes one digit in the middle of a file.
+func flip(ts *testscript.TestScript, _ bool, args []string) {
+	data := []byte(ts.ReadFile(args[0]))
+	at := len(data) / 2
+	for data[at] == '\n' {
+		at++
+	}
+	data[at] ^= 1
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), data, 0o600))
 }
 
 // unchecked runs auditail-verify and wants exit code 2, nothing on standard

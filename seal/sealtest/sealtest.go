@@ -444,3 +444,18 @@ func coverageJSON(ranges []Range) string {
 	}
 	return string(append(b, ']'))
 }
+
+// Plain returns the record lines of a payload file.
+func Plain(t testing.TB, payload []byte) []byte {
+	t.Helper()
+	r, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	plain, err := r.DecodeAll(payload, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plain
+}
