@@ -130,25 +130,35 @@ func (d *Draft) SetUserAgent(agent []byte) {
 }
 
 // firstProduct returns the leading product of a user agent, or nil when it
-// does not begin with one.
+// does not begin with one. The clients of OpenAI and Anthropic write their
+// version behind a space ("OpenAI/Python 1.55.0"); it belongs to the product.
 func firstProduct(agent []byte) []byte {
-	if at := bytes.IndexByte(agent, ' '); at >= 0 {
-		agent = agent[:at]
-	}
-	slashes := 0
-	for i, c := range agent {
+	product, rest, _ := bytes.Cut(agent, []byte(" "))
+	slash := -1
+	for i, c := range product {
 		switch {
 		case c == '/':
-			slashes++
-			if i == 0 || i == len(agent)-1 || slashes > 1 {
+			if i == 0 || i == len(product)-1 || slash >= 0 {
 				return nil
 			}
+			slash = i
 		case !isTokenByte(c):
 			return nil
 		}
 	}
-	return agent
+	if slash > 0 && len(rest) > 0 && !isDigit(product[slash+1]) && isDigit(rest[0]) {
+		version, _, _ := bytes.Cut(rest, []byte(" "))
+		for _, c := range version {
+			if !isTokenByte(c) {
+				return product
+			}
+		}
+		return agent[:len(product)+1+len(version)]
+	}
+	return product
 }
+
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
 // isTokenByte accepts the bytes of a token (RFC 9110, 5.6.2).
 func isTokenByte(c byte) bool {

@@ -208,6 +208,10 @@ func TestSetUserAgent(t *testing.T) {
 		"a/b/c":                           "",
 		"Caf\u00e9/1":                     "",
 		"axios/1.7.9 node/22":             "axios/1.7.9",
+		"OpenAI/Python 1.55.0":            "OpenAI/Python 1.55.0",
+		"Anthropic/JS 0.39.0 (x)":         "Anthropic/JS 0.39.0",
+		"Name/Word 1,2":                   "Name/Word",
+		"Name/Word (1.0)":                 "Name/Word",
 	} {
 		var d parsers.Draft
 		d.SetUserAgent([]byte(agent))
