@@ -9,6 +9,7 @@ import (
 	"github.com/auditail/auditail/parsers/bedrock"
 	"github.com/auditail/auditail/parsers/combined"
 	"github.com/auditail/auditail/parsers/csv"
+	"github.com/auditail/auditail/parsers/haproxy"
 	"github.com/auditail/auditail/parsers/json"
 	"github.com/auditail/auditail/parsers/litellm"
 	"github.com/auditail/auditail/parsers/logfmt"
@@ -33,6 +34,7 @@ func presets() []preset {
 		{"bedrock", "1", bedrock.New},
 		{"combined", "1", func(c parsers.Config) (parsers.Parser, error) { return combined.New(combined.Config{Config: c}) }},
 		{"gunicorn", "1", func(c parsers.Config) (parsers.Parser, error) { return uvicorn.NewGunicorn(c) }},
+		{"haproxy", "1", func(c parsers.Config) (parsers.Parser, error) { return haproxy.New(haproxy.Config{Config: c}) }},
 		{"litellm", "1", func(c parsers.Config) (parsers.Parser, error) { return litellm.New(c) }},
 		{"nginx", "1", func(c parsers.Config) (parsers.Parser, error) { return nginx.New(nginx.Config{Config: c}) }},
 		{"ollama", "1", func(c parsers.Config) (parsers.Parser, error) { return ollama.New(c) }},

@@ -7,6 +7,7 @@ func Presets() []string {
 		"bedrock",
 		"combined",
 		"gunicorn",
+		"haproxy",
 		"litellm",
 		"nginx",
 		"ollama",

@@ -13,7 +13,6 @@ import (
 	"github.com/auditail/auditail/audit"
 	"github.com/auditail/auditail/parsers"
 	"github.com/auditail/auditail/parsers/internal/access"
-	"github.com/auditail/auditail/parsers/internal/fieldmap"
 )
 
 // Config is what the parser is told.
@@ -28,22 +27,15 @@ type Parser struct {
 	call     access.Call
 	plain    access.Unescaper
 	table    *access.Table
-	json     *fieldmap.Map
-	slots    []access.Variable // of json
-	best     [access.Variables]int
+	json     *access.JSON
 	labels   labels
 }
 
 // New returns a parser.
 func New(config Config) (*Parser, error) {
 	p := &Parser{config: config, recorder: access.NewRecorder(config.Config), table: access.NewTable()}
-	var paths [][]string
-	for _, name := range access.Names() {
-		paths = append(paths, []string{name.Text})
-		p.slots = append(p.slots, name.Variable)
-	}
 	var err error
-	p.json, err = fieldmap.New(fieldmap.Config{Config: config.Config, Slots: paths})
+	p.json, err = access.NewJSON(config.Config)
 	return p, err
 }
 
@@ -111,33 +103,8 @@ func isEntrypoint(line []byte) bool {
 
 // readJSON collects the facts of a JSON object.
 func (p *Parser) readJSON(line *parsers.Line) parsers.Outcome {
-	facts, reason := p.json.ReadSlots(line)
-	if reason != "" {
+	if reason := p.json.Read(line, &p.call); reason != "" {
 		return parsers.Outcome{Rule: reason}
-	}
-	c := &p.call
-	c.Trusted = true
-	c.Dropped, c.Duplicates, c.Replaced = facts.Dropped, facts.Duplicates, facts.Replaced
-	for i := range p.best {
-		p.best[i] = -1
-	}
-	for _, slot := range facts.Met {
-		if best := &p.best[p.slots[slot]]; *best < 0 || slot < *best {
-			*best = slot // the better source
-		}
-	}
-	for _, slot := range facts.Met {
-		v, value := p.slots[slot], p.json.Slot(slot)
-		switch {
-		case p.best[v] != slot:
-			c.Drop(value)
-		case v == access.Time:
-			if !c.SetTime(value, p.config.Zone()) {
-				c.Drop(value)
-			}
-		default:
-			c.Set(v, value)
-		}
 	}
 	return p.check()
 }

@@ -68,8 +68,8 @@ func (c *Call) Unset(v Variable) {
 func (c *Call) Get(v Variable) []byte { return c.text[v] }
 
 // SetTime reads the time in one of the forms that servers write: the common log
-// format, perhaps in brackets, RFC 3339 and its relatives, or a count since
-// 1970. zone is assumed for one that carries none. It reports whether the text
+// format, perhaps in brackets, HAProxy's, RFC 3339 and its relatives, or a count
+// since 1970. zone is assumed for one that carries none. It reports whether the text
 // was a time.
 func (c *Call) SetTime(text []byte, zone *time.Location) bool {
 	if n := len(text); n > 2 && text[0] == '[' && text[n-1] == ']' {
@@ -80,6 +80,12 @@ func (c *Call) SetTime(text []byte, zone *time.Location) bool {
 		out, ok := stamp.AppendCLF(c.when[:0], text)
 		if ok {
 			c.wrote, c.zoned = len(out), true
+		}
+		return ok
+	case len(text) == stamp.CLFLength-len(" +0000")+len(".000") && text[2] == '/':
+		when, ok := stamp.ParseHAProxy(text, zone)
+		if ok {
+			c.wrote, c.zoned = len(when.AppendFormat(c.when[:0], time.RFC3339Nano)), false
 		}
 		return ok
 	case len(text) > 10 && text[4] == '-':
@@ -127,9 +133,12 @@ func (c *Call) setEpoch(text []byte) bool {
 	return ok
 }
 
-// SetInstant sets a time that the parser read itself.
-func (c *Call) SetInstant(t time.Time, zoned bool) {
-	c.wrote, c.zoned = len(t.AppendFormat(c.when[:0], time.RFC3339Nano)), zoned
+// SetText sets a time without a zone of its own that the parser read itself, as
+// parts of RFC 3339: date and clock, fraction with its point, and the zone that
+// was assumed.
+func (c *Call) SetText(begin, fraction, zone []byte) {
+	c.wrote = len(append(append(append(c.when[:0], begin...), fraction...), zone...))
+	c.zoned = false
 }
 
 // refine adds the milliseconds that nginx logs as $msec to a time in whole
@@ -232,7 +241,7 @@ func (c *Call) status() int {
 	if text == nil {
 		return parsers.NoStatus
 	}
-	status, ok := parseCount(text)
+	status, ok := ParseCount(text)
 	if !ok || len(text) != 3 && status != 0 {
 		c.Dropped++
 		return parsers.NoStatus
@@ -332,12 +341,15 @@ func (c *Call) volume(r *audit.Record) {
 		} else {
 			c.Dropped++
 		}
+		c.Drop(c.text[Millis])
+		return
 	}
+	c.count(r, audit.UsageDurationMs, Millis)
 }
 
 func (c *Call) count(r *audit.Record, to audit.Field, from Variable) {
 	if text := c.text[from]; text != nil {
-		if n, ok := parseCount(text); ok {
+		if n, ok := ParseCount(text); ok {
 			r.SetInt(to, n)
 		} else {
 			c.Dropped++
@@ -378,8 +390,8 @@ func isIdentifier(text []byte) bool {
 	return len(text) > 0 && len(text) <= 128
 }
 
-// parseCount reads a decimal number.
-func parseCount(text []byte) (n int64, ok bool) {
+// ParseCount reads a decimal number that an int64 holds.
+func ParseCount(text []byte) (n int64, ok bool) {
 	for _, b := range text {
 		if b < '0' || b > '9' || n > (math.MaxInt64-9)/10 {
 			return 0, false
@@ -396,7 +408,7 @@ func parseMillis(text []byte) (ms int64, ok bool) {
 	if at < 1 || text[at] != '.' {
 		return 0, false
 	}
-	seconds, ok1 := parseCount(text[:at])
-	thousandths, ok2 := parseCount(text[at+1:])
+	seconds, ok1 := ParseCount(text[:at])
+	thousandths, ok2 := ParseCount(text[at+1:])
 	return seconds*1000 + thousandths, ok1 && ok2 && seconds < 1<<40
 }

@@ -21,6 +21,7 @@ const (
 	SentBytes             // bytes_sent: with the header; used when BodyBytes is not logged
 	RequestBytes          // request_length
 	Seconds               // request_time: seconds with a fraction
+	Millis                // a duration in milliseconds; used when Seconds is not logged
 	Agent                 // http_user_agent
 	RequestID             // request_id
 	TraceID               // otel_trace_id
@@ -29,6 +30,7 @@ const (
 	Key                   // the API key itself; it is never kept
 	ClientDN              // ssl_client_s_dn
 	ClientVerify          // ssl_client_verify
+	State                 // HAProxy's termination state
 	Upstream              // upstream_addr: the server that answered
 	Model                 // the model's name, of proxies that read it from the body
 	InputTokens           // counted by the proxy
@@ -86,6 +88,10 @@ var names = [Variables][]string{
 		"request_time", "req_time", "reqtime", "request_duration", "request_time_sec", "rt", "duration", "latency", "took", "elapsed",
 		"total_time", "time_taken",
 	},
+	Millis: {
+		"duration_ms", "request_time_ms", "request_duration_ms", "response_time_ms", "latency_ms", "time_ms", "elapsed_ms", "took_ms",
+		"total_time_ms", "time_active_ms", "active_time_ms", "Ta", "Tt", "time_total_ms",
+	},
 	Agent: {
 		"http_user_agent", "user_agent", "useragent", "agent", "ua", "user-agent", "request.user_agent", "http.useragent", "http.user_agent",
 		"user_agent.original",
@@ -100,6 +106,7 @@ var names = [Variables][]string{
 	Key:          {"api_key", "apikey", "http_x_api_key", "x_api_key", "x-api-key", "http_api_key", "http_authorization", "authorization"},
 	ClientDN:     {"ssl_client_s_dn", "ssl_client_dn", "client_dn", "ssl_client_subject"},
 	ClientVerify: {"ssl_client_verify", "client_verify"},
+	State:        {"termination_state", "term_state", "terminationState", "tsc"},
 	Upstream:     {"upstream_addr", "upstream", "upstream_host", "upstream_address", "backend", "backend_addr", "upstream.addr"},
 	Model:        {"model", "model_name", "request_model", "req_model", "llm_model", "ai_model"},
 	InputTokens:  {"input_tokens", "prompt_tokens", "tokens_in", "in_tokens", "usage_prompt_tokens", "usage_input_tokens"},

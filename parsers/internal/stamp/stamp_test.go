@@ -13,13 +13,19 @@ import (
 func FuzzTimes(f *testing.F) {
 	for _, text := range []string{
 		"2026-11-21T09:06:34Z", "2026-11-21 09:06:34,123 +0530", "2026-11-21T09:06:34.1234567891-09:30", "2026-02-29T00:00:00",
-		"21/Nov/2026:09:06:34 +0000", "29/Feb/2027:00:00:00 -0100", "31/Dec/9999:23:59:59 +1400", "1795251994.303", "0.000000001",
+		"21/Nov/2026:09:06:34 +0000", "29/Feb/2027:00:00:00 -0100", "31/Dec/9999:23:59:59 +1400", "1795251994.303", "21/Nov/2026:09:06:34.742", "0.000000001",
 	} {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		if out, ok := stamp.AppendCLF(nil, text); ok {
 			compare(t, "02/Jan/2006:15:04:05 -0700", text, out)
+		}
+		if when, ok := stamp.ParseHAProxy(text, time.UTC); ok {
+			want, err := time.Parse("02/Jan/2006:15:04:05.000", string(text))
+			if err != nil || !when.Equal(want) {
+				t.Errorf("%q became %v, want %v (%v)", text, when, want, err)
+			}
 		}
 		if out, zoned, ok := stamp.AppendRFC3339(nil, text); ok {
 			if len(out) > stamp.MaxRFC3339 {
