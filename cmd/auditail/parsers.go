@@ -12,6 +12,7 @@ import (
 	"github.com/auditail/auditail/parsers/haproxy"
 	"github.com/auditail/auditail/parsers/json"
 	"github.com/auditail/auditail/parsers/litellm"
+	"github.com/auditail/auditail/parsers/llamacpp"
 	"github.com/auditail/auditail/parsers/logfmt"
 	"github.com/auditail/auditail/parsers/nginx"
 	"github.com/auditail/auditail/parsers/ollama"
@@ -36,6 +37,7 @@ func presets() []preset {
 		{"gunicorn", "1", func(c parsers.Config) (parsers.Parser, error) { return uvicorn.NewGunicorn(c) }},
 		{"haproxy", "1", func(c parsers.Config) (parsers.Parser, error) { return haproxy.New(haproxy.Config{Config: c}) }},
 		{"litellm", "1", func(c parsers.Config) (parsers.Parser, error) { return litellm.New(c) }},
+		{"llamacpp", "1", func(c parsers.Config) (parsers.Parser, error) { return llamacpp.New(c) }},
 		{"nginx", "1", func(c parsers.Config) (parsers.Parser, error) { return nginx.New(nginx.Config{Config: c}) }},
 		{"ollama", "1", func(c parsers.Config) (parsers.Parser, error) { return ollama.New(c) }},
 		{"uvicorn", "1", func(c parsers.Config) (parsers.Parser, error) { return uvicorn.New(c) }},

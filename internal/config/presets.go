@@ -9,6 +9,7 @@ func Presets() []string {
 		"gunicorn",
 		"haproxy",
 		"litellm",
+		"llamacpp",
 		"nginx",
 		"ollama",
 		"uvicorn",
