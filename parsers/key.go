@@ -19,6 +19,33 @@ func IsRawKey(text []byte) bool {
 	return false
 }
 
+// minKey is the shortest text that is taken for a key.
+const minKey = 8
+
+// Fingerprint appends actor.key_id for a key as a line shows it: alone, or as
+// the value of an Authorization header. ok is false, and nothing is appended, for
+// what is no whole key: a masked one, whose fingerprint would make many keys look
+// like one, or the name and password of Basic.
+func (c *Config) Fingerprint(dst, value []byte) (id []byte, ok bool) {
+	scheme, _, _ := bytes.Cut(value, []byte(" "))
+	key, _ := cutScheme(value)
+	key = bytes.TrimSpace(key)
+	if c.KeyID == nil || len(key) < minKey || bytes.EqualFold(scheme, []byte("basic")) || bytes.IndexByte(key, ' ') >= 0 || isMasked(key) {
+		return dst, false
+	}
+	return c.KeyID(dst, key), true
+}
+
+// isMasked recognises keys of which a part was left out.
+func isMasked(key []byte) bool {
+	for _, mark := range [...]string{"*", "...", "\u2026", "[REDACTED", "<redacted", "xxxx", "XXXX"} {
+		if bytes.Contains(key, []byte(mark)) {
+			return true
+		}
+	}
+	return false
+}
+
 // cutScheme splits the value of an Authorization header (RFC 9110, 11.4) into
 // its scheme, which is dropped, and the credentials. found is false without a
 // scheme.

@@ -168,6 +168,11 @@ type Config struct {
 	// written to the agent's disk with the snapshot, and nothing may get there
 	// that the policy does not keep. It is never nil in the agent.
 	Capture func(dst []byte, c *Content, direction Direction) []byte
+
+	// KeyID appends actor.key_id for an API key that a line shows: a fingerprint
+	// that tells keys apart and does not give them away. Parsers ask through
+	// Fingerprint. nil: none is made. It is used by one goroutine at a time.
+	KeyID func(dst, key []byte) []byte
 }
 
 // Mapping says where a record field comes from, for parsers with a field map.

@@ -305,3 +305,43 @@ func TestNext(t *testing.T) {
 		t.Errorf("a reused draft is not empty: %+v", d)
 	}
 }
+
+func TestFingerprint(t *testing.T) {
+	config := parsers.Config{KeyID: func(dst, key []byte) []byte { return append(append(dst, "k_"...), key...) }}
+	for value, want := range map[string]string{
+		"sk-test-alice":         "k_sk-test-alice",
+		"Bearer sk-test-alice":  "k_sk-test-alice",
+		"bearer  sk-test-alice": "k_sk-test-alice",
+		"ApiKey sk-test-alice":  "k_sk-test-alice",
+		"0123456789abcdef":      "k_0123456789abcdef",
+		"Basic YWxpY2U6cHc6cHc": "",
+		"sk-...lice":            "",
+		"sk-t***********lice":   "",
+		"Bearer sk-t\u2026lice": "",
+		"two words here":        "",
+		"short":                 "",
+		"Bearer ":               "",
+		"":                      "",
+	} {
+		id, ok := config.Fingerprint([]byte("before "), []byte(value))
+		if got := strings.TrimPrefix(string(id), "before "); got != want || ok != (want != "") {
+			t.Errorf("%q: %q, %v; want %q", value, got, ok, want)
+		}
+	}
+	if id, ok := (&parsers.Config{}).Fingerprint(nil, []byte("sk-test-alice")); ok || len(id) > 0 {
+		t.Errorf("without a keyed hash: %q", id)
+	}
+}
+
+func TestIsRawKey(t *testing.T) {
+	for value, want := range map[string]bool{
+		"sk-test-alice": true, "Bearer x": true, "bearer x": true, "BASIC eA==": true, "AIzaSyX": true, "eyJhbGciOiJIUzI1NiJ9.e30.x": true,
+		"hf_abc": true, "gsk_abc": true,
+		"key_alice_7f3a": false, "k_5c1e77a2": false, "88dc28d0f030c55ed4ab77ed8faf098196cb1c05df778539800c9f1243fe6b4b": false,
+		"Bearer": false, "sk-": false, "": false, "alice": false,
+	} {
+		if got := parsers.IsRawKey([]byte(value)); got != want {
+			t.Errorf("%q: %v", value, got)
+		}
+	}
+}

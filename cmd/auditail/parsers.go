@@ -46,8 +46,8 @@ func presets() []preset {
 }
 
 // newParser returns the parser and its name with version, as records carry it.
-func newParser(in *config.Input, policy *capture.Policy) (parsers.Parser, string, error) {
-	common := parsers.Config{Name: in.Name, Provider: in.Provider, Location: in.Location, Capture: policy.Hold}
+func newParser(in *config.Input, policy *capture.Policy, ids *capture.KeyIDs) (parsers.Parser, string, error) {
+	common := parsers.Config{Name: in.Name, Provider: in.Provider, Location: in.Location, Capture: policy.Hold, KeyID: ids.Append}
 	from := &in.Parser
 	fields, set := fieldMap(from)
 	switch from.Type {

@@ -228,7 +228,7 @@ func newSpec(cfg *config.Config, in *config.Input, key capture.Key) (agent.Input
 	if err != nil {
 		return agent.Input{}, err
 	}
-	parser, name, err := newParser(in, policy)
+	parser, name, err := newParser(in, policy, capture.NewKeyIDs(key))
 	if err != nil {
 		return agent.Input{}, err
 	}

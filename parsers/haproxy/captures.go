@@ -44,13 +44,29 @@ func (p *Parser) takeCaptures(group []byte, only bool) {
 		switch {
 		case len(value) == 0:
 		case parsers.IsRawKey(value):
-			c.Set(access.Key, value)
+			if tellsKeys(value) {
+				c.Set(access.Key, value)
+			} else {
+				c.Drop(value)
+			}
 		case isUserAgent(value) && (!only || !isServer(value)):
 			c.Set(access.Agent, p.decode(value))
 		default:
 			c.Drop(value)
 		}
 	}
+}
+
+// minCredentials is how much of a key has to be there for its fingerprint: a
+// capture is cut at the length that the configuration gives it, and beginnings
+// are alike.
+const minCredentials = 24
+
+// tellsKeys reports whether captured credentials are long enough to tell one key
+// from another. Those of a JSON web token are not: all begin with the same header.
+func tellsKeys(value []byte) bool {
+	credentials := value[bytes.IndexByte(value, ' ')+1:]
+	return len(credentials) >= minCredentials && !bytes.HasPrefix(credentials, []byte("eyJ"))
 }
 
 // isUserAgent recognises "name/1.2" at the start, or "OpenAI/Python 1.55".

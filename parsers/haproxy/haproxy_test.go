@@ -2,6 +2,8 @@ package haproxy_test
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"flag"
 	"os"
 	"path/filepath"
@@ -17,13 +19,19 @@ import (
 
 var _ = flag.Bool("update", false, "write the golden files anew")
 
+// keyID stands for the keyed fingerprint.
+func keyID(dst, key []byte) []byte {
+	sum := sha256.Sum256(key)
+	return hex.AppendEncode(append(dst, "k_"...), sum[:4])
+}
+
 func newParser(t testing.TB) *haproxy.Parser {
 	t.Helper()
 	zone, err := time.LoadLocation("Europe/Berlin")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := haproxy.New(haproxy.Config{Config: parsers.Config{Name: "haproxy", Provider: "vllm", Location: zone}})
+	p, err := haproxy.New(haproxy.Config{Config: parsers.Config{Name: "haproxy", Provider: "vllm", Location: zone, KeyID: keyID}})
 	if err != nil {
 		t.Fatal(err)
 	}

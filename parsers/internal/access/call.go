@@ -170,6 +170,7 @@ type Recorder struct {
 	config  parsers.Config
 	dropped atomic.Uint64
 	extra   []byte
+	keyText []byte
 }
 
 // NewRecorder returns a recorder for one input.
@@ -203,7 +204,7 @@ func (w *Recorder) Record(dst []parsers.Draft, c *Call) ([]parsers.Draft, parser
 	c.client(d)
 	c.correlation(r)
 	c.volume(r)
-	c.keyID(r)
+	w.keyID(c, r)
 	if model := c.text[Model]; model != nil && !r.Has(audit.ModelName) {
 		r.SetText(audit.ModelName, model)
 	}
@@ -357,17 +358,34 @@ func (c *Call) count(r *audit.Record, to audit.Field, from Variable) {
 	}
 }
 
-// keyID keeps a name of the caller's key. What may be the key itself is not kept.
-func (c *Call) keyID(r *audit.Record) {
-	if c.text[Key] != nil {
-		c.Dropped++
-	}
-	if id := c.text[KeyID]; id != nil {
-		if isIdentifier(id) && bytes.IndexByte(id, '/') < 0 && !parsers.IsRawKey(id) {
-			r.SetText(audit.ActorKeyID, id)
-		} else {
+// keyID keeps the name that the proxy has for the caller's key, else the
+// fingerprint of the key. The key itself is not kept.
+func (w *Recorder) keyID(c *Call, r *audit.Record) {
+	name, key := c.text[KeyID], c.text[Key]
+	switch {
+	case name == nil:
+	case parsers.IsRawKey(name):
+		if key != nil {
 			c.Dropped++
 		}
+		key = name
+	case isIdentifier(name) && bytes.IndexByte(name, '/') < 0:
+		r.SetText(audit.ActorKeyID, name)
+		if key != nil {
+			c.Dropped++
+		}
+		return
+	default:
+		c.Dropped++
+	}
+	if key == nil {
+		return
+	}
+	id, ok := w.config.Fingerprint(w.keyText[:0], key)
+	if w.keyText = id; ok {
+		r.SetText(audit.ActorKeyID, id)
+	} else {
+		c.Dropped++
 	}
 }
 

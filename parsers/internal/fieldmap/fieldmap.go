@@ -92,7 +92,7 @@ func New(config Config) (*Map, error) {
 	}
 	m := c.finish()
 	m.pass = pass{
-		zone: config.Zone(), seen: make([]uint64, m.nodes/64+1), ranks: make([]uint8, c.groups+1), slots: make([][]byte, len(config.Slots)),
+		zone: config.Zone(), config: &config.Config, seen: make([]uint64, m.nodes/64+1), ranks: make([]uint8, c.groups+1), slots: make([][]byte, len(config.Slots)),
 	}
 	return m, nil
 }
@@ -111,12 +111,13 @@ func (m *Map) Slot(i int) []byte { return m.pass.slots[i] }
 
 // pass is the state of reading one line.
 type pass struct {
-	data  []byte
-	cut   bool // the line is only the head of a longer one
-	draft *parsers.Draft
-	zone  *time.Location
-	now   time.Time // when the line was read, for times without a year
-	seen  []uint64  // nodes met so far, by number
+	data   []byte
+	cut    bool // the line is only the head of a longer one
+	draft  *parsers.Draft
+	zone   *time.Location
+	config *parsers.Config
+	now    time.Time // when the line was read, for times without a year
+	seen   []uint64  // nodes met so far, by number
 
 	scratch []byte // decoded strings
 	list    []byte // an encoded array or object in the making
@@ -143,7 +144,7 @@ func (p *pass) begin(line *parsers.Line, d *parsers.Draft) {
 	clear(p.ranks)
 	clear(p.slots)
 	*p = pass{
-		data: line.Data, cut: line.Cut, draft: d, zone: p.zone, now: line.Seen, seen: p.seen, ranks: p.ranks,
+		data: line.Data, cut: line.Cut, draft: d, zone: p.zone, config: p.config, now: line.Seen, seen: p.seen, ranks: p.ranks,
 		slots: p.slots, met: p.met[:0],
 		scratch: p.scratch[:0], list: p.list, extra: p.extra[:0], item: p.item[:0], status: parsers.NoStatus,
 	}

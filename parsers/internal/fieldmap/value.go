@@ -169,7 +169,11 @@ func (p *pass) takeField(t *target, v scalar) bool {
 		}
 	case audit.ActorKeyID:
 		if parsers.IsRawKey(v.text) {
-			return false
+			at := len(p.scratch)
+			id, ok := p.config.Fingerprint(p.scratch, v.text)
+			p.scratch = id
+			r.SetText(t.field, id[at:])
+			return ok
 		}
 	default: // by kind
 	}
