@@ -47,6 +47,10 @@ type Content struct {
 	Parts     int    // number of parts; 0: the line carried no content
 	Truncated bool   // the source itself shows only a part of the text
 
+	// Model is the record's model.name, for Config.Capture, when a parser that
+	// holds the content knows it already; empty: not known yet.
+	Model string
+
 	// Applied is what the capture policy made of the content (see
 	// Config.Capture), for a parser that held it across lines; Text is empty then.
 	Applied []byte
@@ -65,8 +69,14 @@ type Draft struct {
 	Record audit.Record
 	Input  Content
 	Output Content
-	Held   []Ref // earlier lines, held until now, that this record was made from; oldest first
-	Sub    int   // which record of the same first line: 0, 1, …
+
+	// Of these at most a keyed hash is kept: the system instructions, when the
+	// line gives them by themselves, and the arguments of a tool call.
+	System    Content // prompt.system_hmac
+	Arguments Content // tool.hmac
+
+	Held []Ref // earlier lines, held until now, that this record was made from; oldest first
+	Sub  int   // which record of the same first line: 0, 1, …
 }
 
 // Reset empties the draft and keeps its memory.
@@ -74,6 +84,8 @@ func (d *Draft) Reset() {
 	d.Record.Reset()
 	d.Input.Reset()
 	d.Output.Reset()
+	d.System.Reset()
+	d.Arguments.Reset()
 	d.Held = d.Held[:0]
 	d.Sub = 0
 }
