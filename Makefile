@@ -72,6 +72,6 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Tests check archives with the programs that auditors have: ssh-keygen, zstd,
-# sha256sum.
+# sha256sum, age.
 stock-tools:
 	@.ci/stock-tools

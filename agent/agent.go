@@ -34,7 +34,6 @@ type Config struct {
 	Host        Host
 	Run         seal.Run
 	Buffer      buffer.Config // without Log and Outputs, which New fills
-	CaptureKey  capture.Key
 	Inputs      []Input
 	Outputs     []Output
 }

@@ -191,13 +191,13 @@ func identity() ed25519.PrivateKey { return ed25519.NewKeyFromSeed(bytes.Repeat(
 
 func (h *host) agent() *agent.Agent {
 	h.t.Helper()
-	policy, err := capture.New(capture.Hashed, captureKey)
+	policy, err := capture.New(capture.Config{Default: capture.Hashed, Unparsed: capture.Hashed}, captureKey, "log")
 	if err != nil {
 		h.t.Fatal(err)
 	}
 	digest := seal.DigestOf(nil)
 	cfg := agent.Config{
-		Log: origin.Log, Environment: "test", Host: agent.Host{ID: "h-1", Name: "host"}, CaptureKey: captureKey,
+		Log: origin.Log, Environment: "test", Host: agent.Host{ID: "h-1", Name: "host"},
 		Run: seal.Run{Schema: audit.SchemaID, SchemaDigest: digest, Version: "test", Binary: digest, Config: digest},
 		Buffer: buffer.Config{
 			Dir: filepath.Join(h.dir, "buffer"), MaxDisk: 1 << 30, BatchSize: 1 << 20, BatchAge: 10 * time.Second,

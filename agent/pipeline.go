@@ -31,27 +31,26 @@ type pipeline struct {
 
 	mu       sync.Mutex // one chunk at a time: the parser's state follows the commit order
 	envelope envelope
-	hasher   *capture.Hasher // of unparsed lines
-	line     parsers.Line    // the one in hand; here, because on the stack it would be allocated for each line
+	line     parsers.Line // the one in hand; here, because on the stack it would be allocated for each line
 	drafts   []parsers.Draft
 	record   audit.Record
 	held     uint64
 	observed []byte
 	seen     time.Time
 	counted  bool // the input's offsets count lines, not bytes
-	unparsed []unparsedRun
+	unparsed unparsedRun
+	unknown  *capture.Unparsed // what is kept of the lines of unparsed
 	free     []*buffer.Entry
 	broken   error // set when a commit failed: the parser's state is ahead of the buffer's for good
 }
 
-// unparsedRun is what one chunk holds of lines of one generation that the
-// parser does not know. runs are few: a chunk rarely spans generations.
+// unparsedRun is a number of lines of one generation, in one chunk, that the
+// parser does not know: they make one agent.unparsed record. No lines: none yet.
 type unparsedRun struct {
 	generation, path string
 	from, to         int64
 	bytes, lines     int64
 	cut              bool
-	hmac             []byte
 }
 
 // committer is what a pipeline needs of the buffer.
@@ -65,7 +64,7 @@ func streamOf(cfg *Config, spec *Input) seal.Stream {
 
 func newPipeline(a *Agent, spec *Input) (*pipeline, error) {
 	p := &pipeline{
-		spec: spec, agent: a, to: a.buffer, envelope: newEnvelope(&a.cfg), hasher: capture.NewHasher(a.cfg.CaptureKey),
+		spec: spec, agent: a, to: a.buffer, envelope: newEnvelope(&a.cfg), unknown: spec.Policy.Unparsed(),
 		stream: streamOf(&a.cfg, spec),
 	}
 	resume := a.buffer.Resume(spec.Name)
@@ -247,7 +246,7 @@ func (p *pipeline) parse(e *buffer.Entry, in *inputs.Line) error {
 	case parsers.Held:
 	case parsers.Unparsed:
 		e.Lines.Unparsed += physical
-		p.addUnparsed(in)
+		p.addUnparsed(e, in)
 	}
 	if p.watch != nil && len(drafts) == 0 {
 		p.watch(nil, line, outcome, nil)
@@ -295,12 +294,6 @@ func (p *pipeline) encode(e *buffer.Entry, d *parsers.Draft, line *parsers.Line)
 	for i := range d.Held {
 		e.Lines.Recorded += uint64(d.Held[i].Lines) //nolint:gosec // a count
 	}
-	if err := p.spec.Policy.Apply(r, &d.Input, parsers.Entered); err != nil {
-		return err
-	}
-	if err := p.spec.Policy.Apply(r, &d.Output, parsers.Returned); err != nil {
-		return err
-	}
 	p.spec.Catalog.Resolve(r)
 	if line != nil && line.Cut {
 		r.Flag(audit.Truncated)
@@ -308,6 +301,7 @@ func (p *pipeline) encode(e *buffer.Entry, d *parsers.Draft, line *parsers.Line)
 	r.SetString(audit.SourcePath, first.Path)
 	r.SetInt(audit.SourceLength, first.Size)
 	r.SetString(audit.SourceParser, p.spec.ParserName)
+	p.spec.Policy.Apply(d)
 	p.envelope.fill(r, p.stream, origin{source: p.spec.Name, generation: first.Generation, offset: first.Offset, sub: d.Sub}, p.observed)
 	start := len(e.Records)
 	e.Records = append(r.AppendOpen(e.Records), '\n')
@@ -318,23 +312,16 @@ func (p *pipeline) encode(e *buffer.Entry, d *parsers.Draft, line *parsers.Line)
 	return nil
 }
 
-// addUnparsed notes a line for its generation's agent.unparsed record. The
-// keyed hash runs over all of them, each with its LF.
-func (p *pipeline) addUnparsed(in *inputs.Line) {
-	last := len(p.unparsed) - 1
-	if last < 0 || p.unparsed[last].generation != in.Generation {
-		p.endUnparsed()
-		if last+1 < cap(p.unparsed) {
-			p.unparsed = p.unparsed[:last+2]
-		} else {
-			p.unparsed = append(p.unparsed, unparsedRun{})
-		}
-		last++
-		run := &p.unparsed[last]
-		*run = unparsedRun{generation: in.Generation, path: in.Path, from: in.Offset, hmac: run.hmac[:0]}
-		p.hasher.Reset()
+// addUnparsed notes a line for its generation's agent.unparsed record.
+func (p *pipeline) addUnparsed(e *buffer.Entry, in *inputs.Line) {
+	run := &p.unparsed
+	if run.lines > 0 && (run.generation != in.Generation || !p.unknown.HasRoom(in.Data)) {
+		p.encodeUnparsed(e)
 	}
-	run := &p.unparsed[last]
+	if run.lines == 0 {
+		*run = unparsedRun{generation: in.Generation, path: in.Path, from: in.Offset}
+		p.unknown.Begin()
+	}
 	end := in.Offset + in.Size
 	if p.counted {
 		end = in.Offset + 1
@@ -343,42 +330,33 @@ func (p *pipeline) addUnparsed(in *inputs.Line) {
 	run.bytes += in.Size
 	run.lines += int64(max(1, in.Physical))
 	run.cut = run.cut || in.Cut != nil || in.Partial
-	p.hasher.Write(in.Data)
-	p.hasher.Write(lineFeed)
+	p.unknown.Add(in.Data)
 }
 
-var lineFeed = []byte{'\n'} //nolint:gochecknoglobals // a constant
-
-func (p *pipeline) endUnparsed() {
-	if last := len(p.unparsed) - 1; last >= 0 {
-		p.unparsed[last].hmac = p.hasher.Append(p.unparsed[last].hmac[:0])
-	}
-}
-
-// encodeUnparsed appends one agent.unparsed record for each run.
+// encodeUnparsed appends the agent.unparsed record of the lines noted so far.
 func (p *pipeline) encodeUnparsed(e *buffer.Entry) {
-	p.endUnparsed()
-	for i := range p.unparsed {
-		run := &p.unparsed[i]
-		r := &p.record
-		r.Reset()
-		r.SetString(audit.Event, "agent.unparsed")
-		r.SetString(audit.Outcome, "success")
-		r.SetString(audit.ActorType, "system")
-		r.SetString(audit.SourcePath, run.path)
-		r.SetString(audit.SourceParser, p.spec.ParserName)
-		r.SetString(audit.LossGeneration, run.generation)
-		r.SetInt(audit.LossFrom, run.from)
-		r.SetInt(audit.LossTo, run.to)
-		r.SetInt(audit.LossBytes, run.bytes)
-		r.SetInt(audit.LossLines, run.lines)
-		r.SetText(audit.LossHMAC, run.hmac)
-		r.SetString(audit.LossCause, "unparsed")
-		if run.cut {
-			r.Flag(audit.Truncated)
-		}
-		p.envelope.fill(r, p.stream, origin{source: p.spec.Name, generation: run.generation, offset: run.from}, p.observed)
-		e.Records = append(r.AppendOpen(e.Records), '\n')
+	run := &p.unparsed
+	if run.lines == 0 {
+		return
 	}
-	p.unparsed = p.unparsed[:0]
+	r := &p.record
+	r.Reset()
+	r.SetString(audit.Event, "agent.unparsed")
+	r.SetString(audit.Outcome, "success")
+	r.SetString(audit.ActorType, "system")
+	r.SetString(audit.SourcePath, run.path)
+	r.SetString(audit.SourceParser, p.spec.ParserName)
+	r.SetString(audit.LossGeneration, run.generation)
+	r.SetInt(audit.LossFrom, run.from)
+	r.SetInt(audit.LossTo, run.to)
+	r.SetInt(audit.LossBytes, run.bytes)
+	r.SetInt(audit.LossLines, run.lines)
+	r.SetString(audit.LossCause, "unparsed")
+	if run.cut {
+		r.Flag(audit.Truncated)
+	}
+	p.unknown.End(r)
+	p.envelope.fill(r, p.stream, origin{source: p.spec.Name, generation: run.generation, offset: run.from}, p.observed)
+	e.Records = append(r.AppendOpen(e.Records), '\n')
+	run.lines = 0
 }

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/auditail/auditail/agent/capture"
 	"github.com/auditail/auditail/buffer"
 	"github.com/auditail/auditail/inputs"
 	"github.com/auditail/auditail/parsers"
@@ -35,7 +34,7 @@ func Try(ctx context.Context, cfg Config, spec Input, name string, sample []byte
 	a := &Agent{cfg: cfg, log: slog.New(slog.DiscardHandler), deps: Deps{Now: time.Now}}
 	a.own = newOwnRecords(&cfg, time.Now)
 	t.pipeline = &pipeline{
-		spec: &spec, agent: a, envelope: newEnvelope(&cfg), to: discard{}, hasher: capture.NewHasher(cfg.CaptureKey),
+		spec: &spec, agent: a, envelope: newEnvelope(&cfg), to: discard{}, unknown: spec.Policy.Unparsed(),
 		stream: streamOf(&cfg, &spec), watch: t.watch,
 	}
 	t.pipeline.stateful, _ = spec.Parser.(parsers.Stateful)

@@ -1,250 +1,368 @@
-// Package capture decides what of a prompt or an answer is kept.
+// Package capture decides what of a prompt or an answer is kept, and takes out of
+// records what nobody may keep.
 //
 // Its promise: nothing but what the policy keeps leaves this package, and it is
-// asked before the first byte reaches the agent's disk. Keyed hashes let an
-// auditor who holds the key test whether a given text is the one behind a
-// record, and tell nothing to anyone else.
+// asked before the first byte reaches the agent's disk, also for content that
+// waits for the rest of its record. When something fails, less is kept, never
+// more, and the record says so. Secrets are kept in no mode.
+//
+// Keyed hashes let an auditor who holds the key test whether a given text is the
+// one behind a record, and tell nothing to anyone else.
 package capture
 
 import (
-	"crypto/hmac"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/binary"
-	"encoding/hex"
+	"bytes"
 	"errors"
 	"fmt"
-	"hash"
-	"regexp"
-	"strings"
 	"time"
 	"unicode/utf8"
 
+	"github.com/auditail/auditail/agent/capture/redact"
 	"github.com/auditail/auditail/audit"
 	"github.com/auditail/auditail/parsers"
-)
-
-// Mode says what of the content is kept.
-type Mode string
-
-// The modes.
-const (
-	None   Mode = "none"   // that there was content, nothing of it
-	Hashed Mode = "hashed" // keyed hash and size
-	Full   Mode = "full"   // the text as well
 )
 
 // MaxText is the most bytes a content's text takes in a record, encoded.
 const MaxText = 384 << 10
 
-// Key is the secret of the keyed hashes. Its id stands in front of each hash,
-// so that a rotated key's hashes are told from its successor's.
-type Key struct {
-	ID     string
-	Secret []byte
+// Config comes from the user.
+type Config struct {
+	Default    Mode
+	Rules      []Rule           // the first that fits decides
+	Detectors  []redact.Pattern // beside the built-in ones
+	Recipients []string         // age recipients, of the mode encrypted
+	Unparsed   Mode             // of lines that no parser knows: Hashed or Encrypted
+	Pseudonyms bool             // keep keyed hashes in place of user ids
 }
 
-const minSecret = 16
+// detectTime bounds the detectors' time for one content.
+const detectTime = time.Second
 
-var keyIDForm = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,31}$`)
-
-// NewKey makes a key whose id is the month of its making.
-func NewKey(now time.Time) Key {
-	secret := make([]byte, 32)
-	_, _ = rand.Read(secret) // never fails (crypto/rand)
-	return Key{ID: now.UTC().Format("2006-01"), Secret: secret}
-}
-
-// Marshal returns the form in which a key is kept: id, colon, base64, LF.
-func (k Key) Marshal() []byte {
-	return []byte(k.ID + ":" + base64.StdEncoding.EncodeToString(k.Secret) + "\n")
-}
-
-// ParseKey parses what Marshal returns.
-func ParseKey(data []byte) (Key, error) {
-	id, encoded, ok := strings.Cut(strings.TrimSpace(string(data)), ":")
-	if !ok || !keyIDForm.MatchString(id) {
-		return Key{}, errors.New("the capture key is not <id>:<base64>, such as 2026-11:… ")
-	}
-	secret, err := base64.StdEncoding.DecodeString(encoded)
-	if err != nil || len(secret) < minSecret {
-		return Key{}, fmt.Errorf("the capture key %s is not the base64 of at least %d bytes", id, minSecret)
-	}
-	return Key{ID: id, Secret: secret}, nil
-}
-
-// Hasher makes keyed hashes. It is not safe for concurrent use.
-type Hasher struct {
-	prefix string
-	mac    hash.Hash
-	sum    []byte
-}
-
-// NewHasher returns a hasher with the key.
-func NewHasher(k Key) *Hasher {
-	return &Hasher{prefix: "hmac-sha256:" + k.ID + ":", mac: hmac.New(sha256.New, k.Secret)}
-}
-
-// Reset begins another hash.
-func (h *Hasher) Reset() { h.mac.Reset() }
-
-// Write adds bytes.
-func (h *Hasher) Write(b []byte) { h.mac.Write(b) }
-
-// Append appends the hash as records carry it: hmac-sha256:<key id>:<hex>.
-func (h *Hasher) Append(dst []byte) []byte {
-	h.sum = h.mac.Sum(h.sum[:0])
-	return hex.AppendEncode(append(dst, h.prefix...), h.sum)
-}
-
-// Policy applies a mode. It is not safe for concurrent use: each input has its own.
+// Policy applies a configuration to the records of one input. It is not safe for
+// concurrent use.
 type Policy struct {
-	mode   Mode
-	hasher *Hasher
-	buf    []byte
-	held   audit.Record
+	rules    []Rule // that can fit the input
+	fallback Mode
+	key      Key
+	hasher   *Hasher
+	users    *Hasher // nil: user ids stay as they are
+	sealer   *sealer // nil without recipients
+	detect   *redact.Detectors
+	scrubber *Scrubber
+	unparsed Mode
+
+	spans   []redact.Span
+	kept    kept
+	numbers map[find]int   // of the finds in the record in hand
+	last    map[string]int // highest number of each type
+	text    []byte
 }
 
-// New returns the policy of one input.
-func New(mode Mode, key Key) (*Policy, error) {
-	switch mode {
-	case None, Hashed, Full:
-		return &Policy{mode: mode, hasher: NewHasher(key)}, nil
+// New returns the policy of an input.
+func New(cfg Config, key Key, input string) (*Policy, error) {
+	p := &Policy{
+		fallback: cfg.Default, unparsed: cfg.Unparsed, key: key, hasher: NewHasher(key), scrubber: NewScrubber(),
+		numbers: make(map[find]int), last: make(map[string]int),
 	}
-	return nil, fmt.Errorf("capture mode %q is not none, hashed or full", mode)
+	if cfg.Pseudonyms {
+		p.users = NewPseudonymizer(key)
+	}
+	var err error
+	if p.sealer, err = newSealer(cfg.Recipients); err != nil {
+		return nil, err
+	}
+	if p.detect, err = redact.New(cfg.Detectors, detectTime); err != nil {
+		return nil, err
+	}
+	modes := []Mode{cfg.Default, cfg.Unparsed}
+	for _, rule := range cfg.Rules {
+		modes = append(modes, rule.Mode)
+		if rule.Input == "" || rule.Input == input {
+			p.rules = append(p.rules, rule)
+		}
+	}
+	for _, mode := range modes {
+		switch {
+		case !mode.known():
+			return nil, fmt.Errorf("capture mode %q is not none, hashed, redacted, encrypted or full", mode)
+		case mode == Encrypted && p.sealer == nil:
+			return nil, errors.New("capture mode encrypted needs recipients")
+		}
+	}
+	if cfg.Unparsed != Hashed && cfg.Unparsed != Encrypted {
+		return nil, fmt.Errorf("unparsed lines are hashed or encrypted, not %q", cfg.Unparsed)
+	}
+	return p, nil
 }
 
 // fieldSet names the fields of one direction.
-type fieldSet struct{ mode, hmac, bytes, parts, text, truncated audit.Field }
+type fieldSet struct{ mode, hmac, bytes, parts, text, enc, key, truncated, redacted audit.Field }
 
 func fieldsOf(d parsers.Direction) fieldSet {
 	if d == parsers.Returned {
 		return fieldSet{
-			audit.OutputMode, audit.OutputHMAC, audit.OutputBytes, audit.OutputParts, audit.OutputText, audit.OutputTruncated,
+			audit.OutputMode, audit.OutputHMAC, audit.OutputBytes, audit.OutputParts, audit.OutputText,
+			audit.OutputEnc, audit.OutputKey, audit.OutputTruncated, audit.OutputRedacted,
 		}
 	}
-	return fieldSet{audit.InputMode, audit.InputHMAC, audit.InputBytes, audit.InputParts, audit.InputText, audit.InputTruncated}
+	return fieldSet{
+		audit.InputMode, audit.InputHMAC, audit.InputBytes, audit.InputParts, audit.InputText,
+		audit.InputEnc, audit.InputKey, audit.InputTruncated, audit.InputRedacted,
+	}
 }
 
-// Apply writes into the record what the policy keeps of the content.
-func (p *Policy) Apply(r *audit.Record, c *parsers.Content, d parsers.Direction) error {
-	if len(c.Applied) > 0 {
-		return restore(r, c.Applied, fieldsOf(d))
+// Apply makes a draft's record what may be kept: fields without secrets, what
+// the policy keeps of the content, pseudonyms for user ids. The record has its
+// model by then, and gets nothing from a line afterwards.
+func (p *Policy) Apply(d *parsers.Draft) {
+	r := &d.Record
+	p.scrubber.Record(r)
+	clear(p.numbers)
+	clear(p.last)
+	p.apply(r, &d.Input, parsers.Entered)
+	p.apply(r, &d.Output, parsers.Returned)
+	p.digest(r, &d.System, audit.PromptSystemHMAC)
+	p.digest(r, &d.Arguments, audit.ToolHMAC)
+	p.pseudonymize(r)
+	p.release()
+}
+
+// apply writes into the record what is kept of the content.
+func (p *Policy) apply(r *audit.Record, c *parsers.Content, d parsers.Direction) {
+	k := &p.kept
+	switch {
+	case len(c.Applied) > 0:
+		if !k.parse(c.Applied) {
+			r.Flag(audit.CaptureDowngraded)
+			return
+		}
+		k.limit(p.mode(r, d))
+	case c.Parts == 0:
+		return
+	default:
+		p.keep(k, c, p.mode(r, d))
 	}
-	if c.Parts == 0 {
-		return nil
+	p.write(r, k, fieldsOf(d))
+}
+
+// digest writes the keyed hash of content of which nothing more is ever kept.
+func (p *Policy) digest(r *audit.Record, c *parsers.Content, f audit.Field) {
+	k := &p.kept
+	switch {
+	case len(c.Applied) > 0:
+		if !k.parse(c.Applied) {
+			r.Flag(audit.CaptureDowngraded)
+			return
+		}
+		k.limit(both(Hashed, p.mode(r, parsers.Entered)))
+	case c.Parts == 0:
+		return
+	default:
+		p.keep(k, c, both(Hashed, p.mode(r, parsers.Entered)))
 	}
-	f := fieldsOf(d)
-	r.SetString(f.mode, string(p.mode))
-	if p.mode == None {
-		return nil
+	r.SetText(f, k.hmac)
+}
+
+// pseudonymize puts keyed hashes in the place of user ids. A name would undo it.
+func (p *Policy) pseudonymize(r *audit.Record) {
+	if p.users == nil {
+		return
 	}
-	p.hasher.Reset()
-	p.hasher.Write(c.Text)
-	p.buf = p.hasher.Append(p.buf[:0])
-	r.SetText(f.hmac, p.buf)
-	r.SetInt(f.bytes, int64(len(c.Text)))
-	r.SetInt(f.parts, int64(c.Parts))
-	text := c.Text[:0]
-	if p.mode == Full {
-		text = cut(c.Text)
-		r.SetText(f.text, text)
+	for _, f := range [...]audit.Field{audit.ActorID, audit.ActorOnBehalfOf, audit.ApprovalBy} {
+		if r.Has(f) {
+			p.text = p.users.of(p.text[:0], r.Text(f))
+			r.SetText(f, p.text)
+		}
 	}
-	if c.Truncated || p.mode == Full && len(text) < len(c.Text) {
+	r.Clear(audit.ActorName)
+}
+
+// keep makes of the content what the mode keeps.
+func (p *Policy) keep(k *kept, c *parsers.Content, mode Mode) {
+	k.reset(mode)
+	if mode == None {
+		return
+	}
+	k.hmac = p.hasher.of(k.hmac, c.Text)
+	k.bytes, k.parts, k.truncated = int64(len(c.Text)), int64(c.Parts), c.Truncated
+	if mode == Hashed {
+		return
+	}
+	text := c.Text[:min(len(c.Text), MaxText+maxFind)]
+	if !p.search(text, mode) {
+		k.downgrade()
+		return
+	}
+	if len(text) < len(c.Text) || mode == Redacted && c.Truncated {
+		text = text[:p.untilSafe(text)]
+	}
+	whole := p.fill(k, text)
+	k.truncated = k.truncated || !whole || len(text) < len(c.Text)
+	if mode == Encrypted {
+		p.seal(k)
+	}
+}
+
+// maxFind is more than anything that the detectors find is long. They look so
+// much further than what is kept, so that the cut tears no find.
+const maxFind = 20 << 10
+
+// search finds what must not be kept of the text.
+func (p *Policy) search(text []byte, mode Mode) bool {
+	if mode != Redacted {
+		p.spans = redact.Secrets(p.spans[:0], text)
+		return true
+	}
+	var err error
+	p.spans, err = p.detect.Find(p.spans[:0], text)
+	return err == nil
+}
+
+// tail is how much of the end of a text is left out when it goes on unseen: half
+// a card number is not found.
+const tail = 64
+
+// untilSafe returns where the text ends without its tail, and forgets the finds
+// that reach into it.
+func (p *Policy) untilSafe(text []byte) int {
+	end := max(0, len(text)-tail)
+	for end > 0 && !utf8.RuneStart(text[end]) {
+		end--
+	}
+	for n := len(p.spans); n > 0 && p.spans[n-1].End > end; n-- {
+		end = min(end, p.spans[n-1].Start)
+		p.spans = p.spans[:n-1]
+	}
+	return end
+}
+
+// fill takes the text without the finds, as much as a record has room for, and
+// tells whether that was all.
+func (p *Policy) fill(k *kept, text []byte) bool {
+	at, room := 0, MaxText
+	if k.mode == Encrypted {
+		room = p.sealer.room(MaxText)
+	}
+	tight := k.most(len(text))+len(p.spans)*maxPlaceholder > room
+	for _, span := range p.spans {
+		piece := text[at:span.Start]
+		n, size := len(piece), 0
+		if tight {
+			n, size = k.cut(piece, room)
+		}
+		k.text = append(k.text, piece[:n]...)
+		if room -= size + maxPlaceholder; n < len(piece) || room < 0 {
+			return false
+		}
+		f := found{find: find{kind: span.Type}, at: len(k.text)}
+		copy(f.id[:], p.hasher.sumOf(text[span.Start:span.End]))
+		k.finds = append(k.finds, f)
+		at = span.End
+	}
+	n := len(text) - at
+	if tight {
+		n, _ = k.cut(text[at:], room)
+	}
+	k.text = append(k.text, text[at:at+n]...)
+	return at+n == len(text)
+}
+
+// seal encrypts the text. Its placeholders are numbered by themselves: what it
+// shares with other content is not known once nobody here can read it.
+func (p *Policy) seal(k *kept) {
+	clear(p.numbers)
+	clear(p.last)
+	var err error
+	if k.enc, err = p.sealer.append(k.enc, p.render(k)); err != nil {
+		k.downgrade()
+		return
+	}
+	clear(p.numbers)
+	clear(p.last)
+	k.key, k.text = p.sealer.names, k.text[:0]
+}
+
+// render returns the text with a placeholder for each find: the same number for
+// the same value. It is valid until the next call.
+func (p *Policy) render(k *kept) []byte {
+	if len(k.finds) == 0 {
+		return k.text
+	}
+	p.text = p.text[:0]
+	at := 0
+	for i := range k.finds {
+		f := &k.finds[i]
+		p.text = append(p.text, k.text[at:f.at]...)
+		p.text = appendPlaceholder(p.text, f.kind, p.number(f.find))
+		at = f.at
+	}
+	p.text = append(p.text, k.text[at:]...)
+	return p.text
+}
+
+func (p *Policy) number(f find) int {
+	n := p.numbers[f]
+	if n == 0 {
+		p.last[f.kind]++
+		n = p.last[f.kind]
+		p.numbers[f] = n
+	}
+	return n
+}
+
+// write writes what is kept into the record.
+func (p *Policy) write(r *audit.Record, k *kept, f fieldSet) {
+	r.SetString(f.mode, string(k.mode))
+	if k.downgraded {
+		r.Flag(audit.CaptureDowngraded)
+	}
+	if k.mode == None {
+		return
+	}
+	r.SetText(f.hmac, k.hmac)
+	r.SetInt(f.bytes, k.bytes)
+	r.SetInt(f.parts, k.parts)
+	if k.mode == Redacted || k.mode == Full {
+		r.SetText(f.text, p.render(k))
+	}
+	r.SetText(f.enc, k.enc)
+	r.SetString(f.key, k.key)
+	if len(k.finds) > 0 {
+		p.text = k.appendCounts(p.text[:0])
+		r.SetJSON(f.redacted, p.text)
+	}
+	if k.truncated {
 		r.SetBool(f.truncated, true)
 		r.Flag(audit.Truncated)
 	}
-	return nil
 }
 
-// heldVersion opens what Hold makes.
-const heldVersion = 1
-
 // Hold is the Capture of parsers.Config: it appends what the policy keeps of
-// content that waits for the rest of its record. The form is version, flags,
-// bytes, parts (varints), then mode, hash and text, each behind its length.
+// content that waits for the rest of its record.
 func (p *Policy) Hold(dst []byte, c *parsers.Content, d parsers.Direction) []byte {
-	r, f := &p.held, fieldsOf(d)
-	r.Reset()
-	_ = p.Apply(r, c, d) // only content that was held before can fail
-	truncated := uint64(0)
-	if r.Bool(f.truncated) {
-		truncated = 1
-	}
-	dst = append(dst, heldVersion)
-	dst = binary.AppendUvarint(dst, truncated)
-	dst = binary.AppendVarint(dst, r.Int(f.bytes))
-	dst = binary.AppendVarint(dst, r.Int(f.parts))
-	for _, field := range [...]audit.Field{f.mode, f.hmac, f.text} {
-		text := r.Text(field)
-		dst = binary.AppendUvarint(dst, uint64(len(text)))
-		dst = append(dst, text...)
-	}
+	p.keep(&p.kept, c, p.modeOfHeld(c, d))
+	dst = p.kept.append(dst)
+	p.release()
 	return dst
 }
 
-var errHeld = errors.New("read held content: it is not what this version writes")
-
-func restore(r *audit.Record, b []byte, f fieldSet) error {
-	if b[0] != heldVersion {
-		return errHeld
+// release lets go of the memory of a long text: there may be many inputs.
+func (p *Policy) release() {
+	const most = 64 << 10
+	if cap(p.text) > most {
+		p.text = nil
 	}
-	b = b[1:]
-	truncated, n := binary.Uvarint(b)
-	if n <= 0 {
-		return errHeld
+	if cap(p.kept.text) > most {
+		p.kept.text = nil
 	}
-	b = b[n:]
-	var numbers [2]int64
-	for i := range numbers {
-		if numbers[i], n = binary.Varint(b); n <= 0 {
-			return errHeld
-		}
-		b = b[n:]
+	if cap(p.kept.enc) > most {
+		p.kept.enc = nil
+		p.sealer.buffer = bytes.Buffer{}
 	}
-	for _, field := range [...]audit.Field{f.mode, f.hmac, f.text} {
-		size, n := binary.Uvarint(b)
-		if n <= 0 || size > uint64(len(b)-n) {
-			return errHeld
-		}
-		r.SetText(field, b[n:n+int(size)]) //nolint:gosec // checked above
-		b = b[n+int(size):]                //nolint:gosec // checked above
+	if cap(p.spans) > 1000 {
+		p.spans = nil
 	}
-	if r.Has(f.hmac) {
-		r.SetInt(f.bytes, numbers[0])
-		r.SetInt(f.parts, numbers[1])
+	if cap(p.kept.finds) > 1000 {
+		p.kept.finds = nil
 	}
-	if truncated == 1 {
-		r.SetBool(f.truncated, true)
-		r.Flag(audit.Truncated)
-	}
-	return nil
-}
-
-// cut returns the longest head of text whose encoding fits into MaxText, whole
-// characters only.
-func cut(text []byte) []byte {
-	if len(text)*6 <= MaxText { // no byte takes more than six
-		return text
-	}
-	size := 0
-	for i := 0; i < len(text); {
-		_, width := utf8.DecodeRune(text[i:])
-		switch c := text[i]; {
-		case c == '\n', c == '\r', c == '\t', c == '"' || c == '\\':
-			size += 2
-		case c < ' ':
-			size += 6
-		case width == 1 && c >= utf8.RuneSelf:
-			size += 3 // U+FFFD
-		default:
-			size += width
-		}
-		if size > MaxText {
-			return text[:i]
-		}
-		i += width
-	}
-	return text
 }

@@ -129,7 +129,7 @@ func (c *checker) keys(fsys durable.FS, cfg *config.Config) {
 	default:
 		c.ok("signing key", path)
 	}
-	_, err = cfg.Capture.HMACKey.Resolve()
+	_, err = readCaptureKeys(cfg.Capture.HMACKey)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && cfg.Capture.HMACKey.File != "":
 		c.ok("capture key", "none yet; it is made at the first start")

@@ -43,7 +43,7 @@ public key can be enrolled first. Keys that exist are left as they are.`,
 		if err != nil {
 			return err
 		}
-		if _, err := captureKey(durable.OS{}, cfg); err != nil {
+		if _, err := loadCaptureKeys(durable.OS{}, cfg); err != nil {
 			return err
 		}
 		verb := "already there"

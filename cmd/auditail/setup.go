@@ -79,10 +79,11 @@ func prepare(cfg *config.Config, log *slog.Logger) (_ *setup, err error) {
 	if made {
 		log.Info("an identity key was made; enrol it where batches go", "vkey", seal.VKey(s.config.Log.String(), publicKey(identity)))
 	}
-	if s.config.CaptureKey, err = captureKey(fsys, cfg); err != nil {
+	captureKeys, err := loadCaptureKeys(fsys, cfg)
+	if err != nil {
 		return nil, err
 	}
-	if s.config.Inputs, err = newInputs(cfg, s.config.CaptureKey, log); err != nil {
+	if s.config.Inputs, err = newInputs(cfg, captureKeys.Current(), log); err != nil {
 		return nil, err
 	}
 	s.config.Outputs, err = newOutputs(cfg, fsys, log)
@@ -121,27 +122,6 @@ func thisRun(cfg *config.Config) (seal.Run, error) {
 		Schema: audit.SchemaID, SchemaDigest: seal.DigestOf(audit.Schema()),
 		Version: version.String(), Binary: binary, Config: seal.DigestOf(cfg.JSON()),
 	}, nil
-}
-
-// captureKey reads the key of the keyed hashes, or makes its file.
-func captureKey(fsys durable.FS, cfg *config.Config) (capture.Key, error) {
-	secret := cfg.Capture.HMACKey
-	data, err := secret.Resolve()
-	if errors.Is(err, fs.ErrNotExist) && secret.File != "" {
-		key := capture.NewKey(time.Now())
-		if err := keys.Create(fsys, secret.File, key.Marshal()); err != nil {
-			return capture.Key{}, fmt.Errorf("make the capture key: %w", err)
-		}
-		return key, nil
-	}
-	if err != nil {
-		return capture.Key{}, fmt.Errorf("read the capture key: %w", err)
-	}
-	key, err := capture.ParseKey(data)
-	if err != nil {
-		return capture.Key{}, fmt.Errorf("read the capture key from %s: %w", secret, err)
-	}
-	return key, nil
 }
 
 var errNoInput = errors.New("the configuration has no input: add an [[inputs.file]] with name, paths and parser")
@@ -224,7 +204,7 @@ func webConfig(in *config.HTTPInput) httpinput.Config {
 
 // newSpec is an input without what reads it.
 func newSpec(cfg *config.Config, in *config.Input, key capture.Key) (agent.Input, error) {
-	policy, err := capture.New(capture.Mode(cfg.Capture.Default), key)
+	policy, err := newPolicy(&cfg.Capture, in.Name, key)
 	if err != nil {
 		return agent.Input{}, err
 	}

@@ -195,7 +195,6 @@ func tryLines(
 	if err != nil {
 		return err
 	}
-	base.CaptureKey = key
 	return agent.Try(ctx, base, spec, name, data, func(tried agent.Tried) error { return emit(spec.Parser, tried) })
 }
 

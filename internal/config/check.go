@@ -25,6 +25,7 @@ func (k *checker) check() error {
 	k.agent()
 	inputs := k.inputs()
 	k.catalog(inputs)
+	k.capture(inputs)
 	k.buffer()
 	k.outputs()
 	k.tests(inputs)

@@ -245,22 +245,6 @@ type CatalogEntry struct {
 	Provider    string `toml:"provider"`
 }
 
-// Modes of content capture.
-const (
-	CaptureNone   = "none"
-	CaptureHashed = "hashed"
-	CaptureFull   = "full"
-)
-
-// Capture is what is kept of prompts and answers.
-type Capture struct {
-	Default string `toml:"default" oneof:"none hashed full"`
-	// HMACKey is the key of the keyed hashes. Its file is made on first start
-	// when it is absent; the default is capture.key under data_dir.
-	HMACKey  Secret `toml:"hmac_key"`
-	Unparsed string `toml:"unparsed" oneof:"hashed"` // of lines that no parser knows
-}
-
 // StandardClass is the retention class that always exists.
 const StandardClass = "standard"
 

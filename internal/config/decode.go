@@ -264,9 +264,6 @@ func oneOf(at *node, what, word string, allowed []string) error {
 	if slices.Contains(allowed, word) {
 		return nil
 	}
-	if hint := laterWord(what, word); hint != "" {
-		return at.value.errorf("%s %q is not in this version; %s", what, word, hint)
-	}
 	return unknown(at.value, "word", word, " for "+what, allowed)
 }
 
@@ -302,13 +299,4 @@ func laterKey(path string) string {
 	default:
 		return ""
 	}
-}
-
-// laterWord tells what to use instead of a word that a later version will know.
-func laterWord(path, word string) string {
-	switch path + "=" + word {
-	case "capture.default=redacted", "capture.default=encrypted", "capture.unparsed=encrypted":
-		return `use "hashed"`
-	}
-	return ""
 }
