@@ -24,6 +24,7 @@ type archiveOptions struct {
 	expect []string
 	until  string
 	accept string
+	policy string
 	strict bool
 	json   bool
 }
@@ -43,6 +44,11 @@ The trust file holds one verifier key a line, named <organization>/<agent>, as
 from the archive. Neither does its expected end: without --expect-size or
 --until a tail that was cut off cleanly at a checkpoint can not be noticed.
 
+Witnesses are named in the trust file too, or in a file of their own (--policy), by
+lines of C2SP tlog-policy: "witness <name> <vkey>", "group <name> <number, any or
+all> <names>", and one "quorum <name>". Heads of a log that the quorum did not
+cosign are then a violation.
+
 The accept file holds one "<code> <path>" a line, as --json shows them, of
 incidents that are known and explained; they become notices.`,
 		Example: `  auditail-verify archive /var/lib/auditail/archive --trust trust.vkey
@@ -60,6 +66,7 @@ incidents that are known and explained; they become notices.`,
 	f.StringArrayVar(&o.from, "from", nil, "[ORIGIN=]N: first batch that must be there, of a log whose beginning lies elsewhere")
 	f.StringArrayVar(&o.expect, "expect-size", nil, "[ORIGIN=]N: number of manifests that must be there at least; ORIGIN is <organization>/<agent>/<epoch>")
 	f.StringVar(&o.until, "until", "", "expected end, RFC 3339 (default: the last sealed time found)")
+	f.StringVar(&o.policy, "policy", "", "file with the witnesses that must have cosigned, in place of those in the trust file")
 	f.StringVar(&o.accept, "accept", "", "file with incidents that you accept")
 	f.BoolVar(&o.strict, "strict", false, "exit with 1 on a notice too")
 	f.BoolVar(&o.json, "json", false, "one JSON object a finding, the summary last")
@@ -100,8 +107,17 @@ func (o *archiveOptions) run(c *cobra.Command, path string) error {
 func (o *archiveOptions) options() (archive.Options, error) {
 	var options archive.Options
 	var err error
-	if options.Trust, err = readTrust(o.trust); err != nil {
+	if options.Trust, options.Policy, err = readTrust(o.trust); err != nil {
 		return options, err
+	}
+	if o.policy != "" {
+		err := withFile(o.policy, func(r io.Reader) (err error) {
+			options.Policy, err = archive.ParsePolicy(r)
+			return err
+		})
+		if err != nil {
+			return options, fmt.Errorf("read policy file: %w", err)
+		}
 	}
 	if o.accept != "" {
 		err := withFile(o.accept, func(r io.Reader) (err error) {

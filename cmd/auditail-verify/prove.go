@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -44,7 +46,7 @@ The file is a C2SP transparency log proof (c2sp.org/tlog-proof@v1).`,
 	c.RunE = func(c *cobra.Command, args []string) error {
 		o := archive.ProveOptions{ID: args[0]}
 		var err error
-		if o.Trust, err = readTrust(trust); err != nil {
+		if o.Trust, _, err = readTrust(trust); err != nil {
 			return err
 		}
 		if batch != "" {
@@ -120,30 +122,30 @@ when that could not be checked.`,
 	c.Flags().StringVar(&trust, "trust", "", "file with the keys you trust (required)")
 	c.Flags().BoolVar(&asJSON, "json", false, "one JSON object with what the proof shows")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		keys, err := readTrust(trust)
+		keys, policy, err := readTrust(trust)
 		if err != nil {
 			return err
 		}
-		return checkProof(c, args[0], keys, asJSON)
+		return checkProof(c, args[0], keys, &policy, asJSON)
 	}
 	return c
 }
 
-func readTrust(name string) (trust archive.Trust, err error) {
+func readTrust(name string) (trust archive.Trust, policy archive.Policy, err error) {
 	if name == "" {
-		return nil, errors.New("--trust is missing: verification needs the keys you trust, in a file with one verifier key a line")
+		return nil, policy, errors.New("--trust is missing: verification needs the keys you trust, in a file with one verifier key a line")
 	}
 	err = withFile(name, func(r io.Reader) (err error) {
-		trust, err = archive.ParseTrust(r)
+		trust, policy, err = archive.ParseTrust(r)
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read trust file: %w", err)
+		return nil, policy, fmt.Errorf("read trust file: %w", err)
 	}
-	return trust, nil
+	return trust, policy, nil
 }
 
-func checkProof(c *cobra.Command, name string, keys archive.Trust, asJSON bool) error {
+func checkProof(c *cobra.Command, name string, keys archive.Trust, policy *archive.Policy, asJSON bool) error {
 	var file []byte
 	err := withFile(name, func(r io.Reader) (err error) {
 		file, err = io.ReadAll(io.LimitReader(r, seal.MaxProof+1))
@@ -167,9 +169,12 @@ func checkProof(c *cobra.Command, name string, keys archive.Trust, asJSON bool) 
 	if len(keys[origin.Log]) == 0 {
 		return fmt.Errorf("the trust file has no key for %s, of which the proof is", origin.Log)
 	}
-	proven, err := proof.Verify(keys[origin.Log], nil)
+	proven, err := proof.Verify(keys[origin.Log], policy.Witnesses())
 	if err != nil {
 		return refuse(err)
+	}
+	if policy.Demands() && !policy.Met(proven.Cosigned) {
+		return refuse(errors.New("the quorum of witnesses that the trust file names did not cosign the log's head"))
 	}
 	return printProof(c.OutOrStdout(), proof, proven, asJSON)
 }
@@ -178,9 +183,17 @@ func printProof(w io.Writer, p *seal.Proof, proven *seal.Proven, asJSON bool) er
 	m := proven.Manifest
 	if asJSON {
 		return json.NewEncoder(w).Encode(map[string]any{
-			"origin": m.Origin.String(), "batch": m.Batch, "index": p.Index, "sealed": m.Sealed.UTC(),
+			"cosigned": proven.Cosigned,
+			"origin":   m.Origin.String(), "batch": m.Batch, "index": p.Index, "sealed": m.Sealed.UTC(),
 			"checkpoint": proven.Checkpoint.Size, "record": json.RawMessage(p.Record),
 		})
+	}
+	for _, name := range slices.Sorted(maps.Keys(proven.Cosigned)) {
+		at := proven.Cosigned[name]
+		witness, _, _ := strings.Cut(name, "+")
+		if _, err := fmt.Fprintf(w, "cosigned  %s by %s\n", at.Format(time.RFC3339), archive.Printable(witness)); err != nil {
+			return err
+		}
 	}
 	_, err := fmt.Fprintf(w, "proven    record %d of %d in batch %d of %s\nsealed    %s, in the signed head of %d batches\nrecord    %s\n",
 		p.Index, p.Leaves, m.Batch, m.Origin, m.Sealed.UTC().Format(time.RFC3339), proven.Checkpoint.Size, archive.Printable(string(p.Record)))

@@ -67,7 +67,11 @@ const (
 	CheckpointRoot       Code = "checkpoint-root"        // signs another tree
 	CheckpointAhead      Code = "checkpoint-ahead"       // signs more manifests than are there
 	CheckpointUnchecked  Code = "checkpoint-unchecked"   // signed, but its tree is not known here (notice)
-	CosignatureUnchecked Code = "cosignature-unchecked"  // not checked by this version (notice)
+	CosignatureUnchecked Code = "cosignature-unchecked"  // of a witness that no policy names, or of an unknown tree (notice)
+	CosignatureWrong     Code = "cosignature-wrong"      // does not verify, or over another tree
+	CosignatureAhead     Code = "cosignature-ahead"      // a witness saw more manifests than are there
+	QuorumMissing        Code = "quorum-missing"         // the last manifests stand under no head that a quorum cosigned
+	WitnessedWrong       Code = "witnessed-wrong"        // a manifest names a cosigned head that the log never had
 	AcceptedButNotFound  Code = "accepted-but-not-found" // a line of the accept file met nothing (notice)
 
 )
@@ -105,7 +109,7 @@ const (
 // grow afterwards.
 func (c Code) acceptable() bool {
 	switch c {
-	case EpochMissing, EpochNotClosed, OpenReason, SilentEnd, BatchMissing, CheckpointMissing,
+	case EpochMissing, EpochNotClosed, OpenReason, SilentEnd, BatchMissing, CheckpointMissing, QuorumMissing,
 		PayloadMissing, CoverageHole, CoverageOverlap:
 		return true
 	default:

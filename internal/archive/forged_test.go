@@ -631,12 +631,102 @@ func TestBoundsThatFitNothing(t *testing.T) {
 	}
 }
 
-// Cosignatures are said to be unchecked, not passed over.
-func TestCosignatures(t *testing.T) {
-	e := build(t, sealtest.Config{})
-	e.Files["seals/gpu-07/0001/cosignature/000000000008-0a1b2c3d"] = []byte("x")
-	found, _ := verify(t, e.Files, archive.Options{Trust: trust(e)})
-	if diff := cmp.Diff([]string{theGap, "notice cosignature-unchecked seals/gpu-07/0001/cosignature"}, found); diff != "" {
-		t.Error(diff)
+// TestWitness: heads that witnesses saw, and what a policy makes of those they
+// did not see.
+func TestWitness(t *testing.T) {
+	key := sealtest.Key("witness")
+	witness := seal.WitnessKey{Name: "witness.example.com", Public: key.Public().(ed25519.PublicKey)}
+	policy, err := archive.ParsePolicy(strings.NewReader("witness w " + witness.String() + "\nquorum w\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cosign := func(e *sealtest.Epoch, c seal.Checkpoint) {
+		line, err := seal.Cosign(&c, witness.Name, key, e.Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.Files[e.Origin.CosignaturePath(c.Size, witness)] = line
+	}
+	head := func(e *sealtest.Epoch) seal.Checkpoint {
+		size, root := e.Head()
+		return seal.Checkpoint{Origin: e.Origin, Size: size, Root: root}
+	}
+	cosignature := func(size int) string {
+		return fmt.Sprintf("seals/gpu-07/0001/cosignature/%012d-%s", size, witness.ID())
+	}
+	names := func(c seal.Checkpoint) sealtest.Option {
+		return sealtest.WithManifest(func(m *seal.Manifest) { m.WitnessedSize, m.WitnessedRoot = c.Size, c.Root })
+	}
+	for _, test := range []struct {
+		name    string
+		build   func(e *sealtest.Epoch)
+		lenient bool // no policy
+		want    []string
+	}{
+		{name: "every head", build: func(e *sealtest.Epoch) {
+			e.Open()
+			cosign(e, head(e))
+			e.Heartbeat(names(head(e)))
+			e.Heartbeat()
+			e.Close()
+			cosign(e, e.Checkpoint())
+		}},
+		{name: "not the last one", want: []string{"violation quorum-missing seals/gpu-07/0001/checkpoint/000000000002"}, build: func(e *sealtest.Epoch) {
+			e.Open()
+			cosign(e, e.Checkpoint())
+			e.Close()
+			e.Checkpoint()
+		}},
+		{name: "a policy that nobody gave", lenient: true, want: []string{"notice cosignature-unchecked seals/gpu-07/0001/cosignature"}, build: func(e *sealtest.Epoch) {
+			e.Open()
+			e.Close()
+			cosign(e, e.Checkpoint())
+		}},
+		{
+			name: "another tree",
+			want: []string{"violation cosignature-wrong " + cosignature(2), "violation quorum-missing seals/gpu-07/0001/checkpoint/000000000002"},
+			build: func(e *sealtest.Epoch) {
+				e.Open()
+				e.Close()
+				c := e.Checkpoint()
+				c.Root = seal.EmptyRoot()
+				cosign(e, c)
+			},
+		},
+		{
+			name: "more than is there",
+			want: []string{"violation cosignature-ahead " + cosignature(9)},
+			build: func(e *sealtest.Epoch) {
+				e.Open()
+				e.Close()
+				c := e.Checkpoint()
+				cosign(e, c)
+				c.Size = 9
+				cosign(e, c)
+			},
+		},
+		{
+			name: "heads that manifests made up",
+			want: []string{"violation witnessed-wrong " + manifest(1), "violation witnessed-wrong " + manifest(2)},
+			build: func(e *sealtest.Epoch) {
+				e.Open()
+				e.Heartbeat(names(seal.Checkpoint{Size: 1, Root: seal.EmptyRoot()}))
+				e.Close(names(seal.Checkpoint{Size: 3, Root: seal.EmptyRoot()}))
+				cosign(e, e.Checkpoint())
+			},
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			e := sealtest.New(t, sealtest.Config{})
+			test.build(e)
+			o := archive.Options{Trust: trust(e)}
+			if !test.lenient {
+				o.Policy = policy
+			}
+			found, _ := verify(t, e.Files, o)
+			if diff := cmp.Diff(test.want, found); diff != "" {
+				t.Error(diff)
+			}
+		})
 	}
 }

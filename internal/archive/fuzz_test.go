@@ -66,14 +66,15 @@ func FuzzParseTrust(f *testing.F) {
 	e := sealtest.New(f, sealtest.Config{})
 	f.Add(e.Trust())
 	f.Add("# comment\n" + e.Trust() + "\n")
+	f.Add(e.Trust() + "group g any w\nquorum none\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		trust, err := ParseTrust(strings.NewReader(text))
-		if (err == nil) != (len(trust) > 0) {
+		trust, _, err := ParseTrust(strings.NewReader(text))
+		if err == nil && len(trust) == 0 || err != nil && trust != nil {
 			t.Errorf("%d keys, %v", len(trust), err)
 		}
 		for log, keys := range trust {
 			for _, key := range keys {
-				if again, err := ParseTrust(strings.NewReader(seal.VKey(log.String(), key))); err != nil || len(again[log]) != 1 {
+				if again, _, err := ParseTrust(strings.NewReader(seal.VKey(log.String(), key))); err != nil || len(again[log]) != 1 {
 					t.Errorf("%s: %v", log, err)
 				}
 			}

@@ -30,9 +30,9 @@ type epochFiles struct {
 	manifests    numberSet
 	signatures   numberSet
 	checkpoints  numberSet
-	cosignatures int
-	payloads     numberSet // by their number, wherever in records/ they lie
-	found        numberSet // payloads that lie where their manifest says
+	cosignatures map[string]*numberSet // tree sizes, by the key id of the witness
+	payloads     numberSet             // by their number, wherever in records/ they lie
+	found        numberSet             // payloads that lie where their manifest says
 }
 
 // list keeps findings that come in no particular order, up to a bound.
@@ -127,8 +127,27 @@ func (inv *inventory) take(e Entry) {
 	case seal.CheckpointObject:
 		files.checkpoints.add(name.Number)
 	case seal.CosignatureObject:
-		files.cosignatures++
+		if !files.cosigned(name.KeyID, name.Number) {
+			stray(Violation, UnknownFile, "a cosignature beyond those of 1000 witnesses: nobody has so many")
+		}
 	}
+}
+
+// cosigned notes a cosignature. It reports false when there are too many witnesses.
+func (f *epochFiles) cosigned(key string, size uint64) bool {
+	set := f.cosignatures[key]
+	if set == nil {
+		if len(f.cosignatures) == maxStrays {
+			return false
+		}
+		if f.cosignatures == nil {
+			f.cosignatures = make(map[string]*numberSet)
+		}
+		set = new(numberSet)
+		f.cosignatures[key] = set
+	}
+	set.add(size)
+	return true
 }
 
 func (inv *inventory) epoch(agent string, number int) *epochFiles {
@@ -147,7 +166,7 @@ func (inv *inventory) epoch(agent string, number int) *epochFiles {
 func (inv *inventory) sealed(agent string) []int {
 	var numbers []int
 	for number, files := range inv.agents[agent] {
-		if files.identity || files.manifests.size > 0 || files.signatures.size > 0 || files.checkpoints.size > 0 || files.cosignatures > 0 {
+		if files.identity || files.manifests.size > 0 || files.signatures.size > 0 || files.checkpoints.size > 0 || len(files.cosignatures) > 0 {
 			numbers = append(numbers, number)
 		}
 	}

@@ -55,6 +55,7 @@ type walk struct {
 	// loose tells that the next manifest can not be tied to the one before: there
 	// is a hole, or the archive begins here.
 	loose      bool
+	witness    witnesses
 	checkpoint uint64 // size from which on checkpoints were not looked at
 	signed     uint64 // size of the last checkpoint that verifies
 	untold     bool   // a checkpoint's root could not be compared
@@ -93,6 +94,8 @@ func (w *walk) manifests(ctx context.Context) {
 		}
 		s := w.manifest(ctx, n)
 		w.checkpoints(ctx, s, n+1)
+		w.cosignatures(ctx, s, n+1)
+		w.witnessed(s)
 		w.send(ctx, s)
 		next = n + 1
 	}
@@ -331,9 +334,7 @@ func (w *walk) end(ctx context.Context, s *step, size uint64) {
 		}
 	}
 	s.findings = append(s.findings, stray.sorted()...)
-	if files.cosignatures > 0 {
-		add(Notice, CosignatureUnchecked, origin.SealsPath()+"/cosignature", "%d cosignatures of witnesses are not checked by this version", files.cosignatures)
-	}
+	w.witnessEnd(s, size)
 }
 
 // ahead checks the checkpoints beyond the log's end and returns the largest

@@ -21,11 +21,15 @@ const maxListLine = 4096
 type Trust map[seal.Log][]ed25519.PublicKey
 
 // ParseTrust reads a trust file: one C2SP verifier key a line, named
-// <organization>/<agent>; empty lines and lines that start with # are comments.
-// An error names the line and says what would be right.
-func ParseTrust(r io.Reader) (Trust, error) {
-	trust := make(Trust)
+// <organization>/<agent>, and the lines of a witness policy, if there is one;
+// empty lines and lines that start with # are comments. An error names the line
+// and says what would be right.
+func ParseTrust(r io.Reader) (Trust, Policy, error) {
+	trust, policy := make(Trust), Policy{}
 	err := eachLine(r, func(line string) error {
+		if isPolicyLine(line) {
+			return policy.add(line)
+		}
 		name, key, err := seal.ParseVKey(line)
 		if err != nil {
 			return fmt.Errorf("%w; `auditail keys show` prints it in one line", err)
@@ -40,13 +44,28 @@ func ParseTrust(r io.Reader) (Trust, error) {
 		trust[log] = append(trust[log], key)
 		return nil
 	})
+	if err == nil {
+		err = policy.complete()
+	}
+	if err == nil && len(trust) == 0 {
+		err = errors.New("no key in it; write one verifier key a line, as `auditail keys show` prints it")
+	}
 	if err != nil {
-		return nil, err
+		return nil, Policy{}, err
 	}
-	if len(trust) == 0 {
-		return nil, errors.New("no key in it; write one verifier key a line, as `auditail keys show` prints it")
+	return trust, policy, nil
+}
+
+// ParsePolicy reads a file that holds a witness policy alone.
+func ParsePolicy(r io.Reader) (Policy, error) {
+	var policy Policy
+	if err := eachLine(r, policy.add); err != nil {
+		return policy, err
 	}
-	return trust, nil
+	if !policy.decided {
+		return policy, errors.New("no quorum line in it; write witness, group and quorum lines")
+	}
+	return policy, policy.complete()
 }
 
 // logs returns the trusted logs of an agent name, sorted.

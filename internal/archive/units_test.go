@@ -6,11 +6,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
 	"github.com/auditail/auditail/seal"
+	"github.com/auditail/auditail/seal/sealtest"
 )
 
 // numberSet against a map.
@@ -119,11 +121,71 @@ func TestParseTrust(t *testing.T) {
 		"endless line": {strings.Repeat("x", 5000), "a line has more than 4096 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := ParseTrust(strings.NewReader(test.text))
+			_, _, err := ParseTrust(strings.NewReader(test.text))
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("error is %v, want %q", err, test.want)
 			}
 		})
+	}
+}
+
+// TestParsePolicy: what a witness policy may say, and when it is met.
+func TestParsePolicy(t *testing.T) {
+	keys := map[string]seal.WitnessKey{}
+	text := ""
+	for _, name := range []string{"a", "b", "c"} {
+		public := sealtest.Key(name).Public().(ed25519.PublicKey)
+		keys[name] = seal.WitnessKey{Name: name + ".example.com", Public: public}
+		text += "witness " + name + " " + keys[name].String() + "\n"
+	}
+	met := func(policy string, names ...string) bool {
+		t.Helper()
+		p, err := ParsePolicy(strings.NewReader(text + policy))
+		if err != nil {
+			t.Fatalf("%s: %v", policy, err)
+		}
+		cosigned := map[string]time.Time{}
+		for _, name := range names {
+			cosigned[keys[name].String()] = time.Unix(1, 0)
+		}
+		return p.Met(cosigned)
+	}
+	for _, c := range []struct {
+		policy string
+		by     []string
+		want   bool
+	}{
+		{"quorum a", []string{"a"}, true},
+		{"quorum a", []string{"b", "c"}, false},
+		{"group g any a b\nquorum g", []string{"b"}, true},
+		{"group g all a b\nquorum g", []string{"b", "c"}, false},
+		{"group g all a b\nquorum g", []string{"b", "a"}, true},
+		{"group g 2 a b c\nquorum g", []string{"c", "a"}, true},
+		{"group g 2 a b c\nquorum g", []string{"c"}, false},
+		{"group g any a b\ngroup h all g c\nquorum h", []string{"b", "c"}, true},
+		{"group g any a b\ngroup h all g c\nquorum h", []string{"b", "a"}, false},
+		{"quorum none", []string{"a", "b", "c"}, false}, // nothing is asked for, nothing is met
+	} {
+		if got := met(c.policy, c.by...); got != c.want {
+			t.Errorf("%q by %v: %v", c.policy, c.by, got)
+		}
+	}
+	for policy, want := range map[string]string{
+		"":                                "no quorum line",
+		"quorum d":                        `the quorum "d" is neither`,
+		"quorum a\nquorum b":              "second quorum",
+		"group g 3 a b\nquorum g":         "asks for \"3\" of 2 members",
+		"group g 0 a b\nquorum g":         "asks for \"0\" of 2 members",
+		"group g any d\nquorum g":         `names "d", which no line above defines`,
+		"group g any a a\nquorum g":       "twice",
+		"group none any a\nquorum a":      `the name "none" is taken`,
+		"witness a " + keys["a"].String(): "one witness would count as two",
+		"witness d " + seal.VKey("d", make(ed25519.PublicKey, ed25519.PublicKeySize)): "a witness has 4",
+		"log x": "is not \"witness",
+	} {
+		if _, err := ParsePolicy(strings.NewReader(text + policy)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %s", policy, err, want)
+		}
 	}
 }
 

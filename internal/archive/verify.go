@@ -17,6 +17,8 @@ import (
 type Options struct {
 	// Trust holds the keys that agents may have sealed with.
 	Trust Trust
+	// Policy says which witnesses have to have cosigned the heads of the logs.
+	Policy Policy
 	// ExpectSize says how many manifests an epoch's log must have at least. An
 	// entry without origin is for the newest epoch of the only agent.
 	ExpectSize []Bound

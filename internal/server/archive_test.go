@@ -15,7 +15,7 @@ func TestStoredArchiveVerifies(t *testing.T) {
 	for _, r := range buildLog(f) {
 		f.want(http.StatusCreated, r)
 	}
-	trust, err := archive.ParseTrust(strings.NewReader(f.epoch.Trust()))
+	trust, _, err := archive.ParseTrust(strings.NewReader(f.epoch.Trust()))
 	if err != nil {
 		t.Fatal(err)
 	}

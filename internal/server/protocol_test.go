@@ -34,7 +34,8 @@ func buildLog(f *fixture) []request {
 	ship(e, e.Heartbeat())
 	ship(e, e.Data(seal.Stream{Environment: "prod", Service: "auditail", Class: "legal"}, e.Records(2)))
 	ship(e, e.Close())
-	n := e.NextEpoch("rollback " + e.Origin.String() + " 5 " + seal.EmptyRoot().String())
+	size, root := e.Head()
+	n := e.NextEpoch(seal.Succession{Cause: seal.SuccessionRollback, Previous: e.Origin, Size: size, Root: root}.String())
 	ship(n, n.Open())
 	ship(n, n.Data(sealtest.Chat(), n.Records(1)))
 	return all
@@ -151,7 +152,7 @@ func TestRefusedHeaders(t *testing.T) {
 		"other digest only":   {seal.PayloadObject, func(r *request) { r.header.Set("Repr-Digest", "sha-512=:AAAA:") }, 422, "sha-256"},
 		"no manifest":         {seal.PayloadObject, func(r *request) { r.header.Del(manifestHeader) }, 422, manifestHeader},
 		"manifest not base64": {seal.PayloadObject, func(r *request) { r.header.Set(manifestHeader, "%%%") }, 422, manifestHeader},
-		"manifest too large":  {seal.PayloadObject, func(r *request) { r.header.Set(manifestHeader, strings.Repeat("AAAA", 2000)) }, 422, manifestHeader},
+		"manifest too large":  {seal.PayloadObject, func(r *request) { r.header.Set(manifestHeader, strings.Repeat("AAAA", seal.MaxManifestFile/3+1)) }, 422, manifestHeader},
 		"body cut":            {seal.PayloadObject, func(r *request) { r.body = r.body[:10] }, 400, "SHA-256"},
 		"body changed":        {seal.PayloadObject, func(r *request) { r.body = append([]byte{0}, r.body[1:]...) }, 400, "Repr-Digest names"},
 		"seal changed":        {seal.ManifestObject, func(r *request) { r.body = append([]byte{0}, r.body[1:]...) }, 400, "SHA-256"},
