@@ -35,6 +35,12 @@ var routes = map[string]calls{
 	"messages":              {post: "model.inference", operation: "chat"}, // Anthropic
 	"messages/count_tokens": {post: "model.inference", operation: "count_tokens"},
 
+	// Azure AI's model inference API, behind whatever a gateway puts in front.
+	"models/chat/completions":  {post: "model.inference", operation: "chat", anywhere: true},
+	"models/embeddings":        {post: "model.inference", read: "model.list", operation: "embeddings", anywhere: true},
+	"models/images/embeddings": {post: "model.inference", operation: "embeddings", anywhere: true},
+	"models/info":              {read: "model.list", anywhere: true},
+
 	// Endpoints of vLLM, SGLang, TGI, TEI, llama.cpp, MLflow and LiteLLM.
 	"completion":          {post: "model.inference", operation: "text_completion"},
 	"infill":              {post: "model.inference", operation: "text_completion"},
