@@ -116,6 +116,9 @@ func decide(m *fieldmap.Map, d *parsers.Draft) parsers.Outcome {
 	}
 	identity(m, r)
 	outcome(m, r)
+	if name := r.Text(audit.ModelName); isExact(name) {
+		fieldmap.ExactModel(d, "bedrock", name[bytes.LastIndexByte(name, '/')+1:])
+	}
 	return parsers.Outcome{Verdict: parsers.Recorded}
 }
 
@@ -132,11 +135,16 @@ func invocation(m *fieldmap.Map, d *parsers.Draft) {
 		m.AddContent(&d.Output, output)
 	}
 	if string(m.Slot(slotStop)) == "guardrail_intervened" || string(m.Slot(slotGuardrail)) == "INTERVENED" {
-		r.SetString(audit.Outcome, "blocked")
-		r.SetString(audit.Reason, "policy_block")
-		r.SetString(audit.PolicyDecision, "block")
-		r.SetString(audit.PolicyBy, "bedrock/guardrails")
+		blocked(r)
 	}
+}
+
+// blocked fills what follows from a guardrail that intervened.
+func blocked(r *audit.Record) {
+	r.SetString(audit.Outcome, "blocked")
+	r.SetString(audit.Reason, "policy_block")
+	r.SetString(audit.PolicyDecision, "block")
+	r.SetString(audit.PolicyBy, "bedrock/guardrails")
 }
 
 // operationOf names the operation. InvokeModel takes any body; what it asks for
@@ -169,6 +177,26 @@ func outcome(m *fieldmap.Map, r *audit.Record) {
 		r.SetString(audit.Outcome, "denied")
 	default:
 		r.SetString(audit.Outcome, "failed")
+	}
+}
+
+// isExact tells whether an id, or its ARN, names a version: one of Bedrock's own
+// models, whose ids end in it ("…-20240307-v1:0", "…-express-v1"). Profiles,
+// endpoints and models of the customer are names for something else.
+func isExact(name []byte) bool {
+	if at := bytes.Index(name, []byte("::foundation-model/")); at >= 0 {
+		name = name[at+len("::foundation-model/"):]
+	}
+	vendor, model, ok := bytes.Cut(name, []byte("."))
+	version := bytes.LastIndex(model, []byte("-v"))
+	if !ok || bytes.IndexByte(vendor, ':') >= 0 || version < 0 || version+2 >= len(model) || model[version+2] < '0' || model[version+2] > '9' {
+		return false
+	}
+	switch string(vendor) {
+	case "us", "eu", "apac", "jp", "au", "ca", "global", "us-gov": // a profile over several regions
+		return false
+	default:
+		return true
 	}
 }
 

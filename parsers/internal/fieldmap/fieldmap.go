@@ -31,8 +31,8 @@ type Config struct {
 	// Slots are source paths whose values a preset looks at itself; Slot returns
 	// them. A path may be mapped to a field as well.
 	Slots [][]string
-	// Embedded are source paths below which other paths go on although some
-	// writers put the object there as a string of JSON.
+	// Embedded are source paths whose object or array some writers put there as a
+	// string of JSON. It is read like the value itself.
 	Embedded [][]string
 	// Decide is called when a line was read, before the record is completed from
 	// what it says. A preset sets there what follows from its slots. Any verdict
@@ -306,7 +306,7 @@ func (p *pass) value(i int, n *node, depth int) int {
 			}
 			return end
 		}
-		if v := (scalar{kind: isString, text: p.data[i+1 : end], style: s}); !n.embedded || !p.embeddedObject(n, v, depth) {
+		if v := (scalar{kind: isString, text: p.data[i+1 : end], style: s}); !n.embedded || !p.embeddedValue(n, v, depth) {
 			p.takeScalar(n, v)
 		}
 		return end + 1
@@ -340,10 +340,10 @@ func (p *pass) takeLiteral(i int, n *node, literal string, kind scalarKind) int 
 	return end
 }
 
-// embeddedObject reads a string that holds an object, as if the object stood
+// embeddedValue reads a string that holds an object or array, as if that stood
 // there itself. It reports false, and takes nothing, for any other string.
-func (p *pass) embeddedObject(n *node, v scalar, depth int) bool {
-	if len(v.text) == 0 || v.text[0] != '{' {
+func (p *pass) embeddedValue(n *node, v scalar, depth int) bool {
+	if len(v.text) == 0 || v.text[0] != '{' && v.text[0] != '[' {
 		return false
 	}
 	outer := p.data

@@ -1,6 +1,7 @@
 package fieldmap
 
 import (
+	"bytes"
 	"strconv"
 
 	"github.com/auditail/auditail/audit"
@@ -122,6 +123,19 @@ func (m *Map) AddExtra(name string, text []byte) {
 func (m *Map) AddExtraBool(name string, value bool) {
 	m.pass.extra = append(append(append(m.pass.extra, '"'), name...), '"', ':')
 	m.pass.extra = append(strconv.AppendBool(m.pass.extra, value), ',')
+}
+
+// ExactModel says that the line itself names the exact version of its model,
+// which is known under name in a catalog of that scheme ("bedrock"). It does
+// nothing for records of other events than model.*, which have no basis.
+func ExactModel(d *parsers.Draft, scheme string, name []byte) {
+	r := &d.Record
+	if !bytes.HasPrefix(r.Text(audit.Event), []byte("model.")) || !r.Has(audit.ModelName) {
+		return
+	}
+	var id [128]byte
+	r.SetText(audit.ModelID, append(append(append(id[:0], scheme...), ':'), name...))
+	r.SetString(audit.ModelBasis, "log")
 }
 
 // Status returns the line's HTTP status, or parsers.NoStatus.

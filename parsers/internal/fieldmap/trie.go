@@ -7,7 +7,7 @@ import "github.com/auditail/auditail/audit"
 type node struct {
 	key      string
 	number   int  // index into pass.seen
-	embedded bool // a string of JSON counts as the object it holds
+	embedded bool // a string of JSON counts as the object or array it holds
 	targets  []target
 	children []*node // by length of key
 
