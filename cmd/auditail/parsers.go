@@ -6,6 +6,7 @@ import (
 	"github.com/auditail/auditail/agent/capture"
 	"github.com/auditail/auditail/internal/config"
 	"github.com/auditail/auditail/parsers"
+	"github.com/auditail/auditail/parsers/azureopenai"
 	"github.com/auditail/auditail/parsers/bedrock"
 	"github.com/auditail/auditail/parsers/combined"
 	"github.com/auditail/auditail/parsers/csv"
@@ -32,6 +33,7 @@ type preset struct {
 // their names. config.Presets knows the same.
 func presets() []preset {
 	return []preset{
+		{"azure-openai", "1", azureopenai.New},
 		{"bedrock", "1", bedrock.New},
 		{"combined", "1", func(c parsers.Config) (parsers.Parser, error) { return combined.New(combined.Config{Config: c}) }},
 		{"gunicorn", "1", func(c parsers.Config) (parsers.Parser, error) { return uvicorn.NewGunicorn(c) }},

@@ -4,6 +4,7 @@ package config
 // each is made of stands in cmd/auditail, and a test there compares the two.
 func Presets() []string {
 	return []string{
+		"azure-openai",
 		"bedrock",
 		"combined",
 		"gunicorn",
