@@ -24,6 +24,7 @@ import (
 
 	"github.com/auditail/auditail/agent"
 	"github.com/auditail/auditail/agent/capture"
+	"github.com/auditail/auditail/agent/capture/keyed"
 	"github.com/auditail/auditail/agent/catalog"
 	"github.com/auditail/auditail/audit"
 	"github.com/auditail/auditail/buffer"
@@ -34,7 +35,7 @@ import (
 	"github.com/auditail/auditail/seal"
 )
 
-var captureKey = capture.Key{ID: "2026-11", Secret: []byte("0123456789abcdef")}
+var captureKey = keyed.Key{ID: "2026-11", Secret: []byte("0123456789abcdef")}
 
 // words is an input that has lines to give, each once: its position is how many
 // it gave.

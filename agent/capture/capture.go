@@ -5,9 +5,6 @@
 // asked before the first byte reaches the agent's disk, also for content that
 // waits for the rest of its record. When something fails, less is kept, never
 // more, and the record says so. Secrets are kept in no mode.
-//
-// Keyed hashes let an auditor who holds the key test whether a given text is the
-// one behind a record, and tell nothing to anyone else.
 package capture
 
 import (
@@ -17,6 +14,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/auditail/auditail/agent/capture/keyed"
 	"github.com/auditail/auditail/agent/capture/redact"
 	"github.com/auditail/auditail/audit"
 	"github.com/auditail/auditail/parsers"
@@ -43,10 +41,10 @@ const detectTime = time.Second
 type Policy struct {
 	rules    []Rule // that can fit the input
 	fallback Mode
-	key      Key
-	hasher   *Hasher
-	users    *Hasher // nil: user ids stay as they are
-	sealer   *sealer // nil without recipients
+	key      keyed.Key
+	hasher   *keyed.Hasher
+	users    *keyed.Hasher // nil: user ids stay as they are
+	sealer   *sealer       // nil without recipients
 	detect   *redact.Detectors
 	scrubber *Scrubber
 	unparsed Mode
@@ -59,13 +57,13 @@ type Policy struct {
 }
 
 // New returns the policy of an input.
-func New(cfg Config, key Key, input string) (*Policy, error) {
+func New(cfg Config, key keyed.Key, input string) (*Policy, error) {
 	p := &Policy{
-		fallback: cfg.Default, unparsed: cfg.Unparsed, key: key, hasher: NewHasher(key), scrubber: NewScrubber(),
+		fallback: cfg.Default, unparsed: cfg.Unparsed, key: key, hasher: keyed.NewHasher(key), scrubber: NewScrubber(),
 		numbers: make(map[find]int), last: make(map[string]int),
 	}
 	if cfg.Pseudonyms {
-		p.users = NewPseudonymizer(key)
+		p.users = keyed.NewPseudonymizer(key)
 	}
 	var err error
 	if p.sealer, err = newSealer(cfg.Recipients); err != nil {
@@ -170,7 +168,7 @@ func (p *Policy) pseudonymize(r *audit.Record) {
 	}
 	for _, f := range [...]audit.Field{audit.ActorID, audit.ActorOnBehalfOf, audit.ApprovalBy} {
 		if r.Has(f) {
-			p.text = p.users.of(p.text[:0], r.Text(f))
+			p.text = p.users.Hash(p.text[:0], r.Text(f))
 			r.SetText(f, p.text)
 		}
 	}
@@ -183,7 +181,7 @@ func (p *Policy) keep(k *kept, c *parsers.Content, mode Mode) {
 	if mode == None {
 		return
 	}
-	k.hmac = p.hasher.of(k.hmac, c.Text)
+	k.hmac = p.hasher.Hash(k.hmac, c.Text)
 	k.bytes, k.parts, k.truncated = int64(len(c.Text)), int64(c.Parts), c.Truncated
 	if mode == Hashed {
 		return
@@ -255,7 +253,7 @@ func (p *Policy) fill(k *kept, text []byte) bool {
 			return false
 		}
 		f := found{find: find{kind: span.Type}, at: len(k.text)}
-		copy(f.id[:], p.hasher.sumOf(text[span.Start:span.End]))
+		copy(f.id[:], p.hasher.Sum(text[span.Start:span.End]))
 		k.finds = append(k.finds, f)
 		at = span.End
 	}

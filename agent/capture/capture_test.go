@@ -18,12 +18,13 @@ import (
 	"filippo.io/age"
 
 	"github.com/auditail/auditail/agent/capture"
+	"github.com/auditail/auditail/agent/capture/keyed"
 	"github.com/auditail/auditail/agent/capture/redact"
 	"github.com/auditail/auditail/audit"
 	"github.com/auditail/auditail/parsers"
 )
 
-var key = capture.Key{ID: "2026-11", Secret: []byte("0123456789abcdef")}
+var key = keyed.Key{ID: "2026-11", Secret: []byte("0123456789abcdef")}
 
 func content(text string) *parsers.Content {
 	return &parsers.Content{Text: []byte(text), Parts: 1}
@@ -469,7 +470,7 @@ func TestPseudonyms(t *testing.T) {
 	if pseudonyms[0] != pseudonyms[1] || !strings.HasPrefix(pseudonyms[0], "hmac-sha256:2026-11:") {
 		t.Error(pseudonyms)
 	}
-	h := capture.NewPseudonymizer(key)
+	h := keyed.NewPseudonymizer(key)
 	h.Write([]byte("alice"))
 	if got := string(h.Append(nil)); got != pseudonyms[0] {
 		t.Errorf("the holder of the key makes %s of alice, the record has %s", got, pseudonyms[0])

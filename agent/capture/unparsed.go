@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"github.com/auditail/auditail/agent/capture/keyed"
 	"github.com/auditail/auditail/agent/capture/redact"
 	"github.com/auditail/auditail/audit"
 )
@@ -10,7 +11,7 @@ import (
 // lines themselves, encrypted. It is not safe for concurrent use.
 type Unparsed struct {
 	policy *Policy
-	hasher *Hasher
+	hasher *keyed.Hasher
 	lines  []byte // of the record in the making; only when they are encrypted
 	room   int
 	cut    bool
@@ -18,7 +19,7 @@ type Unparsed struct {
 
 // Unparsed returns what makes the records of the policy's input.
 func (p *Policy) Unparsed() *Unparsed {
-	u := &Unparsed{policy: p, hasher: NewHasher(p.key)}
+	u := &Unparsed{policy: p, hasher: keyed.NewHasher(p.key)}
 	if p.unparsed == Encrypted {
 		u.room = p.sealer.room(MaxText)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/auditail/auditail/agent/capture"
+	"github.com/auditail/auditail/agent/capture/keyed"
 	"github.com/auditail/auditail/agent/capture/redact"
 	"github.com/auditail/auditail/internal/config"
 	"github.com/auditail/auditail/internal/durable"
@@ -15,11 +16,11 @@ import (
 )
 
 // loadCaptureKeys reads the keys of the keyed hashes, or makes their file.
-func loadCaptureKeys(fsys durable.FS, cfg *config.Config) (capture.Keys, error) {
+func loadCaptureKeys(fsys durable.FS, cfg *config.Config) (keyed.Keys, error) {
 	secret := cfg.Capture.HMACKey
 	list, err := readCaptureKeys(secret)
 	if errors.Is(err, fs.ErrNotExist) && secret.File != "" {
-		list = capture.Keys{capture.NewKey(time.Now())}
+		list = keyed.Keys{keyed.New(time.Now())}
 		if err := keys.Create(fsys, secret.File, list.Marshal()); err != nil {
 			return nil, fmt.Errorf("make the capture key: %w", err)
 		}
@@ -28,12 +29,12 @@ func loadCaptureKeys(fsys durable.FS, cfg *config.Config) (capture.Keys, error) 
 	return list, err
 }
 
-func readCaptureKeys(secret config.Secret) (capture.Keys, error) {
+func readCaptureKeys(secret config.Secret) (keyed.Keys, error) {
 	data, err := secret.Resolve()
 	if err != nil {
 		return nil, fmt.Errorf("read the capture key: %w", err)
 	}
-	list, err := capture.ParseKeys(data)
+	list, err := keyed.Parse(data)
 	if err != nil {
 		return nil, fmt.Errorf("read the capture key from %s: %w", secret, err)
 	}
@@ -41,7 +42,7 @@ func readCaptureKeys(secret config.Secret) (capture.Keys, error) {
 }
 
 // newPolicy makes the capture policy of an input.
-func newPolicy(from *config.Capture, input string, key capture.Key) (*capture.Policy, error) {
+func newPolicy(from *config.Capture, input string, key keyed.Key) (*capture.Policy, error) {
 	to := capture.Config{
 		Default: capture.Mode(from.Default), Recipients: from.Recipients, Unparsed: capture.Mode(from.Unparsed), Pseudonyms: from.Pseudonyms,
 	}

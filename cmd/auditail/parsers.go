@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/auditail/auditail/agent/capture"
+	"github.com/auditail/auditail/agent/capture/keyed"
 	"github.com/auditail/auditail/internal/config"
 	"github.com/auditail/auditail/parsers"
 	"github.com/auditail/auditail/parsers/azureopenai"
@@ -48,7 +49,7 @@ func presets() []preset {
 }
 
 // newParser returns the parser and its name with version, as records carry it.
-func newParser(in *config.Input, policy *capture.Policy, ids *capture.KeyIDs) (parsers.Parser, string, error) {
+func newParser(in *config.Input, policy *capture.Policy, ids *keyed.KeyIDs) (parsers.Parser, string, error) {
 	common := parsers.Config{Name: in.Name, Provider: in.Provider, Location: in.Location, Capture: policy.Hold, KeyID: ids.Append}
 	from := &in.Parser
 	fields, set := fieldMap(from)

@@ -12,7 +12,7 @@ import (
 	_ "time/tzdata" // zones of the configuration on hosts without a zone database
 
 	"github.com/auditail/auditail/agent"
-	"github.com/auditail/auditail/agent/capture"
+	"github.com/auditail/auditail/agent/capture/keyed"
 	"github.com/auditail/auditail/agent/catalog"
 	"github.com/auditail/auditail/audit"
 	"github.com/auditail/auditail/buffer"
@@ -131,7 +131,7 @@ func countInputs(cfg *config.Config) (n int) {
 	return n
 }
 
-func newInputs(cfg *config.Config, key capture.Key, log *slog.Logger) (list []agent.Input, err error) {
+func newInputs(cfg *config.Config, key keyed.Key, log *slog.Logger) (list []agent.Input, err error) {
 	cfg.Inputs.Each(func(kind string, i int, in *config.Input) {
 		if err != nil {
 			return
@@ -203,12 +203,12 @@ func webConfig(in *config.HTTPInput) httpinput.Config {
 }
 
 // newSpec is an input without what reads it.
-func newSpec(cfg *config.Config, in *config.Input, key capture.Key) (agent.Input, error) {
+func newSpec(cfg *config.Config, in *config.Input, key keyed.Key) (agent.Input, error) {
 	policy, err := newPolicy(&cfg.Capture, in.Name, key)
 	if err != nil {
 		return agent.Input{}, err
 	}
-	parser, name, err := newParser(in, policy, capture.NewKeyIDs(key))
+	parser, name, err := newParser(in, policy, keyed.NewKeyIDs(key))
 	if err != nil {
 		return agent.Input{}, err
 	}

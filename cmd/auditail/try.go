@@ -17,7 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditail/auditail/agent"
-	"github.com/auditail/auditail/agent/capture"
+	"github.com/auditail/auditail/agent/capture/keyed"
 	"github.com/auditail/auditail/audit"
 	"github.com/auditail/auditail/inputs/file"
 	"github.com/auditail/auditail/internal/config"
@@ -133,8 +133,8 @@ func sampleInput(dir string, data []byte, cfg *config.Config, in *config.Input) 
 }
 
 // checkKey is a key for what is looked at and not kept.
-func checkKey() capture.Key {
-	key := capture.NewKey(time.Now())
+func checkKey() keyed.Key {
+	key := keyed.New(time.Now())
 	key.ID = "try"
 	return key
 }

@@ -1,4 +1,11 @@
-package capture
+// Package keyed makes the keyed hashes (HMAC-SHA-256) of prompts, answers, user
+// ids and API keys that records carry.
+//
+// A keyed hash lets an auditor who holds the key test whether a given text is the
+// one behind a record, and tells nothing to anyone else. For what users can have
+// hashed at will, prompts, and for what it must not be matched with, user ids and
+// API keys, there are separate keys, made from the one that is kept.
+package keyed
 
 import (
 	"bytes"
@@ -31,8 +38,8 @@ const minSecret = 16
 
 var keyIDForm = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,31}$`)
 
-// NewKey makes a key whose id is the month of its making.
-func NewKey(now time.Time) Key {
+// New makes a key whose id is the month of its making.
+func New(now time.Time) Key {
 	secret := make([]byte, 32)
 	_, _ = rand.Read(secret) // never fails (crypto/rand)
 	return Key{ID: now.UTC().Format("2006-01"), Secret: secret}
@@ -43,9 +50,9 @@ func (k Key) Marshal() []byte {
 	return []byte(k.ID + ":" + base64.StdEncoding.EncodeToString(k.Secret) + "\n")
 }
 
-// ParseKeys parses one key a line, as Marshal returns them. Empty lines and
+// Parse parses one key a line, as Marshal returns them. Empty lines and
 // those that begin with # say nothing. Its errors show no secret.
-func ParseKeys(data []byte) (Keys, error) {
+func Parse(data []byte) (Keys, error) {
 	var keys Keys
 	for line := range bytes.Lines(data) {
 		line = bytes.TrimSpace(line)
@@ -102,7 +109,7 @@ func (k Keys) Find(id string) (Key, bool) {
 
 // Rotate returns the keys with a new one at their end.
 func (k Keys) Rotate(now time.Time) Keys {
-	made := NewKey(now)
+	made := New(now)
 	month := made.ID
 	for n := 2; ; n++ {
 		if _, taken := k.Find(made.ID); !taken {
@@ -148,24 +155,24 @@ func (h *Hasher) Append(dst []byte) []byte {
 	return hex.AppendEncode(append(dst, h.prefix...), h.sum)
 }
 
-// sumOf returns the bare hash of one text, valid until the next call.
-func (h *Hasher) sumOf(text []byte) []byte {
+// Sum returns the bare hash of one text, valid until the next call.
+func (h *Hasher) Sum(text []byte) []byte {
 	h.Reset()
 	h.Write(text)
 	h.sum = h.mac.Sum(h.sum[:0])
 	return h.sum
 }
 
-// of appends the hash of one text.
-func (h *Hasher) of(dst, text []byte) []byte {
+// Hash appends the hash of one text, as Append does.
+func (h *Hasher) Hash(dst, text []byte) []byte {
 	h.Reset()
 	h.Write(text)
 	return h.Append(dst)
 }
 
-// KeyID returns the id of the key that a record's hash was made with; "" when it
+// ID returns the id of the key that a record's hash was made with; "" when it
 // is not such a hash.
-func KeyID(hash string) string {
+func ID(hash string) string {
 	rest, ok := strings.CutPrefix(hash, hashPrefix)
 	id, digits, found := strings.Cut(rest, ":")
 	if !ok || !found || len(digits) != hex.EncodedLen(sha256.Size) {

@@ -1,4 +1,4 @@
-package capture
+package keyed
 
 import (
 	"crypto/hmac"
