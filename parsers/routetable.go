@@ -60,14 +60,20 @@ var routes = map[string]calls{
 	"invocations":         {post: "model.inference", operation: "predict"},
 	"load_lora_adapter":   {post: "model.load"},
 	"unload_lora_adapter": {post: "model.unload"},
-	"model/info":          {read: "model.list"},
-	"model_info":          {read: "model.list"},
-	"get_model_info":      {read: "model.list"},
-	"server_info":         {read: "model.list"},
-	"get_server_info":     {read: "model.list"},
-	"info":                {read: "model.list"},
-	"props":               {read: "model.list"},
-	"version":             {read: "model.list"},
+
+	"update_weights":                  {post: "model.load"}, // SGLang: other weights under the same name
+	"update_weights_from_disk":        {post: "model.load"},
+	"update_weights_from_distributed": {post: "model.load"},
+	"update_weights_from_tensor":      {post: "model.load"},
+
+	"model/info":      {read: "model.list"},
+	"model_info":      {read: "model.list"},
+	"get_model_info":  {read: "model.list"},
+	"server_info":     {read: "model.list"},
+	"get_server_info": {read: "model.list"},
+	"info":            {read: "model.list"},
+	"props":           {read: "model.list"},
+	"version":         {read: "model.list"},
 
 	// Ollama.
 	"api/generate":   {post: "model.inference", operation: "text_completion"},
