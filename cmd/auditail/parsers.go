@@ -19,6 +19,7 @@ import (
 	"github.com/auditail/auditail/parsers/nginx"
 	"github.com/auditail/auditail/parsers/ollama"
 	"github.com/auditail/auditail/parsers/regex"
+	"github.com/auditail/auditail/parsers/sglang"
 	"github.com/auditail/auditail/parsers/triton"
 	"github.com/auditail/auditail/parsers/uvicorn"
 	"github.com/auditail/auditail/parsers/vllm"
@@ -44,6 +45,7 @@ func presets() []preset {
 		{"llamacpp", "1", func(c parsers.Config) (parsers.Parser, error) { return llamacpp.New(c) }},
 		{"nginx", "1", func(c parsers.Config) (parsers.Parser, error) { return nginx.New(nginx.Config{Config: c}) }},
 		{"ollama", "1", func(c parsers.Config) (parsers.Parser, error) { return ollama.New(c) }},
+		{"sglang", "1", func(c parsers.Config) (parsers.Parser, error) { return sglang.New(c) }},
 		{"triton", "1", func(c parsers.Config) (parsers.Parser, error) { return triton.New(c) }},
 		{"uvicorn", "1", func(c parsers.Config) (parsers.Parser, error) { return uvicorn.New(c) }},
 		{"vllm", "1", func(c parsers.Config) (parsers.Parser, error) { return vllm.New(c) }},

@@ -13,6 +13,7 @@ func Presets() []string {
 		"llamacpp",
 		"nginx",
 		"ollama",
+		"sglang",
 		"triton",
 		"uvicorn",
 		"vllm",

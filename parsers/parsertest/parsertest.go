@@ -157,8 +157,25 @@ func write(to *bytes.Buffer, d *parsers.Draft) {
 		name string
 		c    *parsers.Content
 	}{{"input", &d.Input}, {"output", &d.Output}} {
-		if content.c.Parts > 0 {
-			fmt.Fprintf(to, "  %s %d %s\n", content.name, content.c.Parts, strconv.Quote(string(content.c.Text)))
+		switch c := content.c; {
+		case len(c.Applied) > 0:
+			fmt.Fprintf(to, "  %s applied: %s\n", content.name, c.Applied)
+		case c.Parts > 0:
+			fmt.Fprintf(to, "  %s %d %s%s\n", content.name, c.Parts, strconv.Quote(string(c.Text)), ellipsis(c))
 		}
 	}
+}
+
+// Capture stands for a capture policy that keeps everything, for parsers that hold
+// content across lines: golden files show what it was given.
+func Capture(dst []byte, c *parsers.Content, direction parsers.Direction) []byte {
+	word := [...]string{parsers.Entered: "entered", parsers.Returned: "returned"}[direction]
+	return fmt.Appendf(dst, "%s %d %q%s", word, c.Parts, c.Text, ellipsis(c))
+}
+
+func ellipsis(c *parsers.Content) string {
+	if c.Truncated {
+		return "…"
+	}
+	return ""
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/auditail/auditail/parsers"
 	"github.com/auditail/auditail/parsers/internal/pyrepr"
+	"github.com/auditail/auditail/parsers/internal/tqdm"
 	"github.com/auditail/auditail/parsers/internal/traceback"
 	"github.com/auditail/auditail/parsers/internal/uvicorn"
 )
@@ -52,12 +53,14 @@ var engineNoise = [...]rule{
 	{"init engine (profile, create kv cache, warmup model) took ", ruleStartup},
 }
 
-// progressBars begin what tqdm draws while weights are loaded.
-var progressBars = [...]string{
-	"Loading safetensors checkpoint shards: ",
-	"Loading pt checkpoint shards: ",
-	"Capturing CUDA graph shapes: ",
-	"Capturing CUDA graphs",
+// progressBars begin what is drawn while weights are loaded.
+func progressBars() []string {
+	return []string{
+		"Loading safetensors checkpoint shards: ",
+		"Loading pt checkpoint shards: ",
+		"Capturing CUDA graph shapes: ",
+		"Capturing CUDA graphs",
+	}
 }
 
 // message judges an engine line that is about no request.
@@ -92,34 +95,11 @@ func (p *Parser) other(line *parsers.Line, h *header) parsers.Outcome {
 	if len(h.message) == 0 {
 		return ignored(ruleEmpty)
 	}
-	if isProgress(h.message) {
+	if tqdm.IsBar(h.message, progressBars()) {
 		return ignored(ruleProgress)
 	}
 	if p.traceback.Frame(line.Path, h.message) {
 		return ignored(traceback.Rule)
 	}
 	return unparsed("not a line of vLLM")
-}
-
-// isProgress accepts progress bars, drawn over each other with carriage returns.
-func isProgress(b []byte) bool {
-	drawn := false
-	for part := range bytes.SplitSeq(b, []byte("\r")) {
-		if len(part) == 0 {
-			continue
-		}
-		if drawn = isBar(part); !drawn {
-			return false
-		}
-	}
-	return drawn
-}
-
-func isBar(part []byte) bool {
-	for _, prefix := range progressBars {
-		if rest, ok := cut(part, prefix); ok {
-			return bytes.IndexByte(rest, '%') >= 0
-		}
-	}
-	return false
 }

@@ -64,6 +64,9 @@ func isWord(c byte) bool {
 // IsZero tells whether nothing was read.
 func (t *Time) IsZero() bool { return t.local.IsZero() }
 
+// Zoned tells whether the zone stood in the line.
+func (t *Time) Zoned() bool { return t.zone != nil }
+
 // Instant returns the point in time; the zero time when nothing was read.
 func (t *Time) Instant() time.Time {
 	if t.zone == nil {
