@@ -115,6 +115,7 @@ func (in *Input) follower(resume []inputs.Position, to inputs.Appender) (*follow
 		now: in.deps.Now, to: to,
 		byIdent:  map[fileID]*generation{},
 		byName:   map[string]*generation{},
+		byRoot:   map[string][]*generation{},
 		byBase:   map[string][]*generation{},
 		suspects: map[fileID]suspect{},
 		noted:    map[string]struct{}{},
@@ -131,6 +132,9 @@ func (in *Input) follower(resume []inputs.Position, to inputs.Appender) (*follow
 	}
 	for _, glob := range in.config.Paths {
 		f.patterns = append(f.patterns, parsePattern(glob))
+	}
+	for _, glob := range in.config.Rotated {
+		f.rotated = append(f.rotated, parsePattern(glob))
 	}
 	for _, position := range resume {
 		if position.Token == nil {

@@ -23,9 +23,11 @@ type follower struct {
 	scan   bool
 
 	patterns    []pattern
+	rotated     []pattern
 	generations []*generation // oldest first
 	byIdent     map[fileID]*generation
 	byName      map[string]*generation   // by names that events may carry
+	byRoot      map[string][]*generation // by the last component of their real path, and by what it may have been before
 	byBase      map[string][]*generation // attached ones by the last component of their real path
 	suspects    map[fileID]suspect
 	noted       map[string]struct{} // conditions that were logged

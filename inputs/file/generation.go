@@ -5,7 +5,9 @@ import (
 	"errors"
 	"hash"
 	"io"
+	"maps"
 	"math"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -154,7 +156,52 @@ func (g *generation) ready() bool {
 // changedFrom tells whether a status of the file under g's name is news. What
 // is compressed has another size than its file.
 func (g *generation) changedFrom(st status) bool {
-	return st.modified != g.modified || st.size != g.size && !readable(g.name)
+	_, packed := plainName(g.name)
+	return st.modified != g.modified || st.size != g.size && !packed
+}
+
+// precedes tells whether a file beside g's, one of those related to it, was
+// written after it, by the same scheme of rotation. What is compressed is as
+// young as its original only by its name and its time of change.
+func (g *generation) precedes(m found, related []*sibling) bool {
+	base := filepath.Base(g.real)
+	r, current := rotationOf(base, filepath.Base(m.name)), rotationOf(base, filepath.Base(g.name))
+	if !r.follows(current) {
+		return false
+	}
+	_, packed := plainName(m.name)
+	lower := r.number() >= 0 && r.number() < current.number()
+	switch {
+	case packed || m.st.id.born == 0 || g.ident.born == 0:
+		return m.st.modified >= g.modified || lower // time stamps are coarser than rotations can be
+	case m.st.id.born == g.ident.born:
+		return m.st.modified > g.modified || lower
+	default:
+		return m.st.id.born > g.ident.born || lower && shifting(base, related)
+	}
+}
+
+// shifting tells whether the numbers of rotated files grow with their age, as
+// logrotate's do. It is asked when a lower number was born before a higher
+// one: because they count up, or because the clock was set back.
+func shifting(base string, related []*sibling) bool {
+	born := map[int]int64{}
+	for _, m := range related {
+		if _, packed := plainName(m.name); !packed {
+			born[rotationOf(base, filepath.Base(m.name)).number()] = m.st.id.born
+		}
+	}
+	delete(born, -1)
+	numbers := slices.Sorted(maps.Keys(born))
+	older := 0
+	for i := 1; i < len(numbers); i++ {
+		if born[numbers[i]] < born[numbers[i-1]] {
+			older++
+		} else {
+			older--
+		}
+	}
+	return older > 0
 }
 
 // drained tells that every complete line was handed over.
@@ -171,7 +218,7 @@ func (g *generation) quiet(now time.Time) time.Duration {
 // token is the position to commit.
 func (g *generation) token() ([]byte, error) {
 	t := token{
-		Path: g.path, Real: g.real, Device: g.ident.device, Inode: g.ident.inode,
+		Path: g.path, Real: g.real, Name: g.name, Device: g.ident.device, Inode: g.ident.inode, Born: g.ident.born,
 		Offset: g.offset, Shift: g.shift, Size: g.sure, Modified: g.modified,
 		Head: g.head, Anchor: g.anchor, Over: g.over,
 	}
@@ -188,8 +235,8 @@ func resumedGeneration(id string, data []byte) (*generation, error) {
 		return nil, err
 	}
 	g := &generation{
-		id: id, path: t.Path, real: t.Real, name: t.Path,
-		ident: fileID{device: t.Device, inode: t.Inode}, offset: t.Offset, shift: t.Shift,
+		id: id, path: t.Path, real: t.Real, name: t.Name,
+		ident: fileID{device: t.Device, inode: t.Inode, born: t.Born}, offset: t.Offset, shift: t.Shift,
 		size: t.Size, sure: t.Size, modified: t.Modified, head: t.Head, anchor: t.Anchor, over: t.Over,
 		loss: -1, committed: true, resumed: true, limit: math.MaxInt64,
 	}
@@ -253,19 +300,22 @@ func (g *generation) remember() {
 	g.marks = append(g.marks, mark{place: g.place(), anchor: g.anchor})
 }
 
-// growHead takes the sample of the head again while the file is shorter than
-// a sample.
-func (g *generation) growHead(r io.ReaderAt, scratch []byte) error {
-	if g.head.length == sampleSize || g.size <= g.head.length {
-		return nil
+// begins tells whether r still begins with the content of g. It is asked while
+// little of g was read: then the bytes before the place say little or nothing.
+// While the file is shorter than a sample, the sample of its head grows.
+func (g *generation) begins(r io.ReaderAt, scratch []byte) (bool, error) {
+	if g.head.length == sampleSize && g.place() >= sampleSize {
+		return true, nil
 	}
 	n, err := r.ReadAt(scratch[:sampleSize], 0)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return err
+		return false, err
 	}
-	// Only what begins with the old head is a longer head of the same content.
-	if int64(n) > g.head.length && sampleOf(scratch[:g.head.length]).sum == g.head.sum || g.head.length == 0 {
+	if int64(n) < g.head.length || sampleOf(scratch[:g.head.length]).sum != g.head.sum && g.head.length > 0 {
+		return false, nil
+	}
+	if int64(n) > g.head.length {
 		g.head = sampleOf(scratch[:n])
 	}
-	return nil
+	return true, nil
 }

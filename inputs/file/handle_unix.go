@@ -13,7 +13,10 @@ import (
 // handle is an open file. It goes around os.File because a thousand followed
 // files are polled many times a second: no allocation a stat, no finalizer, no
 // entry in the runtime's poller.
-type handle struct{ fd int }
+type handle struct {
+	fd   int
+	born int64 // of the file; asked once, a descriptor never leads to another
+}
 
 // openHandle opens name for reading. It never waits: not for the writer of a
 // FIFO, not for a device. The caller looks at stat before it reads.
@@ -26,7 +29,7 @@ func openHandle(name string) (*handle, error) {
 		if err != nil {
 			return nil, &os.PathError{Op: "open", Path: name, Err: err}
 		}
-		return &handle{fd: fd}, nil
+		return &handle{fd: fd, born: birthOf(fd)}, nil
 	}
 }
 
@@ -58,42 +61,31 @@ func (h *handle) stat() (status, error) {
 	if err := unix.Fstat(h.fd, &st); err != nil {
 		return status{}, os.NewSyscallError("fstat", err)
 	}
-	return statusOf(&st), nil
+	return statusOf(&st, h.born), nil
 }
 
 func (h *handle) close() error { return os.NewSyscallError("close", unix.Close(h.fd)) }
 
-// statPath follows symbolic links.
-func statPath(name string) (status, error) {
-	var st unix.Stat_t
-	for {
-		err := unix.Stat(name, &st)
-		if errors.Is(err, unix.EINTR) {
-			continue
-		}
-		if err != nil {
-			return status{}, &os.PathError{Op: "stat", Path: name, Err: err}
-		}
-		return statusOf(&st), nil
-	}
-}
-
-func statusOf(st *unix.Stat_t) status {
+func statusOf(st *unix.Stat_t, born int64) status {
 	s := status{
-		id:       fileID{device: uint64(st.Dev), inode: st.Ino}, //nolint:unconvert // other widths on other systems
+		id:       fileID{device: uint64(st.Dev), inode: st.Ino, born: born}, //nolint:unconvert // other widths on other systems
 		size:     st.Size,
 		modified: st.Mtim.Nano(),
 		links:    uint64(st.Nlink), //nolint:unconvert // other widths on other systems
 	}
-	switch st.Mode & unix.S_IFMT {
-	case unix.S_IFREG:
-		s.kind = kindRegular
-	case unix.S_IFDIR:
-		s.kind = kindDirectory
-	default:
-		s.kind = kindOther
-	}
+	s.kind = kindOf(uint32(st.Mode)) //nolint:unconvert // other widths on other systems
 	return s
+}
+
+func kindOf(mode uint32) fileKind {
+	switch mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		return kindRegular
+	case unix.S_IFDIR:
+		return kindDirectory
+	default:
+		return kindOther
+	}
 }
 
 // tooManyFiles tells that the process or the system is out of descriptors.

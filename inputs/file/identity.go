@@ -16,8 +16,12 @@ import (
 const sampleSize = 1 << 10
 
 // fileID is what the file system calls the file. It is a hint: inodes are
-// reused at once on ext4, and device numbers change over a reboot.
-type fileID struct{ device, inode uint64 }
+// reused at once on ext4, and device numbers change over a reboot. The birth
+// time tells most files apart that had one inode after another.
+type fileID struct {
+	device, inode uint64
+	born          int64 // nanoseconds since 1970 by the clock of the file system; 0 where it keeps none
+}
 
 type fileKind uint8
 

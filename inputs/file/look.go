@@ -42,7 +42,7 @@ func (f *follower) look(ctx context.Context) {
 	begin := f.now()
 	f.lookDue = false
 	f.round++
-	listings := &listings{byDir: map[string][]found{}}
+	listings := f.listings()
 	matches, dirs := f.list(ctx)
 
 	clear(f.byName)
@@ -67,15 +67,22 @@ func (f *follower) look(ctx context.Context) {
 	for _, g := range astray {
 		f.trace(ctx, g, listings, begin)
 	}
+	if f.round == 1 {
+		// What was rotated away may have been read to its end; what came
+		// after it was not.
+		for _, g := range astray {
+			f.expectSuccessors(g)
+		}
+	}
 	for _, m := range unknown {
 		f.admit(ctx, m, astray, begin)
 	}
 	for _, g := range astray {
-		f.giveUp(ctx, g, begin)
+		f.giveUp(ctx, g, listings, begin)
 	}
 	f.admitAllSuccessors(ctx, listings, begin)
-	f.forgetSuspects(unknown)
-	f.generations = slices.DeleteFunc(f.generations, func(g *generation) bool { return g.ended })
+	f.forgetSuspects(begin)
+	f.forgetEnded()
 	for _, g := range f.generations {
 		f.nameForEvents(g)
 		if dir := filepath.Dir(g.real); g.attached && dir != filepath.Dir(g.path) {
@@ -230,7 +237,7 @@ func (f *follower) admit(ctx context.Context, m found, astray []*generation, now
 		f.recognise(ctx, g, m, now)
 		return
 	}
-	if f.tooOld(m, now) || f.isSuspect(ctx, m, now) || f.isEdited(ctx, m, astray) {
+	if f.isCopyOfLost(ctx, m) || f.tooOld(m, now) || f.isSuspect(ctx, m, now) || f.isEdited(ctx, m, astray) {
 		return
 	}
 	delete(f.suspects, m.st.id)
@@ -263,8 +270,9 @@ func (f *follower) tooOld(m found, now time.Time) bool {
 
 // isSuspect tells whether a new file so far is the beginning of a followed
 // one and named like its rotated copy: copytruncate at work. It waits, until
-// it differs, or the original is truncated and goes on in it, or nothing
-// happened for the grace period: then it is a file of its own.
+// it differs, or the original is truncated and goes on in it. A short one that
+// nothing happened to for the grace period is a file of its own: it may hold
+// the same few lines that a service writes at every start.
 func (f *follower) isSuspect(ctx context.Context, m found, now time.Time) bool {
 	if f.scan {
 		return false
@@ -273,7 +281,7 @@ func (f *follower) isSuspect(ctx context.Context, m found, now time.Time) bool {
 	if !known || s.size != m.st.size {
 		s = suspect{size: m.st.size, since: now}
 	}
-	if known && now.Sub(s.since) >= f.limits.grace {
+	if m.st.size < sampleSize && known && now.Sub(s.since) >= f.limits.grace {
 		return false
 	}
 	for _, g := range f.originals(m.name) {
@@ -289,6 +297,21 @@ func (f *follower) isSuspect(ctx context.Context, m found, now time.Time) bool {
 		}
 		if alike && intact {
 			f.suspects[m.st.id] = s
+			return true
+		}
+	}
+	return m.st.size >= sampleSize && f.isCopy(&sibling{found: m})
+}
+
+// isCopyOfLost tells whether a new file is the copy of a generation whose own
+// file is gone, and which goes on in it. Its trace may have missed it: names
+// move while directories are listed.
+func (f *follower) isCopyOfLost(ctx context.Context, m found) bool {
+	for _, g := range f.kin(m.name) {
+		if g.ended || g.file != nil || g.missing.IsZero() || m.name == g.path {
+			continue
+		}
+		if h, st, place, same := f.openCopy(g, m); same && f.moveToCopy(ctx, g, m.name, h, st, place) {
 			return true
 		}
 	}
@@ -329,16 +352,26 @@ func (f *follower) beginsLike(m found, g *generation) bool {
 	return true
 }
 
-func (f *follower) forgetSuspects(unknown []found) {
-	if len(f.suspects) == 0 {
+// forgetEnded lets go of the generations that ended.
+func (f *follower) forgetEnded() {
+	before := len(f.generations)
+	f.generations = slices.DeleteFunc(f.generations, func(g *generation) bool { return g.ended })
+	if len(f.generations) == before {
 		return
 	}
-	seen := map[fileID]bool{}
-	for _, m := range unknown {
-		seen[m.st.id] = true
+	for root, kin := range f.byRoot {
+		if kin = slices.DeleteFunc(kin, func(g *generation) bool { return g.ended }); len(kin) == 0 {
+			delete(f.byRoot, root)
+		} else {
+			f.byRoot[root] = kin
+		}
 	}
-	for id := range f.suspects {
-		if !seen[id] {
+}
+
+// forgetSuspects forgets those that were not looked at for a while.
+func (f *follower) forgetSuspects(now time.Time) {
+	for id, s := range f.suspects {
+		if now.Sub(s.since) > 2*f.limits.grace {
 			delete(f.suspects, id)
 		}
 	}

@@ -51,7 +51,7 @@ func rotationOf(base, name string) rotation {
 
 func (r rotation) rotated() bool { return r.stamp != "" }
 
-// number returns n of a stamp like ".n", and -1 for others. Higher is older.
+// number returns n of a stamp like ".n", and -1 for others.
 func (r rotation) number() int {
 	if len(r.stamp) < 2 || len(r.stamp) > 5 {
 		return -1
@@ -66,24 +66,34 @@ func (r rotation) number() int {
 // leastDate is the length of the shortest stamp that is a date: -20251121.
 const leastDate = 9
 
-// after tells whether a file with this rotation was written after the other,
-// by the same scheme of rotation. Numbers decide where both carry one, because
-// they hold when the clock jumped; else the modification times do.
-func (r rotation) after(modified int64, other rotation, otherModified int64) bool {
+// follows tells whether a file with this rotation may come after one with the
+// other by the same scheme. The zero rotation is that of a file under its own
+// name.
+func (r rotation) follows(other rotation) bool {
 	switch {
 	case !r.rotated():
 		return false
 	case other.rotated():
-		if r.infix != other.infix || r.stamp[0] != other.stamp[0] {
-			return false
+		return r.infix == other.infix && r.stamp[0] == other.stamp[0]
+	default:
+		return !r.infix || len(r.stamp) >= leastDate // app-2.log may be another program's
+	}
+}
+
+// shapeOf returns a name with its runs of digits taken out.
+func shapeOf(name string) string {
+	var b strings.Builder
+	digits := false
+	for i := range len(name) {
+		if c := name[i]; c < '0' || c > '9' {
+			b.WriteByte(c)
+			digits = false
+		} else if !digits {
+			b.WriteByte('#')
+			digits = true
 		}
-	case r.infix && len(r.stamp) < leastDate:
-		return false // app-2.log may be another program's
 	}
-	if a, b := r.number(), other.number(); a >= 0 && b >= 0 {
-		return a < b
-	}
-	return modified >= otherModified // time stamps are coarser than rotations can be
+	return b.String()
 }
 
 func isStamp(s string) bool {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/klauspost/compress/gzip"
@@ -44,8 +45,10 @@ func openSource(name string) (source, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !readable(name) {
+	if _, packed := plainName(name); !packed {
 		return h, nil
+	} else if !readable(name) {
+		return nil, errors.Join(fmt.Errorf("open %s: this compression is not known", name), h.close())
 	}
 	if st, err := h.stat(); err != nil || st.kind != kindRegular {
 		return nil, errors.Join(err, h.close(), fmt.Errorf("open %s: no regular file", name))
@@ -121,8 +124,8 @@ func (p *packedFile) ReadAt(data []byte, from int64) (int, error) {
 
 // forward unpacks n bytes into the window, fewer when the end comes first.
 func (p *packedFile) forward(n int) (ended bool, err error) {
-	if cap(p.window) == 0 {
-		p.window = make([]byte, 0, windowSize)
+	if need := min(len(p.window)+n, windowSize); need > cap(p.window) {
+		p.window = slices.Grow(p.window, min(max(need, 2*cap(p.window)), windowSize)-len(p.window))
 	}
 	if over := len(p.window) + n - windowSize; over > 0 {
 		p.window = p.window[:copy(p.window, p.window[over:])]

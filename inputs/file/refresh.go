@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"math"
+	"path/filepath"
 	"time"
 
 	"github.com/auditail/auditail/inputs"
@@ -67,7 +68,9 @@ func (f *follower) update(ctx context.Context, g *generation, st status, now tim
 	}
 	// It shrank, or was written to and is just as long as before; or it grows
 	// and will not be read soon: then its size must not be another content's.
-	if st.size < g.size || st.size == g.place() || f.inFlight {
+	// What is in it now may be other content, of which a copy is known by its
+	// head long before there is time to read.
+	if st.size < g.size || st.size == g.place() || f.inFlight || g.place() < sampleSize {
 		if !f.verify(ctx, g) {
 			return
 		}
@@ -86,7 +89,10 @@ func (f *follower) update(ctx context.Context, g *generation, st status, now tim
 // read of it. False: it does not, and replaced has dealt with it, or nobody
 // can tell now.
 func (f *follower) verify(ctx context.Context, g *generation) bool {
-	same, err := g.anchor.matches(g.file, g.place()-g.anchor.length, f.scratch[:])
+	same, err := g.begins(g.file, f.scratch[:])
+	if err == nil && same {
+		same, err = g.anchor.matches(g.file, g.place()-g.anchor.length, f.scratch[:])
+	}
 	if err != nil {
 		f.readFailed(ctx, g, err)
 		return false
@@ -154,7 +160,7 @@ func (f *follower) openFile(ctx context.Context, g *generation) bool {
 		g.changed = now
 	}
 	g.size, g.sure, g.modified = st.size, st.size, st.modified
-	if err := g.growHead(h, f.scratch[:]); err != nil {
+	if _, err := g.begins(h, f.scratch[:]); err != nil {
 		f.readFailed(ctx, g, err)
 		return false
 	}
@@ -210,21 +216,38 @@ func (f *follower) replaced(ctx context.Context, g *generation, cause string) {
 		n.attached, n.file = attached, h
 		f.open++
 	}
-	if !f.continueInCopy(ctx, g) {
+	if !f.continueInCopy(ctx, g, f.listings()) {
 		if g.resumed && !g.over {
 			f.expectSuccessors(g)
 			f.lookDue = true
 		}
-		f.drop(ctx, g, cause, f.lossOf(g, g.place()))
+		f.lose(ctx, g, cause)
 	}
 	if n == nil {
 		return
 	}
-	if err := n.growHead(h, f.scratch[:]); err != nil {
+	if _, err := n.begins(h, f.scratch[:]); err != nil {
 		f.readFailed(ctx, n, err)
 	}
 	f.warm(n)
 	f.enqueue(n)
+}
+
+// lose gives up the file of a generation, which holds other content by now.
+// The copy may be on its way to another name this moment, where no listing
+// shows it: it is looked for until giveUp.
+func (f *follower) lose(ctx context.Context, g *generation, cause string) {
+	if f.scan {
+		f.drop(ctx, g, cause, f.lossOf(g, g.place()))
+		return
+	}
+	if g.mismatch = cause; g.missing.IsZero() {
+		g.missing = f.now()
+	}
+	f.forgetIdent(g)
+	g.attached = false
+	f.lookDue = true
+	f.touch(g) // with the size it had
 }
 
 // lossOf is what is known to have been destroyed of a generation behind the
@@ -257,6 +280,7 @@ func (f *follower) create(path, realPath, name string, st status) *generation {
 	}
 	f.add(g)
 	f.account(g)
+	f.log.Debug("following", "path", name, "generation", g.id, "size", st.size)
 	return g
 }
 
@@ -267,7 +291,20 @@ func (f *follower) add(g *generation) {
 	if _, taken := f.byIdent[g.ident]; !taken {
 		f.byIdent[g.ident] = g
 	}
+	base := filepath.Base(g.real)
+	for _, root := range append(unrotated(base), base) {
+		f.byRoot[root] = append(f.byRoot[root], g)
+	}
 	f.in.sources.Add(1)
+}
+
+// forgetIdent parts a generation from its file, whose inode may be another's
+// from now on.
+func (f *follower) forgetIdent(g *generation) {
+	if f.byIdent[g.ident] == g {
+		delete(f.byIdent, g.ident)
+	}
+	g.ident = fileID{}
 }
 
 // drop ends a generation: its file is gone and read, or what was not read of
@@ -283,9 +320,7 @@ func (f *follower) drop(ctx context.Context, g *generation, cause string, loss i
 		f.chunk.Positions = append(f.chunk.Positions, inputs.Position{Generation: g.id})
 	}
 	f.closeFile(g)
-	if f.byIdent[g.ident] == g {
-		delete(f.byIdent, g.ident)
-	}
+	f.forgetIdent(g)
 	g.ended = true
 	f.account(g)
 	f.in.sources.Add(-1)

@@ -122,11 +122,11 @@ func (f *follower) takeRest(g *generation, data []byte, left int64) (full bool) 
 // after the read, no truncation came between, whatever was written since.
 func (f *follower) read(ctx context.Context, g *generation, data []byte, from int64) (int, bool) {
 	n, err := g.file.ReadAt(data, from)
-	if err == nil {
-		err = g.growHead(g.file, f.scratch[:])
-	}
 	var same bool
 	if err == nil || errors.Is(err, io.EOF) {
+		same, err = g.begins(g.file, f.scratch[:])
+	}
+	if err == nil && same {
 		same, err = g.anchor.matches(g.file, g.place()-g.anchor.length, f.scratch[:])
 	}
 	if err != nil {

@@ -23,8 +23,12 @@ type token struct {
 	// Real is the path with symbolic links resolved, where it differs.
 	Real      string `json:"real,omitempty"`
 	RealBytes []byte `json:"real_bytes,omitempty"`
+	// Name is where the file was found last, where it differs from Path.
+	Name      string `json:"name,omitempty"`
+	NameBytes []byte `json:"name_bytes,omitempty"`
 	Device    uint64 `json:"device"`
 	Inode     uint64 `json:"inode"`
+	Born      int64  `json:"born,omitempty"`  // time of birth in nanoseconds, where the file system has it
 	Offset    int64  `json:"offset"`          // of the generation
 	Shift     int64  `json:"shift,omitempty"` // offset minus place in the file
 	Size      int64  `json:"size"`            // newest size seen of the file
@@ -40,11 +44,17 @@ func (t *token) encode() ([]byte, error) {
 	if t.Real == t.Path {
 		t.Real = ""
 	}
+	if t.Name == t.Path {
+		t.Name = ""
+	}
 	if !utf8.ValidString(t.Path) {
 		t.Path, t.PathBytes = "", []byte(t.Path)
 	}
 	if !utf8.ValidString(t.Real) {
 		t.Real, t.RealBytes = "", []byte(t.Real)
+	}
+	if !utf8.ValidString(t.Name) {
+		t.Name, t.NameBytes = "", []byte(t.Name)
 	}
 	return json.Marshal(t)
 }
@@ -72,7 +82,13 @@ func decodeToken(data []byte) (token, error) {
 	if t.Real == "" {
 		t.Real = t.Path
 	}
-	t.PathBytes, t.RealBytes = nil, nil
+	if t.Name == "" {
+		t.Name = string(t.NameBytes)
+	}
+	if t.Name == "" {
+		t.Name = t.Path
+	}
+	t.PathBytes, t.RealBytes, t.NameBytes = nil, nil, nil
 	place := t.Offset - t.Shift
 	switch {
 	case t.Path == "":

@@ -4,78 +4,12 @@ import (
 	"context"
 	"errors"
 	"io"
-	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/auditail/auditail/inputs"
 	"github.com/auditail/auditail/inputs/internal/framing"
 )
-
-// listings remembers within one look what lies where rotated files go.
-type listings struct{ byDir map[string][]found }
-
-// at returns the regular files in a directory.
-func (l *listings) at(dir string) []found {
-	if files, ok := l.byDir[dir]; ok {
-		return files
-	}
-	var files []found
-	entries, err := os.ReadDir(dir)
-	if err == nil {
-		for _, entry := range entries {
-			name := filepath.Join(dir, entry.Name())
-			if !entry.Type().IsRegular() {
-				continue
-			}
-			if st, err := statPath(name); err == nil && st.kind == kindRegular {
-				files = append(files, found{name: name, st: st})
-			}
-		}
-	}
-	l.byDir[dir] = files
-	return files
-}
-
-// maxSubdirectories bounds how many directories beside a file are searched for
-// its rotated siblings.
-const maxSubdirectories = 32
-
-// places returns the files that may be rotated siblings of a generation's:
-// those in its directory, in the directories in it, and where the
-// configuration says.
-func (f *follower) places(g *generation, l *listings) []found {
-	dir := filepath.Dir(g.real)
-	files := slices.Clone(l.at(dir))
-	if current := filepath.Dir(g.name); current != dir {
-		files = append(files, l.at(current)...)
-	}
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return files
-	}
-	searched := 0
-	for _, entry := range entries {
-		if entry.IsDir() && searched < maxSubdirectories {
-			searched++
-			files = append(files, l.at(filepath.Join(dir, entry.Name()))...)
-		}
-	}
-	w := walker{
-		dir:  func(string) {},
-		fail: func(string, error) {},
-		match: func(name string) {
-			if st, err := statPath(name); err == nil && st.kind == kindRegular {
-				files = append(files, found{name: name, st: st})
-			}
-		},
-	}
-	for _, glob := range f.config.Rotated {
-		w.expand(parsePattern(glob))
-	}
-	return files
-}
 
 // trace looks after a generation that no glob leads to: it was rotated away,
 // deleted, or the agent only knows its position.
@@ -119,11 +53,15 @@ func (f *follower) trace(ctx context.Context, g *generation, l *listings, now ti
 	f.lost(g, now)
 }
 
-// taken tells whether a file belongs to another generation. What a position
-// alone says of that does not count before it was compared: inodes are reused.
+// taken tells whether a file belongs to another generation. Where the file
+// system keeps no birth times, what a position alone says of that does not
+// count before it was compared: inodes are reused.
 func (f *follower) taken(id fileID, by *generation) bool {
 	owner := f.byIdent[id]
-	return owner != nil && owner != by && !owner.resumed
+	if owner == nil || owner == by {
+		return false
+	}
+	return !owner.resumed || id.born != 0 || owner.round == f.round
 }
 
 // findName learns under which name a file that is held open lies by now, and
@@ -132,7 +70,7 @@ func (f *follower) findName(g *generation, l *listings) {
 	if st, err := statPath(g.name); err == nil && st.id == g.ident {
 		return
 	}
-	for _, m := range f.places(g, l) {
+	for _, m := range l.withInode(g, g.ident.inode) {
 		if m.st.id == g.ident {
 			g.name = m.name
 			if !g.over {
@@ -146,22 +84,23 @@ func (f *follower) findName(g *generation, l *listings) {
 // search finds the file of a generation of which no descriptor is held: by its
 // inode, wherever it was moved, and by its content in a copy.
 func (f *follower) search(ctx context.Context, g *generation, l *listings, now time.Time) bool {
-	for _, m := range f.places(g, l) {
-		if m.st.id.inode != g.ident.inode || f.taken(m.st.id, g) {
+	for _, m := range l.withInode(g, g.ident.inode) {
+		if f.taken(m.st.id, g) {
 			continue
 		}
-		if g.over && g.resumed && m.st.modified == g.modified {
+		if g.over && m.st.modified == g.modified {
 			// Nothing happened to it since it was read to its end. Should
 			// that change, its content is compared before it is read.
 			g.name, g.resumed, g.missing = m.name, false, time.Time{}
 			return true
 		}
-		if g.head.length == 0 && !related(filepath.Base(g.real), filepath.Base(m.name)) {
+		if g.head.length == 0 && m.st.id != g.ident && !related(filepath.Base(g.real), filepath.Base(m.name)) {
 			continue // it was empty: an inode alone proves nothing
 		}
 		h, err := f.openPath(m.name)
 		if err != nil {
 			f.noteOnce(ctx, noteOpen, m.name, err)
+			g.round = f.round
 			return true // it is there: wait until it can be read
 		}
 		same, err := g.holds(h, f.scratch[:])
@@ -175,7 +114,7 @@ func (f *follower) search(ctx context.Context, g *generation, l *listings, now t
 		f.retire(ctx, g, now)
 		return true
 	}
-	return f.continueInCopy(ctx, g)
+	return f.continueInCopy(ctx, g, l)
 }
 
 // found goes on with a generation whose file was found under another name.
@@ -194,12 +133,10 @@ func (f *follower) found(g *generation) {
 // moveTo makes a generation be read from another file, which holds its content.
 func (f *follower) moveTo(g *generation, name string, h source, st status) {
 	f.closeFile(g)
-	if f.byIdent[g.ident] == g {
-		delete(f.byIdent, g.ident)
-	}
 	if !g.resumed || g.ident != st.id {
 		f.touch(g)
 	}
+	f.forgetIdent(g)
 	g.name, g.file, g.ident = name, h, st.id
 	f.open++
 	f.byIdent[st.id] = g
@@ -211,38 +148,95 @@ func (f *follower) moveTo(g *generation, name string, h source, st status) {
 }
 
 // continueInCopy looks for the copy that copytruncate made of a generation's
-// file before it was truncated, or that somebody made before deleting it, and
-// goes on in it.
-func (f *follower) continueInCopy(ctx context.Context, g *generation) bool {
-	l := &listings{byDir: map[string][]found{}}
-	base := filepath.Base(g.real)
-	for _, m := range f.places(g, l) {
-		if f.taken(m.st.id, g) || m.st.id == g.ident || m.name == g.path || !related(base, filepath.Base(m.name)) {
+// file before it was truncated, that was compressed, or that somebody made
+// before deleting it, and goes on in it. A copy that holds all that was read
+// is better than one that was made before.
+func (f *follower) continueInCopy(ctx context.Context, g *generation, l *listings) bool {
+	shorter := ""
+	for _, m := range l.related(g) {
+		if f.taken(m.st.id, g) || m.st.id == g.ident || m.name == g.path {
 			continue
 		}
-		if _, packed := plainName(m.name); packed && (g.over || !readable(m.name)) {
+		if g.over && g.packedAs(m) {
+			f.adopt(g, m.found)
+			return true
+		}
+		if !f.mayHold(g, m) {
 			continue
 		}
-		h, err := f.openPath(m.name)
-		if err != nil {
-			continue
-		}
-		st, place, same := f.copyOf(g, h)
-		if !same || st.id != m.st.id || f.anchorAt(g, h, place) != nil {
+		h, st, place, same := f.openCopy(g, m.found)
+		switch {
+		case !same:
+		case place < g.place():
 			f.discard(h)
-			continue
+			shorter = m.name
+		default:
+			return f.moveToCopy(ctx, g, m.name, h, st, place)
 		}
-		f.log.InfoContext(ctx, "going on in a copy of the file", "path", g.path, "copy", m.name,
-			"unread_bytes", st.size-place)
-		g.loss = f.lossOf(g, max(g.place(), st.size))
-		g.shift = g.offset - place
-		g.marks = nil
-		f.moveTo(g, m.name, h, st)
-		g.attached, g.over = false, false
-		f.found(g)
+	}
+	if shorter == "" || g.over {
+		return false
+	}
+	h, st, place, same := f.openCopy(g, found{name: shorter})
+	return same && f.moveToCopy(ctx, g, shorter, h, st, place)
+}
+
+// mayHold tells whether it is worth looking into a file for the content of a
+// generation. What is compressed is not yet whole while the original is there.
+func (f *follower) mayHold(g *generation, m *sibling) bool {
+	_, packed := plainName(m.name)
+	if !packed {
 		return true
 	}
-	return false
+	return readable(m.name) && !m.beside && m.beginsWith(g.head)
+}
+
+// packedAs tells whether a file is what a generation's was compressed to, as
+// far as names tell: nobody here can look into it.
+func (g *generation) packedAs(m *sibling) bool {
+	plain, packed := plainName(m.name)
+	return packed && plain == g.name && !readable(m.name) && !m.beside
+}
+
+// adopt makes a file be known as that of a generation that was read to its
+// end, without a look into it.
+func (f *follower) adopt(g *generation, m found) {
+	f.closeFile(g)
+	f.forgetIdent(g)
+	g.name, g.ident, g.modified, g.links = m.name, m.st.id, m.st.modified, m.st.links
+	g.resumed, g.missing = false, time.Time{}
+	f.byIdent[g.ident] = g
+	f.touch(g)
+}
+
+// openCopy opens a file when it holds a copy of a generation's content, and
+// tells where reading goes on in it.
+func (f *follower) openCopy(g *generation, m found) (h source, st status, place int64, same bool) {
+	h, err := f.openPath(m.name)
+	if err != nil {
+		return nil, status{}, 0, false
+	}
+	st, place, same = f.copyOf(g, h)
+	if !same || m.st != (status{}) && st.id != m.st.id {
+		f.discard(h)
+		return nil, status{}, 0, false
+	}
+	return h, st, place, true
+}
+
+func (f *follower) moveToCopy(ctx context.Context, g *generation, name string, h source, st status, place int64) bool {
+	if f.anchorAt(g, h, place) != nil {
+		f.discard(h)
+		return false
+	}
+	f.log.InfoContext(ctx, "going on in a copy of the file", "path", g.path, "generation", g.id, "copy", name, "unread_bytes", st.size-place)
+	g.loss = f.lossOf(g, max(g.place(), st.size))
+	g.shift = g.offset - place
+	g.marks = nil
+	f.moveTo(g, name, h, st)
+	g.attached, g.over = false, false
+	f.found(g)
+	return true
 }
 
 // copyOf tells whether h holds a copy of a generation's content and where
@@ -277,58 +271,6 @@ func (f *follower) anchorAt(g *generation, r io.ReaderAt, place int64) error {
 	return nil
 }
 
-// expectSuccessors makes the present look, or the next, admit what was rotated
-// after g. That comes last in a look: what is rotated may be the file or the
-// copy of another generation that was not traced yet.
-func (f *follower) expectSuccessors(g *generation) {
-	f.succeeded = append(f.succeeded, succession{after: g, since: f.now()})
-}
-
-// succession is a rotation after which others may have followed at once.
-type succession struct {
-	after *generation
-	since time.Time
-}
-
-// admitAllSuccessors looks for successors for the grace period: a file that is
-// created after one look listed its name and rotated before the next has only
-// this chance to be seen.
-func (f *follower) admitAllSuccessors(ctx context.Context, l *listings, now time.Time) {
-	for _, s := range f.succeeded {
-		f.admitSuccessors(ctx, s.after, l)
-	}
-	f.succeeded = slices.DeleteFunc(f.succeeded, func(s succession) bool {
-		return f.scan || now.Sub(s.since) >= f.limits.grace
-	})
-}
-
-// admitSuccessors admits the files that were rotated after g and never seen:
-// several rotations went by while nobody looked.
-func (f *follower) admitSuccessors(ctx context.Context, g *generation, l *listings) {
-	base := filepath.Base(g.real)
-	current := rotationOf(base, filepath.Base(g.name))
-	for _, m := range f.places(g, l) {
-		name := filepath.Base(m.name)
-		if f.taken(m.st.id, nil) || m.st.size == 0 || excluded(f.config.Exclude, m.name) ||
-			!rotationOf(base, name).after(m.st.modified, current, g.modified) {
-			continue
-		}
-		if _, packed := plainName(name); packed && !readable(name) {
-			f.noteOnce(ctx, "rotated file was compressed before it was read, and this format is not known", m.name, nil)
-			continue
-		}
-		if f.isSuspect(ctx, m, f.now()) {
-			continue
-		}
-		n := f.create(m.name, m.name, m.name, m.st)
-		n.attached = false
-		if f.openFile(ctx, n) {
-			f.enqueue(n)
-		}
-		f.warm(n)
-	}
-}
-
 // lost notes that the file of a generation is nowhere. It may be on its way to
 // another name, or reappear with the same content: giveUp comes later.
 func (f *follower) lost(g *generation, now time.Time) {
@@ -342,12 +284,11 @@ func (f *follower) lost(g *generation, now time.Time) {
 // Where even its directory is missing or empty, a file system may not be
 // mounted (yet): the position is kept, or everything would be read again when
 // it is back.
-func (f *follower) giveUp(ctx context.Context, g *generation, now time.Time) {
+func (f *follower) giveUp(ctx context.Context, g *generation, l *listings, now time.Time) {
 	if g.ended || g.missing.IsZero() || g.file != nil {
 		return
 	}
-	entries, err := os.ReadDir(filepath.Dir(g.real))
-	if err != nil || len(entries) == 0 {
+	if l.at(filepath.Dir(g.real)).empty {
 		f.noteOnce(ctx, noteMissing, g.path, nil)
 		return
 	}
@@ -404,7 +345,10 @@ func (f *follower) retire(ctx context.Context, g *generation, now time.Time) {
 	quiet := g.quiet(now)
 	if g.links == 0 {
 		if quiet >= min(f.limits.deleted, f.config.CloseAfter) {
-			f.drop(ctx, g, "", -1)
+			// What it was compressed to must not be taken for something new.
+			f.closeFile(g)
+			f.forgetIdent(g)
+			f.lost(g, now)
 		}
 		return
 	}

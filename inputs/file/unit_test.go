@@ -2,6 +2,7 @@ package file
 
 import (
 	"bytes"
+	"fmt"
 	"math"
 	"path/filepath"
 	"slices"
@@ -110,27 +111,64 @@ func TestRotationOf(t *testing.T) {
 	}
 }
 
-func TestRotationAfter(t *testing.T) {
+func TestPrecedes(t *testing.T) {
 	for _, c := range []struct {
-		name          string
-		modified      int64
 		than          string
+		thanBorn      int64
 		thanModified  int64
+		name          string
+		born          int64
+		modified      int64
 		after         bool
 		whatItIsAbout string
 	}{
-		{"x.log.1", 5, "x.log.2", 9, true, "numbers win over times"},
-		{"x.log.3", 9, "x.log.2", 5, false, "a higher number is older"},
-		{"x.log-20251122", 9, "x.log-20251121", 5, true, "dates by time of change"},
-		{"x.log-20251120", 3, "x.log-20251121", 5, false, "an older date"},
-		{"x-20251122.log", 9, "x.log.1", 5, false, "another scheme"},
-		{"x-2.log", 9, "x.log", 5, false, "maybe another program's"},
-		{"x.log.1", 9, "x.log", 5, true, "the followed file itself is gone"},
-		{"y.log.1", 9, "x.log", 5, false, "another file"},
+		{"x.log.2", 5, 9, "x.log.1", 6, 5, true, "births win over times of change"},
+		{"x.log.2", 5, 9, "x.log.3", 4, 12, false, "born before"},
+		{"x.log.2", 5, 9, "x.log.3", 6, 12, true, "numbers that count up"},
+		{"x.log.2", 0, 9, "x.log.1", 0, 5, true, "without births numbers win over times"},
+		{"x.log.2", 5, 9, "x.log.1.gz", 0, 5, true, "and of what is compressed"},
+		{"x.log.2", 5, 9, "x.log.3.gz", 20, 7, false, "what is compressed was born later"},
+		{"x.log-20251121", 0, 5, "x.log-20251122", 0, 9, true, "dates by time of change"},
+		{"x.log-20251121", 0, 5, "x.log-20251120", 0, 3, false, "an older date"},
+		{"x.log.1", 1, 5, "x-20251122.log", 9, 9, false, "another scheme"},
+		{"x.log", 1, 5, "x-2.log", 9, 9, false, "maybe another program's"},
+		{"x.log", 1, 5, "x.log.1", 9, 9, true, "the followed file itself is gone"},
+		{"x.log", 1, 5, "y.log.1", 9, 9, false, "another file"},
 	} {
-		got := rotationOf("x.log", c.name).after(c.modified, rotationOf("x.log", c.than), c.thanModified)
-		if got != c.after {
+		g := &generation{real: "/x.log", name: "/" + c.than, modified: c.thanModified, ident: fileID{born: c.thanBorn}}
+		m := found{name: "/" + c.name, st: status{modified: c.modified, id: fileID{born: c.born}}}
+		if got := g.precedes(m, nil); got != c.after {
 			t.Errorf("%s: %s after %s = %v", c.whatItIsAbout, c.name, c.than, got)
+		}
+	}
+}
+
+// Where numbers grow with age, a lower one is younger, whatever the clock was
+// set to when it was born.
+func TestClockSetBack(t *testing.T) {
+	g := &generation{real: "/x.log", name: "/x.log.3", ident: fileID{born: 100}}
+	var shifted, counted []*sibling
+	for i := 1; i <= 6; i++ {
+		name := fmt.Sprintf("/x.log.%d", i)
+		older, younger := int64(100-10*i), int64(100+10*i)
+		if i <= 2 { // born after the clock was set back
+			older -= 1000
+		}
+		shifted = append(shifted, &sibling{found: found{name: name, st: status{id: fileID{born: older}}}})
+		counted = append(counted, &sibling{found: found{name: name, st: status{id: fileID{born: younger - 30}}}})
+	}
+	if !g.precedes(shifted[0].found, shifted) {
+		t.Error("x.log.1 comes after x.log.3 where numbers are moved on")
+	}
+	if g.precedes(counted[0].found, counted) {
+		t.Error("x.log.1 comes before x.log.3 where numbers count up")
+	}
+}
+
+func TestShapeOf(t *testing.T) {
+	for name, want := range map[string]string{"0.log": "#.log", "app-20251121-07.log": "app-#-#.log", "x": "x", "": ""} {
+		if got := shapeOf(name); got != want {
+			t.Errorf("shapeOf(%q) = %q, want %q", name, got, want)
 		}
 	}
 }
