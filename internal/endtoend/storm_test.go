@@ -3,111 +3,412 @@ package endtoend
 import (
 	"bufio"
 	"context"
+	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/auditail/auditail/seal"
 )
 
 var (
-	stormKills = flag.Int("storm.kills", 100, "kill -9 cycles of TestStorm")
+	stormKills = flag.Int("storm.kills", 14, "kill -9 cycles of each rotation of TestStorm")
 	stormRate  = flag.Int("storm.rate", 5_000, "lines a second that TestStorm writes")
+	stormSeed  = flag.Uint64("storm.seed", 1, "seed of TestStorm")
+	stormLog   = flag.String("storm.log", "", "where TestStorm leaves the log of an agent that failed")
+	stormBusy  = flag.Int("storm.busy", 0, "processes that TestStorm lets burn the processor beside")
 )
+
+// storms are the ways in which logs are rotated, each as one turn.
+var storms = map[string]storm{
+	"rename": {turn: (*lineWriter).renameNumbered},
+	"rename by date": {turn: func(w *lineWriter) {
+		w.rename(fmt.Sprintf("%s-20261121-%010d", w.name, w.turns))
+	}},
+	"rename by date before the extension": {turn: func(w *lineWriter) {
+		w.rename(w.path(fmt.Sprintf("access-20261121-%010d.log", w.turns)))
+	}},
+	"rename, writer goes on": {turn: (*lineWriter).renameLate},
+	"olddir": {turn: func(w *lineWriter) {
+		w.rename(w.path(fmt.Sprintf("old/access.log-20261121-%010d", w.turns)))
+	}},
+	"gzip":            {turn: (*lineWriter).renameAndPack},
+	"gzip later":      {turn: (*lineWriter).renameAndPackLater},
+	"copytruncate":    {turn: (*lineWriter).copyTruncate},
+	"copies followed": {turn: (*lineWriter).copyTruncate, glob: "access.log*"},
+	"symbolic link":   {turn: (*lineWriter).switchLink, linked: true},
+	"delete":          {turn: (*lineWriter).deleteLog, destroys: true},
+}
+
+// storm is one way to rotate.
+type storm struct {
+	turn     func(w *lineWriter)
+	glob     string // default access.log
+	linked   bool   // the log is a symbolic link
+	destroys bool   // what a dead agent has not read is gone
+}
 
 // Promise 1, all at once: a writer that never waits, a rotation every moment,
 // kill -9 every other, on files that are rotated again while the agent is dead.
-// `make torture` runs it with a thousand kills, and at 50,000 lines a second.
+// `make torture` runs it with many more kills, and at 50,000 lines a second.
 func TestStorm(t *testing.T) {
-	s := newSite(t, accessInput, directoryOutput+"[buffer]\nbatch_age = \"200ms\"\nbatch_size = \"256KiB\"\n")
-	random := rand.New(rand.NewPCG(1, 99))
+	for name, rotation := range storms {
+		t.Run(name, func(t *testing.T) { rotation.run(t) })
+	}
+}
+
+func (r storm) run(t *testing.T) {
+	input := accessInput
+	if r.glob != "" {
+		input = strings.Replace(input, "access.log", r.glob, 1)
+	}
+	s := newSite(t, input, directoryOutput+"[buffer]\nbatch_age = \"200ms\"\nbatch_size = \"256KiB\"\n")
+	random := rand.New(rand.NewPCG(*stormSeed, 99))
+	burn(t, *stormBusy)
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	w := startWriter(ctx, t, s.path("logs/access.log"), *stormRate)
-	await(t, "the first lines", func() bool {
-		p := s.start("auditail", "run", "--config", s.path("auditail.toml"))
-		<-time.After(500 * time.Millisecond)
-		p.kill()
-		return s.arrived() > 0
-	})
+	w := r.startWriter(ctx, t, s.path("logs"))
+	p := s.start("auditail", "run", "--config", s.path("auditail.toml"))
+	await(t, "the first lines", func() bool { return s.arrived() > 0 })
+	p.kill()
+	w.seen.Store(true)
+	var log strings.Builder
 	for i := range *stormKills {
 		p := s.start("auditail", "run", "--config", s.path("auditail.toml"))
-		<-time.After(time.Duration(50+random.IntN(600)) * time.Millisecond)
+		if i%4 > 0 { // else it may not even have begun
+			p.logged("msg=running")
+		}
+		<-time.After(time.Duration(random.IntN(600)) * time.Millisecond)
 		p.kill()
+		fmt.Fprintf(&log, "start %d\n%s", i, p.log.String())
 		if i%3 == 0 {
 			<-time.After(time.Duration(random.IntN(300)) * time.Millisecond)
 		}
 	}
 	stop()
-	lines := <-w.done
-	s.once()
-	c := s.read(s.path("archive"))
-	t.Logf("%d lines, %d rotations, %d kills, %d batches", lines, w.rotations.Load(), *stormKills, c.batches)
-	wantLines(t, c, lines)
-	for _, r := range c.records {
-		if text(r, "event") == "agent.gap" {
-			t.Errorf("a gap where nothing was destroyed: %v", r)
-		}
-	}
+	<-w.done
+	last := s.run("auditail", "run", "--once", "--config", s.path("auditail.toml"))
+	w.judge(s, r.destroys)
 	s.verify(s.path("archive"))
+	if t.Failed() && *stormLog != "" {
+		fmt.Fprintf(&log, "start once\n%s", last)
+		w.check(os.WriteFile(*stormLog, []byte(log.String()), 0o600))
+	}
 }
 
-// lineWriter writes numbered lines and rotates its file by rename.
+// burn keeps processors busy until the test ends.
+func burn(t *testing.T, processes int) {
+	for range processes {
+		c := exec.CommandContext(t.Context(), "sh", "-c", "while :; do :; done")
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Process.Kill(); _ = c.Wait() })
+	}
+}
+
+// lineWriter writes numbered lines into a log and rotates it.
 type lineWriter struct {
-	rotations atomic.Int64
-	done      chan int // lines written, once the context has ended
+	t       *testing.T
+	dir     string
+	name    string
+	file    *os.File
+	out     *bufio.Writer
+	lines   int
+	turns   int
+	removed []span // lines in files that were deleted
+	current span
+	done    chan struct{}
+	linked  bool
+	pace    *time.Ticker
+	seen    atomic.Bool // what was rotated away before the first start is in nobody's glob
 }
 
-// keep is how many rotated files are left in place, as logrotate does.
+// span is a range of lines.
+type span struct{ from, to int }
+
+// keep is how many rotated files are left in place.
 const keep = 200
 
-func startWriter(ctx context.Context, t *testing.T, name string, rate int) *lineWriter {
-	w := &lineWriter{done: make(chan int, 1)}
+func (r storm) startWriter(ctx context.Context, t *testing.T, dir string) *lineWriter {
+	w := &lineWriter{t: t, dir: dir, name: filepath.Join(dir, "access.log"), done: make(chan struct{}), linked: r.linked}
+	w.check(os.Mkdir(w.path("old"), 0o700))
+	w.open()
+	random := rand.New(rand.NewPCG(*stormSeed, 7))
 	go func() {
-		lines := 0
-		defer func() { w.done <- lines }()
-		const tick = 10 * time.Millisecond
-		pace := time.NewTicker(tick)
-		defer pace.Stop()
-		for round := 1; ctx.Err() == nil; round++ {
-			f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
-			if err != nil {
-				t.Error(err)
-				return
+		defer close(w.done)
+		w.pace = time.NewTicker(10 * time.Millisecond)
+		defer w.pace.Stop()
+		for ctx.Err() == nil && !t.Failed() {
+			for range 5 + random.IntN(50) { // ticks a file
+				w.tick()
 			}
-			out := bufio.NewWriter(f)
-			for range 30 { // ticks a file
-				if _, err := out.Write(accessLines(lines, rate/100)); err != nil {
-					t.Error(err)
-				}
-				lines += rate / 100
-				if err := out.Flush(); err != nil {
-					t.Error(err)
-				}
-				<-pace.C
-			}
-			if err := f.Close(); err != nil {
-				t.Error(err)
-			}
-			if ctx.Err() == nil {
-				w.rotate(t, name)
+			if ctx.Err() == nil && w.seen.Load() {
+				w.turns++
+				r.turn(w)
 			}
 		}
+		w.check(w.file.Close())
 	}()
 	return w
 }
 
-func (w *lineWriter) rotate(t *testing.T, name string) {
-	for n := keep; n > 0; n-- {
-		from := fmt.Sprintf("%s.%d", name, n-1)
-		if n == 1 {
-			from = name
-		}
-		if err := os.Rename(from, fmt.Sprintf("%s.%d", name, n)); err != nil && !os.IsNotExist(err) {
-			t.Error(err)
+func (w *lineWriter) path(name string) string { return filepath.Join(w.dir, name) }
+
+func (w *lineWriter) check(err error) {
+	if err != nil {
+		w.t.Error(err)
+	}
+}
+
+// tick writes what is due.
+func (w *lineWriter) tick() {
+	n := *stormRate / 100
+	_, err := w.out.Write(accessLines(w.lines, n))
+	w.check(err)
+	w.lines += n
+	w.current.to = w.lines
+	w.check(w.out.Flush())
+	<-w.pace.C
+}
+
+// open opens a new log.
+func (w *lineWriter) open() {
+	name := w.name
+	if w.linked {
+		name = w.path(fmt.Sprintf("old/access.%d.log", w.turns))
+	}
+	var err error
+	w.file, err = os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	w.check(err)
+	w.out = bufio.NewWriter(w.file)
+	w.current = span{w.lines, w.lines}
+	if w.linked {
+		w.check(os.Symlink(name, w.path("new")))
+		w.check(os.Rename(w.path("new"), w.name))
+	}
+}
+
+func (w *lineWriter) reopen() {
+	w.check(w.file.Close())
+	w.open()
+}
+
+func (w *lineWriter) rename(to string) {
+	w.check(os.Rename(w.name, to))
+	w.reopen()
+}
+
+// shift moves access.log.1 on to .2 and so on.
+func (w *lineWriter) shift(suffixes ...string) {
+	for n := keep; n > 1; n-- {
+		for _, suffix := range suffixes {
+			err := os.Rename(fmt.Sprintf("%s.%d%s", w.name, n-1, suffix), fmt.Sprintf("%s.%d%s", w.name, n, suffix))
+			if !os.IsNotExist(err) {
+				w.check(err)
+			}
 		}
 	}
-	w.rotations.Add(1)
+}
+
+func (w *lineWriter) renameNumbered() {
+	w.shift("")
+	w.rename(w.name + ".1")
+}
+
+// renameLate goes on in the rotated file for a while.
+func (w *lineWriter) renameLate() {
+	w.shift("")
+	w.check(os.Rename(w.name, w.name+".1"))
+	for range w.turns % 20 {
+		w.tick()
+	}
+	w.reopen()
+}
+
+func (w *lineWriter) renameAndPack() {
+	w.shift("", ".gz")
+	w.rename(w.name + ".1")
+	w.pack(w.name + ".1")
+}
+
+// renameAndPackLater is logrotate's delaycompress.
+func (w *lineWriter) renameAndPackLater() {
+	w.shift("", ".gz")
+	w.rename(w.name + ".1")
+	if _, err := os.Stat(w.name + ".2"); err == nil {
+		w.pack(w.name + ".2")
+	}
+}
+
+// pack does what gzip(1) does.
+func (w *lineWriter) pack(name string) {
+	data, err := os.ReadFile(name)
+	w.check(err)
+	info, err := os.Stat(name)
+	w.check(err)
+	out, err := os.Create(name + ".gz")
+	w.check(err)
+	z, err := gzip.NewWriterLevel(out, gzip.BestSpeed)
+	w.check(err)
+	_, err = z.Write(data)
+	w.check(err)
+	w.check(z.Close())
+	w.check(out.Close())
+	w.check(os.Chtimes(name+".gz", info.ModTime(), info.ModTime()))
+	w.check(os.Remove(name))
+}
+
+// copyTruncate is logrotate's, of a writer that does not write meanwhile:
+// what it wrote between copying and truncating nobody could save.
+func (w *lineWriter) copyTruncate() {
+	w.shift("")
+	data, err := os.ReadFile(w.name)
+	w.check(err)
+	w.check(os.WriteFile(w.name+".1", data, 0o600))
+	w.check(os.Truncate(w.name, 0))
+	w.current.from = w.lines
+}
+
+func (w *lineWriter) switchLink() { w.reopen() }
+
+func (w *lineWriter) deleteLog() {
+	w.check(os.Remove(w.name))
+	w.removed = append(w.removed, w.current)
+	w.reopen()
+}
+
+// judge checks that the archive holds each line once. Lines that were
+// destroyed may be missing, where a record of the agent says so.
+func (w *lineWriter) judge(s *site, destroys bool) {
+	seen := make([]uint8, w.lines)
+	generations := map[string]span{} // lines of each
+	ids, repeated := map[string]bool{}, 0
+	var gaps []record
+	said := map[string]bool{} // generations of which a record says that something is missing
+	read, _ := s.eachRecord(s.path("archive"), func(r *record) {
+		if ids[r.ID] {
+			repeated++
+		}
+		ids[r.ID] = true
+		if r.Event == "agent.gap" || r.Event == "agent.source" {
+			gaps = append(gaps, *r)
+			said[r.Source.Generation] = true
+		}
+		var i int
+		if _, err := fmt.Sscanf(r.Actor.ID, "u%d", &i); err != nil {
+			return
+		}
+		if seen[i]++; seen[i] > 1 {
+			if repeated++; repeated < 5 {
+				w.t.Logf("line %d again from %+v", i, r.Source)
+			}
+		}
+		g, known := generations[r.Source.Generation]
+		if !known {
+			g = span{i, i + 1}
+		}
+		generations[r.Source.Generation] = span{min(g.from, i), max(g.to, i+1)}
+	})
+	lost, undestroyed := 0, 0
+	var holes []span
+	for i, times := range seen {
+		if times > 0 {
+			continue
+		}
+		if lost++; len(holes) > 0 && holes[len(holes)-1].to == i {
+			holes[len(holes)-1].to++
+		} else {
+			holes = append(holes, span{i, i + 1})
+		}
+		if !slices.ContainsFunc(w.removed, func(s span) bool { return s.from <= i && i < s.to }) {
+			undestroyed++
+		}
+	}
+	w.t.Logf("%d lines, %d rotations, lost %d in %d holes, %d gaps", w.lines, w.turns, lost, len(holes), len(gaps))
+	if undestroyed != 0 || repeated != 0 {
+		w.t.Errorf("lost %d that were not destroyed, repeated %d; holes %v", undestroyed, repeated, holes)
+	}
+	if read != uint64(w.lines-lost) {
+		w.t.Errorf("manifests count %d lines, want %d", read, w.lines-lost)
+	}
+	for _, g := range gaps {
+		if !destroys && g.Event == "agent.gap" {
+			w.t.Errorf("a gap where nothing was destroyed: %+v", g)
+		}
+	}
+	for _, hole := range holes {
+		for id, g := range generations {
+			if g.to == hole.from && !said[id] && !slices.ContainsFunc(w.removed, func(s span) bool { return s.from == hole.from }) {
+				w.t.Errorf("generation %s ends before the hole %v and nothing says so", id, hole)
+			}
+		}
+	}
+}
+
+// record is what a storm looks at in one.
+type record struct {
+	ID, Event, Reason string
+	Actor             struct{ ID string }
+	Source            struct {
+		Path, Generation string
+		Offset           int64
+	}
+	Loss struct {
+		Cause    string
+		From, To int64
+	}
+}
+
+// eachRecord hands over the records of an archive and counts the lines of its
+// manifests.
+func (s *site) eachRecord(archive string, visit func(*record)) (read uint64, batches int) {
+	s.t.Helper()
+	manifests, err := filepath.Glob(filepath.Join(archive, "seals", agentID, "*", "*"+seal.ManifestSuffix))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, name := range manifests {
+		m := s.manifest(name)
+		read += m.Lines.Read
+		if m.Kind != seal.Data {
+			continue
+		}
+		f, err := os.Open(filepath.Join(archive, filepath.FromSlash(m.PayloadPath)))
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		z, err := zstd.NewReader(f)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		records := json.NewDecoder(z)
+		for {
+			var r record
+			if err := records.Decode(&r); errors.Is(err, io.EOF) {
+				break
+			} else if err != nil {
+				s.t.Fatal(err)
+			}
+			visit(&r)
+		}
+		z.Close()
+		if err := f.Close(); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	return read, len(manifests)
 }
