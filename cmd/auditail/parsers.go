@@ -11,6 +11,7 @@ import (
 	"github.com/auditail/auditail/parsers/bedrock"
 	"github.com/auditail/auditail/parsers/combined"
 	"github.com/auditail/auditail/parsers/csv"
+	"github.com/auditail/auditail/parsers/envoyaigateway"
 	"github.com/auditail/auditail/parsers/haproxy"
 	"github.com/auditail/auditail/parsers/json"
 	"github.com/auditail/auditail/parsers/litellm"
@@ -39,6 +40,7 @@ func presets() []preset {
 		{"azure-openai", "1", azureopenai.New},
 		{"bedrock", "1", bedrock.New},
 		{"combined", "1", func(c parsers.Config) (parsers.Parser, error) { return combined.New(combined.Config{Config: c}) }},
+		{"envoy-ai-gateway", "1", func(c parsers.Config) (parsers.Parser, error) { return envoyaigateway.New(c) }},
 		{"gunicorn", "1", func(c parsers.Config) (parsers.Parser, error) { return uvicorn.NewGunicorn(c) }},
 		{"haproxy", "1", func(c parsers.Config) (parsers.Parser, error) { return haproxy.New(haproxy.Config{Config: c}) }},
 		{"litellm", "1", func(c parsers.Config) (parsers.Parser, error) { return litellm.New(c) }},

@@ -7,6 +7,7 @@ func Presets() []string {
 		"azure-openai",
 		"bedrock",
 		"combined",
+		"envoy-ai-gateway",
 		"gunicorn",
 		"haproxy",
 		"litellm",
