@@ -19,6 +19,7 @@ import (
 
 	"github.com/auditail/auditail/agent/capture"
 	"github.com/auditail/auditail/agent/catalog"
+	"github.com/auditail/auditail/agent/identity"
 	"github.com/auditail/auditail/buffer"
 	"github.com/auditail/auditail/inputs"
 	"github.com/auditail/auditail/internal/durable"
@@ -49,6 +50,7 @@ type Input struct {
 	Ignore     []IgnoreRule
 	Policy     *capture.Policy
 	Catalog    *catalog.Catalog
+	Identity   *identity.Map // nil: nobody is declared
 }
 
 // IgnoreRule names lines that the operator knows to be noise: they are counted

@@ -27,7 +27,8 @@ type pipeline struct {
 	// pass; nil when nobody looks. record is valid until it returns.
 	watch func(d *parsers.Draft, line *parsers.Line, outcome parsers.Outcome, record []byte)
 
-	watched uint64 // records seen by watch
+	watched    uint64 // records seen by watch
+	identified bool   // the last record's actor is from the identity map
 
 	mu       sync.Mutex // one chunk at a time: the parser's state follows the commit order
 	envelope envelope
@@ -294,6 +295,7 @@ func (p *pipeline) encode(e *buffer.Entry, d *parsers.Draft, line *parsers.Line)
 	for i := range d.Held {
 		e.Lines.Recorded += uint64(d.Held[i].Lines) //nolint:gosec // a count
 	}
+	p.identified = p.spec.Identity.Apply(r)
 	p.spec.Catalog.Resolve(r)
 	if line != nil && line.Cut {
 		r.Flag(audit.Truncated)

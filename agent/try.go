@@ -14,11 +14,13 @@ import (
 
 // Tried is what became of sample lines: a record, or one line without one.
 type Tried struct {
-	Lines   []int // counted from 1
-	Record  []byte
-	Verdict parsers.Verdict // of a line without a record
-	Rule    string
-	Text    []byte // of a line without a record, as the parser saw it; valid until emit returns
+	Lines  []int // counted from 1
+	Record []byte
+	// Identified: the record's actor is from the identity map.
+	Identified bool
+	Verdict    parsers.Verdict // of a line without a record
+	Rule       string
+	Text       []byte // of a line without a record, as the parser saw it; valid until emit returns
 }
 
 // Try takes a sample through the parser of an input as Run would, and hands over
@@ -71,6 +73,7 @@ func (t *trial) Append(ctx context.Context, c inputs.Chunk) error {
 // watch is called for each record, and for each line that ended without one.
 func (t *trial) watch(d *parsers.Draft, line *parsers.Line, outcome parsers.Outcome, record []byte) {
 	tried := Tried{Record: record, Verdict: outcome.Verdict, Rule: outcome.Rule}
+	tried.Identified = record != nil && t.pipeline.identified
 	if d != nil {
 		for _, ref := range d.Held {
 			tried.Lines = t.number(tried.Lines, ref)

@@ -169,6 +169,9 @@ func (r *Record) Bool(f Field) bool { return r.Int(f) != 0 }
 // Flag adds quality flags.
 func (r *Record) Flag(q Quality) { r.quality |= q }
 
+// Unflag takes quality flags back.
+func (r *Record) Unflag(q Quality) { r.quality &^= q }
+
 // Flags returns the quality flags.
 func (r *Record) Flags() Quality { return r.quality }
 

@@ -22,7 +22,7 @@ func newKeys() *cobra.Command {
   auditail keys show --format allowed-signers > signers     for ssh-keygen -Y verify`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newKeysInit(), newKeysShow())
+	cmd.AddCommand(newKeysFingerprint(), newKeysInit(), newKeysShow())
 	return cmd
 }
 

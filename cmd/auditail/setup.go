@@ -223,7 +223,7 @@ func newSpec(cfg *config.Config, in *config.Input, key keyed.Key) (agent.Input, 
 	return agent.Input{
 		Ignore: ignore,
 		Name:   in.Name, Service: in.Service, Retention: in.Retention, Parser: parser, ParserName: name, Policy: policy,
-		Catalog: catalog.New(catalogEntries(cfg), in.Name, in.Provider),
+		Catalog: catalog.New(catalogEntries(cfg), in.Name, in.Provider), Identity: newIdentities(cfg, in.Name),
 	}, nil
 }
 

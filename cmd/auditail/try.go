@@ -236,7 +236,7 @@ func printTried(w io.Writer, parser parsers.Parser, explain bool) func(agent.Tri
 		var b bytes.Buffer
 		fmt.Fprintf(&b, "%s\n", linesText(t))
 		if t.Record != nil {
-			if err := printFields(&b, t.Record, trace); err != nil {
+			if err := printFields(&b, t, trace); err != nil {
 				return err
 			}
 		} else if explain {
@@ -274,9 +274,9 @@ func linesText(t agent.Tried) string {
 
 // printFields prints the record's fields in the order of the format, each with
 // where it comes from.
-func printFields(w io.Writer, record []byte, trace map[audit.Field]string) error {
+func printFields(w io.Writer, t agent.Tried, trace map[audit.Field]string) error {
 	var tree map[string]json.RawMessage
-	if err := json.Unmarshal(record, &tree); err != nil {
+	if err := json.Unmarshal(t.Record, &tree); err != nil {
 		return fmt.Errorf("read record back: %w", err)
 	}
 	for _, f := range audit.Fields() {
@@ -284,7 +284,7 @@ func printFields(w io.Writer, record []byte, trace map[audit.Field]string) error
 		if value == nil {
 			continue
 		}
-		if _, err := fmt.Fprintf(w, "    %-26s %-50s %s\n", f, printable(value), provenance(f, trace)); err != nil {
+		if _, err := fmt.Fprintf(w, "    %-26s %-50s %s\n", f, printable(value), provenance(f, trace, t.Identified)); err != nil {
 			return err
 		}
 	}
@@ -317,7 +317,16 @@ func printable(value json.RawMessage) string {
 	return b.String()
 }
 
-func provenance(f audit.Field, trace map[audit.Field]string) string {
+func provenance(f audit.Field, trace map[audit.Field]string, identified bool) string {
+	switch f {
+	case audit.ActorID, audit.ActorName, audit.ActorType, audit.ActorBasis, audit.ActorVerified, audit.ActorRoles:
+		if identified {
+			return "← identity map"
+		}
+	case audit.ClientZone:
+		return "← zones"
+	default:
+	}
 	if source, ok := trace[f]; ok {
 		return "← " + source
 	}

@@ -26,6 +26,7 @@ func (k *checker) check() error {
 	inputs := k.inputs()
 	k.catalog(inputs)
 	k.capture(inputs)
+	k.identities(inputs)
 	k.buffer()
 	k.outputs()
 	k.tests(inputs)

@@ -24,6 +24,8 @@ type Config struct {
 	Agent     Agent          `toml:"agent"`
 	Inputs    Inputs         `toml:"inputs"`
 	Catalog   []CatalogEntry `toml:"catalog"`
+	Identity  []Identity     `toml:"identity"`
+	Zone      []Zone         `toml:"zone"`
 	Capture   Capture        `toml:"capture"`
 	Retention Retention      `toml:"retention"`
 	Buffer    Buffer         `toml:"buffer"`
