@@ -21,6 +21,7 @@ import (
 	"github.com/auditail/auditail/parsers/ollama"
 	"github.com/auditail/auditail/parsers/regex"
 	"github.com/auditail/auditail/parsers/sglang"
+	"github.com/auditail/auditail/parsers/tensorflowserving"
 	"github.com/auditail/auditail/parsers/torchserve"
 	"github.com/auditail/auditail/parsers/triton"
 	"github.com/auditail/auditail/parsers/uvicorn"
@@ -49,6 +50,7 @@ func presets() []preset {
 		{"nginx", "1", func(c parsers.Config) (parsers.Parser, error) { return nginx.New(nginx.Config{Config: c}) }},
 		{"ollama", "1", func(c parsers.Config) (parsers.Parser, error) { return ollama.New(c) }},
 		{"sglang", "1", func(c parsers.Config) (parsers.Parser, error) { return sglang.New(c) }},
+		{"tensorflow-serving", "1", func(c parsers.Config) (parsers.Parser, error) { return tensorflowserving.New(c) }},
 		{"torchserve", "1", func(c parsers.Config) (parsers.Parser, error) { return torchserve.New(c) }},
 		{"triton", "1", func(c parsers.Config) (parsers.Parser, error) { return triton.New(c) }},
 		{"uvicorn", "1", func(c parsers.Config) (parsers.Parser, error) { return uvicorn.New(c) }},

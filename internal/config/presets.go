@@ -15,6 +15,7 @@ func Presets() []string {
 		"nginx",
 		"ollama",
 		"sglang",
+		"tensorflow-serving",
 		"torchserve",
 		"triton",
 		"uvicorn",
