@@ -23,6 +23,7 @@ type Line struct {
 	Size       int64     // bytes the line takes in the source, terminators included, all of its parts
 	Data       []byte    // without its terminator (LF or CR LF); LF between joined lines
 	Seen       time.Time // when it was read
+	NotBefore  time.Time // it was certainly not written before; zero: nobody knows
 	Cut        *Cut      // set when Data is only the head of a line longer than max_line
 	Physical   int       // physical lines it stands for; 0 means 1
 	Partial    bool      // the line goes on in the source, in a later Line or nowhere: a limit or a timeout ended it

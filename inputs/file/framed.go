@@ -104,7 +104,7 @@ func (f *follower) emitFramed(g *generation, data []byte, framed framing.Framed)
 		line := &framed.Lines[i]
 		f.chunk.Lines = append(f.chunk.Lines, inputs.Line{
 			Source: f.config.Name, Path: g.path, Generation: g.id,
-			Offset: g.offset + int64(line.Offset), Size: int64(line.Size), Data: line.Text, Seen: f.seen,
+			Offset: g.offset + int64(line.Offset), Size: int64(line.Size), Data: line.Text, Seen: f.seen, NotBefore: g.since,
 			Cut: line.Cut, Physical: line.Physical, Partial: line.Partial,
 		})
 	}

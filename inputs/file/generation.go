@@ -61,6 +61,7 @@ type generation struct {
 
 	round   uint64    // of the last look that found it
 	changed time.Time // when size or modification time changed last
+	since   time.Time // when it was last seen read to its end: what comes behind was written later
 	left    time.Time // when it was first seen without the path it is followed under
 	missing time.Time // since when it is not found
 	checkAt time.Time // when to look after a parked or failing file again

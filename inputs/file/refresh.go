@@ -58,6 +58,9 @@ func (f *follower) refresh(ctx context.Context, g *generation, now time.Time) {
 // update takes a new status of the file a generation holds open.
 func (f *follower) update(ctx context.Context, g *generation, st status, now time.Time) {
 	g.links = st.links
+	if st.size == max(g.place(), g.looked) {
+		g.since = now
+	}
 	if st.size == g.size && st.modified == g.modified {
 		f.enqueue(g)
 		return

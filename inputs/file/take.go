@@ -169,7 +169,7 @@ func (f *follower) emit(g *generation, content []byte, offset, size, nth int64) 
 	}
 	f.chunk.Lines = append(f.chunk.Lines, inputs.Line{
 		Source: f.config.Name, Path: g.path, Generation: g.id,
-		Offset: offset, Size: size, Data: content, Seen: f.seen, Cut: cut,
+		Offset: offset, Size: size, Data: content, Seen: f.seen, NotBefore: g.since, Cut: cut,
 	})
 }
 
@@ -277,7 +277,7 @@ func (f *follower) handOverLong(ctx context.Context, g *generation, keep int) (f
 	f.seen = f.now()
 	f.chunk.Lines = append(f.chunk.Lines, inputs.Line{
 		Source: f.config.Name, Path: g.path, Generation: g.id,
-		Offset: g.offset, Size: l.size, Data: text, Seen: f.seen, Cut: cut,
+		Offset: g.offset, Size: l.size, Data: text, Seen: f.seen, NotBefore: g.since, Cut: cut,
 	})
 	f.buffer = f.buffer[:len(f.buffer)+keep]
 	g.remember()

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // entry is what is taken of one entry of the journal's JSON form, see
@@ -15,6 +17,7 @@ import (
 type entry struct {
 	cursor   string
 	unit     string
+	written  time.Time // when journald took it; zero when it does not say
 	messages [][]byte
 }
 
@@ -35,6 +38,12 @@ func parseEntry(data []byte) (entry, error) {
 	var e entry
 	if err := json.Unmarshal(fields["__CURSOR"], &e.cursor); err != nil || !validCursor(e.cursor) {
 		return entry{}, fmt.Errorf("decode entry: %w", errNoCursor)
+	}
+	var micros string // microseconds since 1970 (systemd.journal-fields(7))
+	if json.Unmarshal(fields["__REALTIME_TIMESTAMP"], &micros) == nil {
+		if n, err := strconv.ParseInt(micros, 10, 64); err == nil && n > 0 {
+			e.written = time.UnixMicro(n)
+		}
 	}
 	units, err := values(fields["_SYSTEMD_UNIT"])
 	if err != nil {

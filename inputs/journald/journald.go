@@ -301,8 +301,12 @@ func (r *reader) accept(ctx context.Context, e entry) error {
 	if e.unit != "" {
 		path += ":" + e.unit
 	}
+	written := e.written
+	if written.IsZero() {
+		written = time.Unix(0, 0) // the journal keeps lines for years
+	}
 	for _, message := range e.messages {
-		r.next.Lines = append(r.next.Lines, pushed.Line{Path: path, Data: message})
+		r.next.Lines = append(r.next.Lines, pushed.Line{Path: path, Data: message, Written: written})
 	}
 	r.next.Cursor = e.cursor
 	r.entries++

@@ -79,6 +79,9 @@ type Line struct {
 	Cut *inputs.Cut
 	// Seen is when it was read; the zero time stands for now.
 	Seen time.Time
+	// Written is when the source took it, for one that keeps lines; zero: a
+	// moment before it was read.
+	Written time.Time
 }
 
 // Delivery is what one call makes durable.
@@ -224,7 +227,10 @@ func (f *Feed) prepare(d Delivery) *call {
 			seen = now
 		}
 		for data, more := l.Data, true; more; {
-			line := inputs.Line{Source: f.config.Name, Path: l.Path, Generation: f.generation, Seen: seen}
+			line := inputs.Line{Source: f.config.Name, Path: l.Path, Generation: f.generation, Seen: seen, NotBefore: seen}
+			if !l.Written.IsZero() {
+				line.NotBefore = l.Written
+			}
 			line.Data, data, more = nextLine(data)
 			if l.Cut != nil {
 				cut := *l.Cut
