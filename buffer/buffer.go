@@ -66,6 +66,10 @@ type Entry struct {
 	Ranges    []Range
 	Positions []Position
 	Parser    []byte // snapshot of the parser's state behind this entry
+
+	// FirstSeq is the agent.seq of the first of Records; the others follow by
+	// one. Set when Append returns nil.
+	FirstSeq uint64
 }
 
 // Resume is what an input goes on with.

@@ -144,6 +144,7 @@ func (b *Buffer) encodeEntry(g *group, e *Entry) error {
 	enc.mu.Unlock()
 	t := enc.open[e.Stream]
 	ref, h, err := b.frame(g, dataFrame, &meta, e.Records)
+	e.FirstSeq = h.seq
 	if err != nil || t == nil && meta.positionsOnly(h.count) {
 		return err
 	}

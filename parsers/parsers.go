@@ -122,6 +122,10 @@ type Outcome struct {
 	ReleasedIgnored int
 }
 
+// RuleStartBanner is the rule of ignored lines by which a server tells that it
+// starts: whatever it serves may be another version from there on.
+const RuleStartBanner = "start_banner"
+
 // Parser turns lines into records. One parser serves one input; it is called
 // from one goroutine at a time.
 type Parser interface {

@@ -40,15 +40,15 @@ const (
 // parsers and those of what uvicorn says of itself. The table in noise.go names
 // more.
 const (
-	ruleBanner      = "start_banner"  // what it says is remembered for the records to come
-	ruleStreamDelta = "stream_delta"  // a part of an answer that is logged again when complete
-	ruleAdded       = "request_added" // of a request whose first line is not known
-	ruleRepeatedEnd = "end_repeated"  // says again that a request ended
-	ruleProgress    = "progress"      // progress bars
-	ruleEmpty       = "empty"         // nothing on the line
-	ruleStartup     = "startup"       // what a server says of itself while it starts
-	ruleStatistics  = "engine_stats"  // periodic figures
-	ruleRoutes      = "route_list"    // the routes a server offers
+	ruleBanner      = parsers.RuleStartBanner // what it says is remembered for the records to come
+	ruleStreamDelta = "stream_delta"          // a part of an answer that is logged again when complete
+	ruleAdded       = "request_added"         // of a request whose first line is not known
+	ruleRepeatedEnd = "end_repeated"          // says again that a request ended
+	ruleProgress    = "progress"              // progress bars
+	ruleEmpty       = "empty"                 // nothing on the line
+	ruleStartup     = "startup"               // what a server says of itself while it starts
+	ruleStatistics  = "engine_stats"          // periodic figures
+	ruleRoutes      = "route_list"            // the routes a server offers
 )
 
 // Parser reads the lines of one input, which may be the logs of several
