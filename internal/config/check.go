@@ -26,6 +26,7 @@ func (k *checker) check() error {
 	inputs := k.inputs()
 	k.catalog(inputs)
 	k.capture(inputs)
+	k.data(inputs)
 	k.identities(inputs)
 	k.buffer()
 	k.outputs()
@@ -213,35 +214,6 @@ func (k *checker) multiline(input *FileInput, in path) {
 func (k *checker) pattern(at path, what, glob string) {
 	if _, err := filepath.Match(glob, ""); err != nil {
 		k.wrong(at, `%s: %q is not a pattern; a "[" must be closed, or written "\\["`, what, glob)
-	}
-}
-
-func (k *checker) catalog(inputs []string) {
-	type model struct{ input, name string }
-	seen := map[model]path{}
-	for i := range k.config.Catalog {
-		entry, at := &k.config.Catalog[i], path{"catalog", i}
-		if entry.Input != "" && !slices.Contains(inputs, entry.Input) && k.err == nil {
-			k.err = unknown(k.root.at(at.key("input")...).value, "input", entry.Input, " in catalog", inputs)
-		}
-		if entry.ID == "" && entry.Version == "" && entry.Revision == "" && entry.Digest == "" {
-			k.wrong(at, "catalog entry %q names no version; give at least one of id, version, revision, digest", entry.Name)
-		}
-		if entry.Digest != "" && !digestPattern.MatchString(entry.Digest) {
-			k.wrong(at.key("digest"), "catalog.digest must be sha256:, manifest-sha256: or claimed-sha256: and 64 hexadecimal digits")
-		}
-		identity := model{entry.Input, entry.Name}
-		if first, twice := seen[identity]; twice {
-			k.wrong(at.key("name"), "model %q stands in the catalog already for this input: %s", entry.Name, k.root.at(first...).value.place())
-		}
-		seen[identity] = at.key("name")
-		if entry.Weights != "" {
-			k.absolute(at.key("weights"), "catalog.weights", entry.Weights)
-			k.warn(at.key("weights"), "catalog.weights has no effect in this version: weights are not hashed")
-		}
-		if entry.Probe != "" {
-			k.warn(at.key("probe"), "catalog.probe has no effect in this version: servers are not asked")
-		}
 	}
 }
 

@@ -24,6 +24,7 @@ type Config struct {
 	Agent     Agent          `toml:"agent"`
 	Inputs    Inputs         `toml:"inputs"`
 	Catalog   []CatalogEntry `toml:"catalog"`
+	Data      []DataEntry    `toml:"data"`
 	Identity  []Identity     `toml:"identity"`
 	Zone      []Zone         `toml:"zone"`
 	Capture   Capture        `toml:"capture"`
@@ -228,23 +229,6 @@ type FieldMap struct {
 type Constant struct {
 	Field string `toml:"field"`
 	Value any    `toml:"value"` // string, int64, float64, bool or []string, as the field's kind wants it
-}
-
-// CatalogEntry declares which exact model stands behind a name in the logs.
-type CatalogEntry struct {
-	Input       string `toml:"input"` // empty: every input
-	Name        string `toml:"name,required"`
-	ID          string `toml:"id"`
-	Version     string `toml:"version"`
-	Revision    string `toml:"revision"`
-	Digest      string `toml:"digest"`
-	Adapter     string `toml:"adapter"`
-	Config      string `toml:"config"`
-	Weights     string `toml:"weights"` // without effect in this version
-	Probe       string `toml:"probe"`   // without effect in this version
-	Sensitivity string `toml:"sensitivity" oneof:"public internal confidential restricted"`
-	Owner       string `toml:"owner"`
-	Provider    string `toml:"provider"`
 }
 
 // StandardClass is the retention class that always exists.

@@ -144,6 +144,8 @@ func decodeTables(into reflect.Value, from *node, what string) error {
 			target.Input = defaultInput()
 		case *HTTPInput:
 			target.Input, target.MaxBody = defaultInput(), 16*MiB
+		case *DataEntry:
+			target.Role = "context"
 		case *HTTPOutput:
 			target.Timeout = time.Minute
 		}
@@ -294,7 +296,7 @@ func laterKey(path string) string {
 	switch path {
 	case "outputs.s3", "outputs.otlp", "outputs.syslog":
 		return "use outputs.directory or outputs.http"
-	case "data", "rule", "rules", "detect", "admin", "witness":
+	case "rule", "rules", "detect", "admin", "witness":
 		return "leave it out"
 	default:
 		return ""

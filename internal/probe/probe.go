@@ -63,7 +63,7 @@ func Parse(text string) (Target, error) {
 		return Target{}, errors.New(`must be a kind and a URL, such as "vllm:http://127.0.0.1:8000"`)
 	}
 	if !slices.Contains(Kinds(), Kind(kind)) {
-		return Target{}, fmt.Errorf("unknown kind %q; known: %s", kind, kindList())
+		return Target{}, fmt.Errorf("names an unknown kind, %q; known: %s", kind, kindList())
 	}
 	u, err := url.Parse(base)
 	switch {

@@ -340,7 +340,7 @@ func TestParse(t *testing.T) {
 		"tgi:https://[::1]:8443/prefix":      "",
 		"http://127.0.0.1:8000":              "kind",
 		"vllm":                               "kind",
-		"vlm:http://127.0.0.1:8000":          "unknown kind",
+		"vlm:http://127.0.0.1:8000":          "an unknown kind",
 		"vllm:ftp://127.0.0.1":               "URL",
 		"vllm:http://":                       "URL",
 		"vllm:http://a:b@127.0.0.1:8000":     "probe_token",
