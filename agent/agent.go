@@ -34,7 +34,8 @@ type Config struct {
 	Environment string
 	Host        Host
 	Run         seal.Run
-	Buffer      buffer.Config // without Log and Outputs, which New fills
+	Buffer      buffer.Config  // without Log and Outputs, which New fills
+	Catalog     *catalog.Store // whose catalogs the inputs have; nil: they know what is declared
 	Inputs      []Input
 	Outputs     []Output
 }
@@ -118,6 +119,7 @@ func New(cfg Config, deps Deps) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.restoreCatalog()
 	for i := range cfg.Inputs {
 		p, err := newPipeline(a, &cfg.Inputs[i])
 		if err != nil {
@@ -138,7 +140,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.startShippers(shipping, &shippers)
 	cause := a.start(ctx)
 	if cause == nil {
-		cause = a.follow(ctx)
+		cause = a.withCatalog(ctx, a.follow)
 	}
 	cause = errors.Join(cause, a.stop(context.WithoutCancel(ctx)))
 	drain := time.AfterFunc(drainTime, stopShipping)
@@ -156,7 +158,7 @@ func (a *Agent) RunOnce(ctx context.Context) error {
 	a.startShippers(shipping, &shippers)
 	cause := a.start(ctx)
 	if cause == nil {
-		cause = a.scan(ctx)
+		cause = a.withCatalog(ctx, a.scan)
 	}
 	cause = errors.Join(cause, a.stop(context.WithoutCancel(ctx)))
 	if cause != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/auditail/auditail/agent/capture"
+	"github.com/auditail/auditail/agent/catalog"
 	"github.com/auditail/auditail/audit"
 	"github.com/auditail/auditail/buffer"
 	"github.com/auditail/auditail/inputs"
@@ -37,7 +38,7 @@ type pipeline struct {
 	record   audit.Record
 	held     uint64
 	observed []byte
-	seen     time.Time
+	seen     catalog.Seen
 	counted  bool // the input's offsets count lines, not bytes
 	unparsed unparsedRun
 	unknown  *capture.Unparsed // what is kept of the lines of unparsed
@@ -190,6 +191,7 @@ func (p *pipeline) Append(ctx context.Context, c inputs.Chunk) error {
 }
 
 func (p *pipeline) newEntry() *buffer.Entry {
+	p.spec.Catalog.Begin()
 	e := &buffer.Entry{}
 	if n := len(p.free); n > 0 {
 		e, p.free = p.free[n-1], p.free[:n-1]
@@ -215,14 +217,18 @@ func (p *pipeline) commit(ctx context.Context, e *buffer.Entry) error {
 	}
 	p.broken = p.to.Append(ctx, e)
 	p.free = append(p.free, e)
+	if p.broken == nil {
+		p.spec.Catalog.Committed(e.FirstSeq)
+	}
 	return p.broken
 }
 
 // parse turns one line into records and counts it.
 func (p *pipeline) parse(e *buffer.Entry, in *inputs.Line) error {
-	if !in.Seen.Equal(p.seen) {
+	if !in.Seen.Equal(p.seen.At) {
 		p.observe(in.Seen)
 	}
+	p.seen.NotBefore = in.NotBefore
 	line := &p.line
 	*line = parsers.Line{
 		Source: in.Source, Path: in.Path, Generation: in.Generation, Offset: in.Offset, Size: in.Size, Lines: in.Physical,
@@ -236,6 +242,7 @@ func (p *pipeline) parse(e *buffer.Entry, in *inputs.Line) error {
 			return fmt.Errorf("parse line at %d of %s: %w", in.Offset, in.Path, err)
 		}
 		p.drafts = drafts
+		drafts, outcome = p.withoutOwn(drafts, outcome)
 	}
 	e.Lines.Read += physical
 	e.Lines.Ignored += uint64(outcome.ReleasedIgnored) //nolint:gosec // a count
@@ -264,6 +271,19 @@ func (p *pipeline) parse(e *buffer.Entry, in *inputs.Line) error {
 	return nil
 }
 
+// withoutOwn takes out the record of a call that the agent itself made to ask a
+// model server what it serves: that is no use of a model.
+func (p *pipeline) withoutOwn(drafts []parsers.Draft, outcome parsers.Outcome) ([]parsers.Draft, parsers.Outcome) {
+	switch {
+	case outcome.Verdict == parsers.Ignored && outcome.Rule == parsers.RuleStartBanner:
+		p.spec.Catalog.Started(p.seen)
+	case outcome.Verdict == parsers.Recorded && len(drafts) == 1 && len(drafts[0].Held) == 0 && p.spec.Catalog.Own(&drafts[0].Record, p.seen):
+		outcome.Verdict, outcome.Rule = parsers.Ignored, catalog.RuleOwnProbe
+		return drafts[:0], outcome
+	}
+	return drafts, outcome
+}
+
 // ignored tells whether a rule of the configuration knows the line as noise.
 func (i *Input) ignored(line []byte) parsers.Outcome {
 	for n := range i.Ignore {
@@ -275,7 +295,7 @@ func (i *Input) ignored(line []byte) parsers.Outcome {
 }
 
 func (p *pipeline) observe(t time.Time) {
-	p.seen = t
+	p.seen = catalog.Seen{At: t}
 	p.observed = t.UTC().AppendFormat(p.observed[:0], time.RFC3339Nano)
 }
 
@@ -296,7 +316,7 @@ func (p *pipeline) encode(e *buffer.Entry, d *parsers.Draft, line *parsers.Line)
 		e.Lines.Recorded += uint64(d.Held[i].Lines) //nolint:gosec // a count
 	}
 	p.identified = p.spec.Identity.Apply(r)
-	p.spec.Catalog.Resolve(r)
+	p.spec.Catalog.Resolve(r, p.seen)
 	if line != nil && line.Cut {
 		r.Flag(audit.Truncated)
 	}
@@ -360,5 +380,6 @@ func (p *pipeline) encodeUnparsed(e *buffer.Entry) {
 	p.unknown.End(r)
 	p.envelope.fill(r, p.stream, origin{source: p.spec.Name, generation: run.generation, offset: run.from}, p.observed)
 	e.Records = append(r.AppendOpen(e.Records), '\n')
+	p.spec.Catalog.Passed()
 	run.lines = 0
 }

@@ -113,7 +113,10 @@ type ownRecords struct {
 	list     []byte
 }
 
-const ownSource = "agent"
+const (
+	ownSource       = "agent"
+	catalogueSource = "catalogue"
+)
 
 func newOwnRecords(cfg *Config, now func() time.Time) *ownRecords {
 	var id [8]byte
@@ -134,8 +137,14 @@ func (o *ownRecords) append(dst []byte, stream seal.Stream, event string, fill f
 	r.SetString(audit.Outcome, "success")
 	r.SetString(audit.ActorType, "system")
 	fill(r)
+	return o.complete(dst, stream, ownSource)
+}
+
+// complete appends o.record, open before agent.seq. o.mu is held.
+func (o *ownRecords) complete(dst []byte, stream seal.Stream, source string) []byte {
+	r := &o.record
 	observed := o.now().UTC().AppendFormat(nil, time.RFC3339Nano)
-	o.envelope.fill(r, stream, origin{source: ownSource, generation: o.run, offset: o.counter.Add(1)}, observed)
+	o.envelope.fill(r, stream, origin{source: source, generation: o.run, offset: o.counter.Add(1)}, observed)
 	return r.AppendOpen(dst)
 }
 

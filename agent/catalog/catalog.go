@@ -1,20 +1,32 @@
 // Package catalog says which exact model version stands behind a name.
 //
-// Its promise: every model.* record names the evidence for its version
-// (model.basis), evidence never overrides stronger evidence, and where there is
-// none the record says so instead of guessing. Records are never held back for it.
+// Its promises: every model.* record names the evidence for its version
+// (model.basis); stronger evidence is never overridden by weaker; evidence
+// counts only for the time that it covers, so that a line read late never gets
+// today's version; and where there is none the record says so instead of
+// guessing. No record is dropped for it, and none waits longer than one
+// question to a server takes ([probe.Timeout]).
+//
+// A [Store] gathers the evidence for all inputs: it asks servers, looks at
+// weights and remembers, and publishes what it knows as immutable views. The
+// [Catalog] of each input completes records from the newest view, without locks
+// and without allocating.
 package catalog
 
 import (
 	"bytes"
+	"math"
+	"sync/atomic"
+	"time"
 
 	"github.com/auditail/auditail/audit"
+	"github.com/auditail/auditail/internal/probe"
 )
 
-// Entry declares a model version.
+// Entry is what the configuration says about a model name.
 type Entry struct {
 	Input       string // empty: every input
-	Name        string
+	Name        string // empty: every name that the server of Probe serves
 	Provider    string
 	ID          string
 	Version     string
@@ -24,15 +36,35 @@ type Entry struct {
 	Config      string
 	Sensitivity string
 	Owner       string
+	Ticket      string // under which the version was approved
+
+	Weights string         // file or folder that the server loads
+	Probe   probe.Question // of the server; without Target.Kind there is none to ask
 }
+
+func (e *Entry) asks() bool { return e.Probe.Target.Kind != "" }
+
+func (e *Entry) layer() layer {
+	return layer{basis: Declared, facts: factsOf(e.ID, e.Version, e.Revision, e.Digest, e.Adapter, e.Config)}
+}
+
+// Seen is when a line was read and, where its input knows, the earliest time
+// at which it can have been written: the zero time says that nobody knows.
+type Seen struct{ At, NotBefore time.Time }
 
 // Catalog answers for one input. It is not safe for concurrent use.
 type Catalog struct {
-	byName   map[string]*Entry
-	only     *Entry // the input's single declared model
+	input    string
 	provider string // of records that carry none and whose model is not declared
+	view     atomic.Pointer[view]
+	store    *Store // nil: what is declared is all there is
+	data     *dataVersions
 	refs     map[string]string
 	key      []byte
+	scratch  merged
+	banners  map[string]*bannerState
+	notes    notes
+	sights   *sights // of a catalog with a store
 }
 
 // UnknownProvider stands in model.provider when neither the line nor the
@@ -42,103 +74,180 @@ const UnknownProvider = "unknown"
 // maxRefs bounds the cache of references: log lines choose what is in it.
 const maxRefs = 1024
 
-// New returns the catalog of an input. Entries that name the input come before
-// those for all inputs.
+// New returns the catalog of an input that knows what is declared and nothing
+// else. Entries that name the input come before those for all inputs.
 func New(entries []Entry, input, provider string) *Catalog {
-	c := &Catalog{byName: make(map[string]*Entry), provider: provider, refs: make(map[string]string)}
-	own := 0
-	for i := range entries {
-		e := &entries[i]
-		switch {
-		case e.Input == input:
-			c.byName[e.Name] = e
-			c.only = e
-			own++
-		case e.Input == "" && c.byName[e.Name] == nil:
-			c.byName[e.Name] = e
-		}
-	}
-	if own != 1 {
-		c.only = nil
-	}
-	if c.provider == "" {
-		c.provider = UnknownProvider
-	}
+	c := &Catalog{input: input, provider: provider, refs: make(map[string]string), banners: make(map[string]*bannerState)}
+	c.view.Store(declaredView(entries, input))
 	return c
 }
 
-// Resolve completes model.* of a record whose event is model.*.
+// Resolve completes model.* and api.server of a record whose event is model.*,
+// and data of any. Call it, or Passed, once for each record of an entry, in their
+// order, between Begin and Committed.
 //
 // A line that carries no model name belongs to the model that the configuration
-// declares for its input, when that is only one.
-func (c *Catalog) Resolve(r *audit.Record) {
+// declares for its input, when that is only one, or else to the only one that
+// its server serves.
+func (c *Catalog) Resolve(r *audit.Record, seen Seen) {
+	c.notes.next()
+	if c.data != nil {
+		c.data.complete(r)
+	}
 	if !bytes.HasPrefix(r.Text(audit.Event), []byte("model.")) {
 		return
 	}
-	if e := c.find(r); e != nil {
-		c.declare(r, e)
+	if c.isUnresolved(r) {
+		// The parser knows that the call was to none of those served.
+		c.finish(r, Unresolved, 0)
+		return
 	}
+	low, high := c.period(r, seen)
+	k := c.find(r, low, high)
+	s, doubtful := k.at(low, high)
+	doubtful = doubtful || s != nil && k.contested
+	basis := c.combine(r, k, s)
+	if doubtful {
+		r.SetBool(audit.ModelAmbiguous, true)
+	}
+	c.finish(r, basis, high)
+	c.note(r, k, s, basis, low, high)
+}
+
+func (c *Catalog) isUnresolved(r *audit.Record) bool {
+	return string(r.Text(audit.ModelBasis)) == basisNames[Unresolved]
+}
+
+// period returns when the record's call happened, in Unix nanoseconds: one
+// moment when the line says so, else what is known about when it was written.
+func (c *Catalog) period(r *audit.Record, seen Seen) (low, high int64) {
+	if c.store == nil {
+		return 0, 0 // what is declared has no time
+	}
+	if text := r.Text(audit.Time); text != nil {
+		var t time.Time
+		if t.UnmarshalText(text) == nil {
+			return t.UnixNano(), t.UnixNano()
+		}
+	}
+	low = math.MinInt64
+	if !seen.NotBefore.IsZero() {
+		low = seen.NotBefore.UnixNano()
+	}
+	return low, seen.At.UnixNano()
+}
+
+// find returns what is known of the record's name; nil when it is nothing. At
+// the first sight of a name it waits for one question to the servers.
+func (c *Catalog) find(r *audit.Record, low, high int64) *known {
+	name := r.Text(audit.ModelName)
+	k := c.view.Load().find(name, low, high)
+	if c.store == nil || k != nil && (len(k.spans) > 0 || !k.asks) || k == nil && len(name) == 0 && !c.view.Load().asksSingle {
+		return k
+	}
+	if c.store.sight(c) {
+		k = c.view.Load().find(name, low, high)
+	}
+	return k
+}
+
+// combine writes into the record what its own line, the span that covers it and
+// the configuration say together, and returns the basis.
+func (c *Catalog) combine(r *audit.Record, k *known, s *viewSpan) Basis {
+	m := &c.scratch
+	own, hasOwn := ownLayer(r)
+	switch {
+	case s != nil && !hasOwn:
+		m = &s.merged
+	case s != nil:
+		*m = merged{}
+		mixed(m, s.layers, &own)
+	case k != nil && !hasOwn:
+		m = &k.plain
+	case k != nil:
+		*m = merged{}
+		mixed(m, []layer{k.layer}, &own)
+	default:
+		*m = merged{}
+		m.add(&own)
+	}
+	if k != nil {
+		k.describe(r, c.provider)
+	}
+	if s != nil && s.server != "" && !r.Has(audit.APIServer) {
+		r.SetString(audit.APIServer, s.server)
+		r.SetString(audit.APIServerVersion, s.version)
+	}
+	if m.basis == Unresolved {
+		if version := datedName(r.Text(audit.ModelName)); version != nil {
+			r.SetText(audit.ModelVersion, version)
+			return Inferred
+		}
+	}
+	for i, text := range m.facts {
+		if text == nil {
+			r.Clear(factFields[i])
+		} else if !bytes.Equal(r.Text(factFields[i]), text) {
+			r.SetText(factFields[i], text)
+		}
+	}
+	return m.basis
+}
+
+// ownLayer is what the line and its log say themselves. A version without a
+// basis was read off the line.
+func ownLayer(r *audit.Record) (own layer, present bool) {
+	for i, f := range factFields {
+		own.facts[i] = r.Text(f)
+		present = present || own.facts[i] != nil
+	}
+	own.basis = Log
+	if given := r.Text(audit.ModelBasis); given != nil {
+		own.basis = basisOf(given)
+	}
+	return own, present
+}
+
+// mixed merges layers, strongest first, with that of the line.
+func mixed(m *merged, layers []layer, own *layer) {
+	placed := false
+	for i := range layers {
+		if !placed && own.basis >= layers[i].basis {
+			m.add(own)
+			placed = true
+		}
+		m.add(&layers[i])
+	}
+	if !placed {
+		m.add(own)
+	}
+}
+
+// finish fills what every model.* record has.
+func (c *Catalog) finish(r *audit.Record, basis Basis, high int64) {
 	if !r.Has(audit.ModelProvider) {
-		r.SetString(audit.ModelProvider, c.provider)
+		provider := c.provider
+		if provider == "" {
+			provider = UnknownProvider
+		}
+		r.SetString(audit.ModelProvider, provider)
 	}
-	if !r.Has(audit.ModelBasis) {
-		r.SetString(audit.ModelBasis, unresolved)
+	if basis > Unresolved && !r.Has(audit.ModelName) {
+		basis = Unresolved // a version of what nobody named says nothing about the call
 	}
-	if string(r.Text(audit.ModelBasis)) == unresolved {
+	r.SetString(audit.ModelBasis, basis.String())
+	if basis == Unresolved {
 		r.Clear(audit.ModelRef)
 		r.Flag(audit.ModelUnresolved)
 		return
 	}
-	c.setRef(r)
-}
-
-// find returns the declared entry of a record's model. A parser that says
-// "unresolved" itself knows that the call was to none of them: a 404 for a
-// model that is not served.
-func (c *Catalog) find(r *audit.Record) *Entry {
-	if string(r.Text(audit.ModelBasis)) == unresolved {
-		return nil
-	}
-	e := c.byName[string(r.Text(audit.ModelName))]
-	if e == nil && !r.Has(audit.ModelName) {
-		e = c.only
-	}
-	return e
-}
-
-const unresolved = "unresolved"
-
-// declare fills what the line and its log do not say themselves. Where they
-// brought evidence of their own, that stays the basis: it is stronger.
-func (c *Catalog) declare(r *audit.Record, e *Entry) {
-	for _, f := range []struct {
-		field audit.Field
-		value string
-	}{
-		{audit.ModelName, e.Name},
-		{audit.ModelProvider, e.Provider},
-		{audit.ModelID, e.ID},
-		{audit.ModelVersion, e.Version},
-		{audit.ModelRevision, e.Revision},
-		{audit.ModelDigest, e.Digest},
-		{audit.ModelAdapter, e.Adapter},
-		{audit.ModelConfig, e.Config},
-		{audit.ModelSensitivity, e.Sensitivity},
-		{audit.ModelOwner, e.Owner},
-	} {
-		if f.value != "" && !r.Has(f.field) {
-			r.SetString(f.field, f.value)
-		}
-	}
-	if !r.Has(audit.ModelBasis) {
-		r.SetString(audit.ModelBasis, "declared")
-	}
+	c.setRef(r, basis, high)
 }
 
 // setRef computes model.ref, once for each version seen.
-func (c *Catalog) setRef(r *audit.Record) {
-	c.key = c.key[:0]
-	for _, f := range refFields {
+func (c *Catalog) setRef(r *audit.Record, basis Basis, high int64) {
+	c.key = append(append(c.key[:0], r.Text(audit.ModelProvider)...), 0)
+	for _, f := range factFields {
 		c.key = append(append(c.key, r.Text(f)...), 0)
 	}
 	ref, known := c.refs[string(c.key)]
@@ -146,23 +255,71 @@ func (c *Catalog) setRef(r *audit.Record) {
 		if len(c.refs) >= maxRefs {
 			clear(c.refs)
 		}
-		ref = modelOf(r).Ref()
+		own, _ := ownLayer(r)
+		ref = own.facts.ref(string(r.Text(audit.ModelProvider)))
 		c.refs[string(c.key)] = ref
+		if c.store != nil {
+			c.store.sighted(c, r, ref, basis)
+		}
 	}
 	r.SetString(audit.ModelRef, ref)
-}
-
-// modelOf is the version that a record names.
-func modelOf(r *audit.Record) *audit.Model {
-	return &audit.Model{
-		Provider: string(r.Text(audit.ModelProvider)), ID: string(r.Text(audit.ModelID)), Version: string(r.Text(audit.ModelVersion)),
-		Revision: string(r.Text(audit.ModelRevision)), Digest: string(r.Text(audit.ModelDigest)),
-		Adapter: string(r.Text(audit.ModelAdapter)), Config: string(r.Text(audit.ModelConfig)),
+	if basis == Banner && c.store != nil {
+		c.banner(r, ref, high)
 	}
 }
 
-// refFields are what modelOf reads.
-var refFields = [...]audit.Field{
-	audit.ModelProvider, audit.ModelID, audit.ModelVersion, audit.ModelRevision,
-	audit.ModelDigest, audit.ModelAdapter, audit.ModelConfig,
+// bannerState is which version a name had by the start banners of its log.
+type bannerState struct {
+	ref  string
+	last int64 // time of its last record, Unix nanoseconds
+}
+
+// maxBanners bounds the names whose banners are remembered.
+const maxBanners = 256
+
+// banner remembers the version that the log's own banner gave to a name.
+func (c *Catalog) banner(r *audit.Record, ref string, high int64) {
+	name := r.Text(audit.ModelName)
+	b := c.banners[string(name)]
+	if b == nil {
+		if len(c.banners) >= maxBanners {
+			return
+		}
+		b = new(bannerState)
+		c.banners[string(name)] = b
+	}
+	b.ref, b.last = ref, max(b.last, high)
+}
+
+// datedName returns the date that ends a name such as gpt-4o-2024-08-06 or
+// claude-3-5-sonnet-20241022: providers name exact versions so. Nil: it has none.
+func datedName(name []byte) []byte {
+	const long, short = len("2024-08-06"), len("20241022")
+	if n := len(name); n > long+1 && name[n-long-1] == '-' && isDate(name[n-long:]) {
+		return name[n-long:]
+	} else if n > short+1 && name[n-short-1] == '-' && isDate(name[n-short:]) {
+		return name[n-short:]
+	}
+	return nil
+}
+
+// isDate accepts 20YYMMDD and 20YY-MM-DD.
+func isDate(text []byte) bool {
+	var digits [8]byte
+	n := 0
+	for i, c := range text {
+		switch {
+		case c >= '0' && c <= '9' && n < len(digits):
+			digits[n] = c
+			n++
+		case c == '-' && len(text) == len("2024-08-06") && (i == 4 || i == 7):
+		default:
+			return false
+		}
+	}
+	if n != len(digits) || digits[0] != '2' || digits[1] != '0' {
+		return false
+	}
+	month, day := (digits[4]-'0')*10+digits[5]-'0', (digits[6]-'0')*10+digits[7]-'0'
+	return month >= 1 && month <= 12 && day >= 1 && day <= 31
 }
