@@ -103,6 +103,7 @@ func (c *checker) all(ctx context.Context, cfg *config.Config) {
 		}
 	})
 	c.tests(ctx, cfg)
+	c.weights(cfg)
 	c.outputs(ctx, fsys, cfg)
 }
 

@@ -13,7 +13,6 @@ import (
 
 	"github.com/auditail/auditail/agent"
 	"github.com/auditail/auditail/agent/capture/keyed"
-	"github.com/auditail/auditail/agent/catalog"
 	"github.com/auditail/auditail/audit"
 	"github.com/auditail/auditail/buffer"
 	"github.com/auditail/auditail/inputs"
@@ -86,6 +85,7 @@ func prepare(cfg *config.Config, log *slog.Logger) (_ *setup, err error) {
 	if s.config.Inputs, err = newInputs(cfg, captureKeys.Current(), log); err != nil {
 		return nil, err
 	}
+	useCatalog(cfg, fsys, log, &s.config)
 	s.config.Outputs, err = newOutputs(cfg, fsys, log)
 	return s, err
 }
@@ -223,19 +223,8 @@ func newSpec(cfg *config.Config, in *config.Input, key keyed.Key) (agent.Input, 
 	return agent.Input{
 		Ignore: ignore,
 		Name:   in.Name, Service: in.Service, Retention: in.Retention, Parser: parser, ParserName: name, Policy: policy,
-		Catalog: catalog.New(catalogEntries(cfg), in.Name, in.Provider), Identity: newIdentities(cfg, in.Name),
+		Catalog: declaredCatalog(cfg, in, slog.New(slog.DiscardHandler)), Identity: newIdentities(cfg, in.Name),
 	}, nil
-}
-
-func catalogEntries(cfg *config.Config) []catalog.Entry {
-	var list []catalog.Entry
-	for _, e := range cfg.Catalog {
-		list = append(list, catalog.Entry{
-			Input: e.Input, Name: e.Name, Provider: e.Provider, ID: e.ID, Version: e.Version, Revision: e.Revision, Digest: e.Digest,
-			Adapter: e.Adapter, Config: e.Config, Sensitivity: e.Sensitivity, Owner: e.Owner,
-		})
-	}
-	return list
 }
 
 func newOutputs(cfg *config.Config, fsys durable.FS, log *slog.Logger) ([]agent.Output, error) {
