@@ -24,7 +24,9 @@ const maxManifest = 64 << 10
 // source is tried; the first that says something counts.
 func (f *found) describe(state *catalog.WeightsState) {
 	f.isManifest(state)
-	state.ID, state.Revision = probe.FromCache(filepath.ToSlash(f.root))
+	if state.ID, state.Revision = probe.FromCache(filepath.ToSlash(f.asked)); state.Revision == "" {
+		state.ID, state.Revision = probe.FromCache(filepath.ToSlash(f.root))
+	}
 	if sums, complete := f.claims(); complete && state.Claimed == "" {
 		state.Claimed = "claimed-sha256:" + f.combine(sums)
 	}

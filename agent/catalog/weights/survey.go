@@ -65,7 +65,7 @@ func survey(path string) (*found, error) {
 	f.touch(info)
 	if !info.IsDir() {
 		f.single = true
-		f.add(filepath.Base(path), root, root, info)
+		f.add(filepath.Base(path), path, root, info)
 		return f, nil
 	}
 	if err := f.walk(root, "", 0); err != nil {
