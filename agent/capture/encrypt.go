@@ -64,3 +64,15 @@ func (s *sealer) room(size int) int {
 	const fixed, stanza = 512, 2560 // the hybrid recipients' stanza is the longest
 	return max(0, (size-fixed-stanza*len(s.recipients))/66*48)
 }
+
+// Encrypt encrypts a text to the recipients, as the contents of records are.
+func Encrypt(text []byte, recipients []string) ([]byte, error) {
+	s, err := newSealer(recipients)
+	if err != nil {
+		return nil, err
+	}
+	if s == nil {
+		return nil, errors.New("there is no recipient")
+	}
+	return s.append(nil, text)
+}

@@ -16,13 +16,13 @@ import (
 
 func newKeys() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "keys", Short: "Make and show the agent's keys", Args: cobra.NoArgs,
+		Use: "keys", Short: "Make, show and escrow the agent's keys", Args: cobra.NoArgs,
 		Example: `  auditail keys init
   auditail keys show --format vkey > trust.txt              for auditail-verify and auditail-server
   auditail keys show --format allowed-signers > signers     for ssh-keygen -Y verify`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newKeysFingerprint(), newKeysInit(), newKeysShow())
+	cmd.AddCommand(newKeysExport(), newKeysFingerprint(), newKeysInit(), newKeysRotate(), newKeysShow())
 	return cmd
 }
 
