@@ -23,7 +23,8 @@ func TestMain(m *testing.M) {
 }
 
 // Each script finds a sound archive in archive/, another one with an epoch that
-// was not closed in twice/, and trust.vkey with the key of both.
+// was not closed in twice/, one with the hash of a text in texts/, and trust.vkey
+// with the key of all.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:  "testdata/script",
@@ -48,6 +49,14 @@ func TestScripts(t *testing.T) {
 			second.Close()
 			second.Checkpoint()
 			second.Write(filepath.Join(env.WorkDir, "twice"))
+			texts := sealtest.New(t, sealtest.Config{})
+			texts.Open()
+			texts.Data(sealtest.Chat(), texts.Records(3))
+			texts.Data(sealtest.Chat(), [][]byte{texts.Record("model.inference",
+				`"model":{"provider":"vllm","basis":"unresolved"},"api":{"operation":"chat"},`+
+					`"input":{"mode":"hashed","hmac":"hmac-sha256:2026-11:8c2c32a64a7cf856d1754cfe9cee2f60470eb9e612bdd658b7a193c9887efa06"}`)})
+			texts.Checkpoint()
+			texts.Write(filepath.Join(env.WorkDir, "texts"))
 			env.Setenv("RECORD", recordID(t, e, 1))
 			env.Setenv("RECORD2", recordID(t, first, 1))
 			other := sealtest.New(t, sealtest.Config{Agent: "gpu-08"})
