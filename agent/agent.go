@@ -79,9 +79,6 @@ type Deps struct {
 }
 
 const (
-	// drainTime is what a stop leaves the outputs to take what was sealed; with
-	// the rest of the shutdown it stays under systemd's and our own 10 s.
-	drainTime = 6 * time.Second
 	// flushEvery is how often parsers are asked for records that waited too long.
 	flushEvery = 5 * time.Second
 	// ownService is the service of the agent's own records.
@@ -90,17 +87,24 @@ const (
 
 // Agent runs once.
 type Agent struct {
-	cfg       Config
-	deps      Deps
-	log       *slog.Logger
+	cfg      Config
+	deps     Deps
+	log      *slog.Logger
+	own      *ownRecords
+	stored   storedBytes
+	outputs  []*shipper
+	failures recentFailures // of buffers
+	started  bool           // the record of the start is durable
+
+	// Of the session at hand:
 	buffer    *buffer.Buffer
-	own       *ownRecords
-	stored    storedBytes
 	pipelines []*pipeline
+	shipping  *shippers
 }
 
-// New opens the buffer and prepares everything; nothing is read yet.
-func New(cfg Config, deps Deps) (*Agent, error) {
+// New opens the buffer and prepares everything; nothing is read yet. It waits
+// while the disk is full, until ctx ends.
+func New(ctx context.Context, cfg Config, deps Deps) (*Agent, error) {
 	a := &Agent{cfg: cfg, deps: deps, log: deps.Log}
 	a.own = newOwnRecords(&cfg, deps.Now)
 	bufferConfig := cfg.Buffer
@@ -110,22 +114,18 @@ func New(cfg Config, deps Deps) (*Agent, error) {
 		if o.CountsOnDisk {
 			a.stored.add(o.Stored)
 		}
+		a.outputs = append(a.outputs, &shipper{agent: a, output: o, log: a.log.With("output", o.Name)})
 	}
 	var err error
-	a.buffer, err = buffer.Open(bufferConfig, buffer.Deps{
+	a.buffer, err = a.openBuffer(ctx, bufferConfig, buffer.Deps{
 		FS: deps.FS, Log: deps.Log, Now: deps.Now, Identity: deps.Identity, Run: cfg.Run,
 		Boot: Boot, Coverage: a.own.coverage, Gap: a.own.hole, DiskUsed: a.stored.bytes,
 	})
 	if err != nil {
 		return nil, err
 	}
-	a.restoreCatalog()
-	for i := range cfg.Inputs {
-		p, err := newPipeline(a, &cfg.Inputs[i])
-		if err != nil {
-			return nil, errors.Join(err, a.buffer.Shut(context.Background(), false))
-		}
-		a.pipelines = append(a.pipelines, p)
+	if err := a.makePipelines(); err != nil {
+		return nil, errors.Join(err, a.buffer.Shut(ctx, false))
 	}
 	return a, nil
 }
@@ -134,37 +134,31 @@ func New(cfg Config, deps Deps) (*Agent, error) {
 // seal with close, what the outputs take in time. It returns nil for a clean
 // stop, and otherwise what made it stop.
 func (a *Agent) Run(ctx context.Context) error {
-	shipping, stopShipping := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopShipping()
-	var shippers sync.WaitGroup
-	a.startShippers(shipping, &shippers)
-	cause := a.start(ctx)
-	if cause == nil {
-		cause = a.withCatalog(ctx, a.follow)
+	late, last, cancel := linger(ctx, stopTime)
+	defer cancel()
+	cause := a.persist(ctx, late, a.withCatalog(a.follow))
+	last()
+	sealing, cancelSealing := context.WithTimeout(late, sealTime)
+	defer cancelSealing()
+	err := a.seal(sealing)
+	if err != nil && sealing.Err() != nil && a.buffer.Err() == nil {
+		a.log.WarnContext(ctx, "there was no time to seal everything; the rest is sealed at the next start", "error", err)
+		err = nil
 	}
-	cause = errors.Join(cause, a.stop(context.WithoutCancel(ctx)))
-	drain := time.AfterFunc(drainTime, stopShipping)
-	shippers.Wait()
-	drain.Stop()
-	return errors.Join(cause, a.closeOutputs())
+	a.shipping.running.Wait()
+	return errors.Join(cause, err, a.closeOutputs())
 }
 
 // RunOnce reads what the inputs hold now, seals, ships and stops. It returns an
 // error when an output did not take everything before ctx ended; the data stays.
 func (a *Agent) RunOnce(ctx context.Context) error {
-	shipping, stopShipping := context.WithCancel(ctx)
-	defer stopShipping()
-	var shippers sync.WaitGroup
-	a.startShippers(shipping, &shippers)
-	cause := a.start(ctx)
-	if cause == nil {
-		cause = a.withCatalog(ctx, a.scan)
+	cause := a.persist(ctx, ctx, a.withCatalog(a.scan))
+	sealing, _, cancel := linger(ctx, sealTime)
+	defer cancel()
+	if cause = errors.Join(cause, a.seal(sealing)); cause != nil {
+		a.shipping.cancel()
 	}
-	cause = errors.Join(cause, a.stop(context.WithoutCancel(ctx)))
-	if cause != nil {
-		stopShipping()
-	}
-	shippers.Wait()
+	a.shipping.running.Wait()
 	for _, o := range a.cfg.Outputs {
 		if n := a.buffer.Pending(o.Name); n > 0 && cause == nil {
 			cause = fmt.Errorf("output %s did not take everything: %d batches wait in %s and ship at the next start", o.Name, n, a.cfg.Buffer.Dir)
@@ -173,13 +167,21 @@ func (a *Agent) RunOnce(ctx context.Context) error {
 	return errors.Join(cause, a.closeOutputs())
 }
 
-// start writes the record of the start.
+// start writes the record of the start, once.
 func (a *Agent) start(ctx context.Context) error {
-	return a.buffer.Append(ctx, a.own.started())
+	if a.started {
+		return nil
+	}
+	err := a.buffer.Append(ctx, a.own.started())
+	a.started = err == nil
+	return err
 }
 
 // follow runs the inputs until ctx ends or one of them, or the buffer, fails.
 func (a *Agent) follow(ctx context.Context) error {
+	if err := a.start(ctx); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var running sync.WaitGroup
@@ -212,30 +214,15 @@ func (a *Agent) follow(ctx context.Context) error {
 
 // scan reads each input to its present end and releases what its parser holds.
 func (a *Agent) scan(ctx context.Context) error {
+	if err := a.start(ctx); err != nil {
+		return err
+	}
 	for _, p := range a.pipelines {
 		if err := p.scan(ctx); err != nil {
 			return fmt.Errorf("input %s: %w", p.spec.Name, err)
 		}
 	}
 	return nil
-}
-
-// stop seals what is open. The log is closed unless the buffer failed: a log
-// that ends without close is a finding, and an agent that lost its buffer is one.
-func (a *Agent) stop(ctx context.Context) error {
-	clean := a.buffer.Err() == nil
-	var err error
-	if clean {
-		err = a.buffer.Append(ctx, a.own.stopped())
-	}
-	return errors.Join(err, a.buffer.Shut(ctx, clean && err == nil))
-}
-
-func (a *Agent) startShippers(ctx context.Context, running *sync.WaitGroup) {
-	for _, o := range a.cfg.Outputs {
-		s := &shipper{agent: a, output: o, log: a.log.With("output", o.Name)}
-		running.Go(func() { s.run(ctx) })
-	}
 }
 
 func (a *Agent) closeOutputs() error {

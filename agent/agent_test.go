@@ -119,6 +119,10 @@ func (v *verdicts) Restore(b []byte) error {
 	if bytes.HasPrefix(b, []byte("another version")) {
 		return errors.New("another version")
 	}
+	v.held = nil
+	if len(b) == 0 {
+		return nil
+	}
 	return json.Unmarshal(b, &v.held)
 }
 
@@ -174,14 +178,16 @@ type host struct {
 	t       *testing.T
 	dir     string
 	input   *words
+	source  inputs.Input // instead of input, when not nil
 	parser  parsers.Parser
 	outputs map[string]*place
+	disk    durable.FS
 	log     strings.Builder
 }
 
 func newHost(t *testing.T, lines ...string) *host {
 	return &host{
-		t: t, dir: t.TempDir(), input: &words{lines: lines}, parser: new(verdicts),
+		t: t, dir: t.TempDir(), input: &words{lines: lines}, parser: new(verdicts), disk: durable.OS{},
 		outputs: map[string]*place{"a": {files: make(map[string][]byte)}},
 	}
 }
@@ -209,12 +215,15 @@ func (h *host) agent() *agent.Agent {
 			Policy: policy, Catalog: catalog.New(nil, "words", "p"),
 		}},
 	}
+	if h.source != nil {
+		cfg.Inputs[0].Input = h.source
+	}
 	for _, name := range []string{"a", "b"} {
 		if p := h.outputs[name]; p != nil {
 			cfg.Outputs = append(cfg.Outputs, agent.Output{Name: name, Output: p})
 		}
 	}
-	a, err := agent.New(cfg, agent.Deps{FS: durable.OS{}, Log: slog.New(slog.NewTextHandler(&h.log, nil)), Now: time.Now, Identity: identity()})
+	a, err := agent.New(h.t.Context(), cfg, agent.Deps{FS: h.disk, Log: slog.New(slog.NewTextHandler(&h.log, nil)), Now: time.Now, Identity: identity()})
 	if err != nil {
 		h.t.Fatal(err)
 	}

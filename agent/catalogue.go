@@ -28,25 +28,27 @@ func (a *Agent) restoreCatalog() {
 	}
 }
 
-// withCatalog runs the model catalog beside what reads the inputs, and has
+// withCatalog has the model catalog run beside what reads the inputs, and has
 // recorded at the end what it came to know.
-func (a *Agent) withCatalog(ctx context.Context, read func(ctx context.Context) error) error {
+func (a *Agent) withCatalog(read func(ctx context.Context) error) func(ctx context.Context) error {
 	store := a.cfg.Catalog
 	if store == nil {
-		return read(ctx)
+		return read
 	}
-	running, stop := context.WithCancel(ctx)
-	var ended sync.WaitGroup
-	ready := make(chan struct{})
-	ended.Go(func() { store.Run(running, func() { close(ready) }, a.catalogue) })
-	<-ready
-	err := read(ctx)
-	stop()
-	ended.Wait()
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTime)
-	defer cancel()
-	store.Flush(last, a.catalogue)
-	return err
+	return func(ctx context.Context) error {
+		running, stop := context.WithCancel(ctx)
+		var ended sync.WaitGroup
+		ready := make(chan struct{})
+		ended.Go(func() { store.Run(running, func() { close(ready) }, a.catalogue) })
+		<-ready
+		err := read(ctx)
+		stop()
+		ended.Wait()
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTime)
+		defer cancel()
+		store.Flush(last, a.catalogue)
+		return err
+	}
 }
 
 // catalogue commits events of the model catalog with its state.

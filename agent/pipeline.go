@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/auditail/auditail/agent/capture"
@@ -31,7 +30,7 @@ type pipeline struct {
 	watched    uint64 // records seen by watch
 	identified bool   // the last record's actor is from the identity map
 
-	mu       sync.Mutex // one chunk at a time: the parser's state follows the commit order
+	turn     chan struct{} // holds one token while a chunk is on its way: the parser's state follows the commit order
 	envelope envelope
 	line     parsers.Line // the one in hand; here, because on the stack it would be allocated for each line
 	drafts   []parsers.Draft
@@ -67,7 +66,7 @@ func streamOf(cfg *Config, spec *Input) seal.Stream {
 func newPipeline(a *Agent, spec *Input) (*pipeline, error) {
 	p := &pipeline{
 		spec: spec, agent: a, to: a.buffer, envelope: newEnvelope(&a.cfg), unknown: spec.Policy.Unparsed(),
-		stream: streamOf(&a.cfg, spec),
+		stream: streamOf(&a.cfg, spec), turn: make(chan struct{}, 1),
 	}
 	resume := a.buffer.Resume(spec.Name)
 	p.held = resume.Held
@@ -76,9 +75,6 @@ func newPipeline(a *Agent, spec *Input) (*pipeline, error) {
 		return p, p.forgetHeld(resume.Held)
 	}
 	p.stateful = stateful
-	if resume.Parser == nil {
-		return p, nil
-	}
 	if err := stateful.Restore(resume.Parser); err != nil {
 		a.log.Error("the state of joined lines can not be read; the lines held in it are counted as unparsed",
 			"input", spec.Name, "lines", resume.Held, "error", err)
@@ -124,6 +120,18 @@ func (p *pipeline) scan(ctx context.Context) error {
 	return p.flush(ctx, time.Time{})
 }
 
+// take waits for the pipeline to be free: on a full disk that can be long.
+func (p *pipeline) take(ctx context.Context) error {
+	select {
+	case p.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (p *pipeline) leave() { <-p.turn }
+
 func (p *pipeline) flushRegularly(ctx context.Context) error {
 	tick := time.NewTicker(flushEvery)
 	defer tick.Stop()
@@ -141,8 +149,10 @@ func (p *pipeline) flushRegularly(ctx context.Context) error {
 
 // flush commits the records that waited too long at now; all for the zero time.
 func (p *pipeline) flush(ctx context.Context, now time.Time) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	if err := p.take(ctx); err != nil {
+		return err
+	}
+	defer p.leave()
 	if p.broken != nil {
 		return p.broken
 	}
@@ -164,8 +174,10 @@ func (p *pipeline) flush(ctx context.Context, now time.Time) error {
 
 // Append implements inputs.Appender.
 func (p *pipeline) Append(ctx context.Context, c inputs.Chunk) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	if err := p.take(ctx); err != nil {
+		return err
+	}
+	defer p.leave()
 	if p.broken != nil {
 		return p.broken
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync/atomic"
+	"time"
 
 	"github.com/auditail/auditail/buffer"
 	"github.com/auditail/auditail/internal/durable"
@@ -26,40 +27,50 @@ func (s *storedBytes) bytes() int64 { return s.n.Load() }
 // shipper takes one output's batches to it, one after the other. Its cursor
 // moves only on the output's acknowledgement.
 type shipper struct {
-	agent  *Agent
-	output Output
-	log    *slog.Logger
+	agent   *Agent
+	output  Output
+	log     *slog.Logger
+	stopped bool // the output may not go on
 }
+
+// readRetry is how often a batch is read again that the buffer can not read.
+const readRetry = 5 * time.Second
 
 // run ends when ctx does, when the buffer has no more to ship, or when the
 // output may not go on: a fork, or a manifest that is refused for good.
-func (s *shipper) run(ctx context.Context) {
-	for {
-		batch, err := s.agent.buffer.Next(ctx, s.output.Name)
+func (s *shipper) run(ctx context.Context, from *buffer.Buffer) {
+	said := ""
+	for !s.stopped {
+		batch, err := from.Next(ctx, s.output.Name)
+		if errors.Is(err, buffer.ErrClosed) || ctx.Err() != nil || from.Err() != nil {
+			return
+		}
 		if err != nil {
-			if !errors.Is(err, buffer.ErrClosed) && ctx.Err() == nil {
-				s.log.ErrorContext(ctx, "shipping stops", "error", err)
+			if text := err.Error(); text != said {
+				said = text
+				s.log.ErrorContext(ctx, "a sealed batch can not be read; trying again", "error", err)
 			}
+			pause(ctx, readRetry)
+			continue
+		}
+		if err := s.ship(ctx, from, batch); err != nil {
+			if ctx.Err() != nil || from.Err() != nil || errors.Is(err, buffer.ErrClosed) {
+				return
+			}
+			s.stopped = true
+			s.log.ErrorContext(ctx, "ALARM: this output stops; its batches are kept and the other outputs go on",
+				"batch", batch.Manifest.Batch, "error", err)
 			return
 		}
-		if err := s.ship(ctx, batch); err != nil {
-			if ctx.Err() == nil {
-				s.log.ErrorContext(ctx, "ALARM: this output stops; its batches are kept and the other outputs go on",
-					"batch", batch.Manifest.Batch, "error", err)
-			}
-			return
-		}
-		if err := s.publish(ctx, batch.Manifest.Batch); err != nil {
-			if ctx.Err() == nil {
-				s.log.ErrorContext(ctx, "ALARM: this output stops: it refuses the checkpoint", "error", err)
-			}
-			return
+		if err := s.publish(ctx, from.Checkpoint(), batch.Manifest.Batch); err != nil && ctx.Err() == nil {
+			s.stopped = true
+			s.log.ErrorContext(ctx, "ALARM: this output stops: it refuses the checkpoint", "error", err)
 		}
 	}
 }
 
 // ship delivers one batch and notes the acknowledgement.
-func (s *shipper) ship(ctx context.Context, batch seal.Batch) error {
+func (s *shipper) ship(ctx context.Context, from *buffer.Buffer, batch seal.Batch) error {
 	receipt, err := s.output.Output.Ship(ctx, batch)
 	if s.payloadRefused(err) {
 		if err := s.quarantine(ctx, batch, err); err != nil {
@@ -79,15 +90,14 @@ func (s *shipper) ship(ctx context.Context, batch seal.Batch) error {
 		}
 	}
 	s.log.DebugContext(ctx, "acknowledged", "batch", batch.Manifest.Batch, "kind", string(batch.Manifest.Kind))
-	return s.agent.buffer.Acknowledge(s.output.Name, batch.Manifest.Batch)
+	return from.Acknowledge(s.output.Name, batch.Manifest.Batch)
 }
 
 // publish ends a ship round: when the output has caught up, it gets the
 // checkpoint over exactly what it holds. A head that is already further belongs
 // to a batch that is about to be shipped, and is published behind that.
-func (s *shipper) publish(ctx context.Context, shipped uint64) error {
+func (s *shipper) publish(ctx context.Context, head seal.Checkpoint, shipped uint64) error {
 	publisher, ok := s.output.Output.(outputs.Publisher)
-	head := s.agent.buffer.Checkpoint()
 	if !ok || head.Size != shipped+1 {
 		return nil
 	}

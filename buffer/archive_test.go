@@ -303,17 +303,24 @@ func (a *archive) complete(sources []source, outputs []string) error {
 }
 
 // ship takes batches to an output until the buffer ends, or until there is none
-// waiting when it is not to wait.
+// waiting when it is not to wait. What can not be read is tried again, as a
+// shipper does.
 func (a *archive) ship(ctx context.Context, b *buffer.Buffer, output string, decoder *zstd.Decoder, wait bool) error {
-	for wait || b.Pending(output) > 0 {
+	for tries := 0; wait || b.Pending(output) > 0; {
 		batch, err := b.Next(ctx, output)
 		if errors.Is(err, buffer.ErrClosed) {
 			return nil
 		}
-		if err != nil {
-			return fmt.Errorf("next of %s: %w", output, err)
+		if err == nil {
+			err = a.put(output, batch, decoder)
 		}
-		if err := a.put(output, batch, decoder); err != nil {
+		if err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if tries++; tries < 5 && b.Err() == nil {
+				continue
+			}
 			return fmt.Errorf("ship to %s: %w", output, err)
 		}
 		if err := b.Acknowledge(output, batch.Manifest.Batch); err != nil {

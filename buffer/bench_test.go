@@ -60,14 +60,14 @@ func benchmarkAppend(b *testing.B, records int) {
 	for b.Loop() {
 		commit, err := buf.Submit(ctx, e)
 		if err == nil && last != nil {
-			err = last.Wait()
+			err = last.Wait(ctx)
 		}
 		if err != nil {
 			b.Fatal(err)
 		}
 		last = &commit
 	}
-	if err := last.Wait(); err != nil {
+	if err := last.Wait(ctx); err != nil {
 		b.Fatal(err)
 	}
 	b.StopTimer()

@@ -100,12 +100,14 @@ const (
 
 // Buffer is safe for concurrent use.
 type Buffer struct {
-	dir  string
-	cfg  Config
-	full int64 // size behind which a segment is full
-	deps Deps
-	fs   durable.FS
-	log  *slog.Logger
+	dir    string
+	cfg    Config
+	full   int64 // size behind which a segment is full
+	deps   Deps
+	fs     durable.FS
+	log    *slog.Logger
+	space  space
+	opened bool // a full disk is waited for
 	// suspicious: recovery looks into the content of frames, not at their checksums alone.
 	suspicious bool
 
@@ -136,6 +138,7 @@ type Buffer struct {
 	writer segmentWriter // of the write goroutine
 	sealer sealer        // of the seal goroutine; of Shut behind it
 	state  sealState     // like sealer
+	intent *intent       // like sealer: what may be on the disk and is not carried out; nil between seals
 	holes  []Hole
 }
 
@@ -145,32 +148,62 @@ type pending struct {
 }
 
 // Open recovers the buffer in cfg.Dir, making it when it is absent, and starts
-// its work. Batches that an earlier process left open are sealed first.
+// its work. Batches that an earlier process left open are sealed first. It waits
+// for nothing: on a full disk it returns an error for which NoSpace is true, and
+// may be called again.
 func Open(cfg Config, deps Deps) (*Buffer, error) {
+	b := newBuffer(cfg, deps)
+	if err := b.open(); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// Reopen opens the buffer of b, which has failed and was shut, in the same
+// process: by the same recovery, which now looks into all content. When it
+// returns an error it may be called again.
+func (b *Buffer) Reopen() (*Buffer, error) {
+	again := newBuffer(b.cfg, b.deps)
+	again.suspicious = true
+	again.space.inherit(&b.space)
+	if err := again.open(); err != nil {
+		return nil, err
+	}
+	return again, nil
+}
+
+func newBuffer(cfg Config, deps Deps) *Buffer {
 	b := &Buffer{
 		dir: cfg.Dir, cfg: cfg, full: min(segmentSize, cfg.MaxDisk/segmentShare), deps: deps, fs: deps.FS, log: deps.Log,
 		queue: make(chan *pending, groupEntries), cutNow: make(chan chan struct{}),
 		groups: make(chan *group), free: make(chan *group, 2), cut: make(chan *batch, sealQueue),
 		closing: make(chan struct{}), decided: make(chan struct{}), cursors: make(map[string]uint64),
+		space: newSpace(cfg.Dir, cfg.MaxDisk, deps),
 	}
 	b.changed = sync.NewCond(&b.mu)
+	return b
+}
+
+func (b *Buffer) open() error {
 	if err := b.makeFolders(); err != nil {
-		return nil, err
+		return err
 	}
+	b.space.open()
 	if err := b.recoverSeals(); err != nil {
-		return nil, fmt.Errorf("open buffer %s: %w", b.dir, err)
+		return fmt.Errorf("open buffer %s: %w", b.dir, err)
 	}
 	closed, err := b.recoverSegments()
 	if err != nil {
-		b.writer.close()
-		return nil, fmt.Errorf("open buffer %s: %w", b.dir, err)
+		b.writer.abandon()
+		return fmt.Errorf("open buffer %s: %w", b.dir, err)
 	}
+	b.opened = true
 	b.free <- new(group)
 	b.free <- new(group)
 	b.done.Go(b.write)
 	b.done.Go(func() { b.sealLoop(closed) })
 	b.done.Go(b.encode)
-	return b, nil
+	return nil
 }
 
 // makeFolders makes the folders and their entries durable. After a process that
@@ -208,14 +241,15 @@ func (b *Buffer) Resume(input string) Resume {
 func (b *Buffer) Holes() []Hole { return b.holes }
 
 // Append returns nil when the entry is durable. It blocks while the disk cap is
-// reached, and takes no slice of e beyond its return. Any error but ctx's is
-// fatal for the buffer: open it again.
+// reached or the disk is full. Any error but ctx's is fatal for the buffer: shut
+// it and open it again. After an error of ctx the entry may become durable all
+// the same, and it and its slices stay the buffer's.
 func (b *Buffer) Append(ctx context.Context, e *Entry) error {
 	c, err := b.Submit(ctx, e)
 	if err != nil {
 		return err
 	}
-	return c.Wait()
+	return c.Wait(ctx)
 }
 
 // Commit is an entry on its way to the disk.
@@ -224,26 +258,29 @@ type Commit struct {
 	p *pending
 }
 
-// Wait returns nil when the entry is durable. Call it once; the entry and its
-// slices are the buffer's until it returns.
-func (c Commit) Wait() error {
+// Wait is the second half of Append. Call it once; the entry and its slices are
+// the buffer's until it returns.
+func (c Commit) Wait(ctx context.Context) error {
 	select {
 	case err := <-c.p.done:
 		return err
+	case <-ctx.Done():
 	case <-c.b.decided:
 	}
 	select {
 	case err := <-c.p.done:
 		return err
-	default:
+	case <-c.b.decided:
 		return c.b.closedError() // it was queued behind the end
+	default:
+		return ctx.Err()
 	}
 }
 
 // Submit is the first half of Append: the entry has its place in the commit
 // order, behind all that were submitted before.
 func (b *Buffer) Submit(ctx context.Context, e *Entry) (Commit, error) {
-	if err := b.waitForSpace(ctx); err != nil {
+	if err := b.waitForSpace(ctx, e); err != nil {
 		return Commit{}, err
 	}
 	p := &pending{entry: e, done: make(chan error, 1)}
@@ -257,11 +294,12 @@ func (b *Buffer) Submit(ctx context.Context, e *Entry) (Commit, error) {
 	}
 }
 
-// waitForSpace blocks while the disk cap is reached.
-func (b *Buffer) waitForSpace(ctx context.Context) error {
+// waitForSpace blocks while the disk cap is reached. The agent's own records are
+// few and pass.
+func (b *Buffer) waitForSpace(ctx context.Context, e *Entry) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.overCap() {
+	if e.Input != "" && b.overCap() {
 		stop := context.AfterFunc(ctx, func() {
 			b.mu.Lock()
 			defer b.mu.Unlock()
@@ -306,7 +344,9 @@ func (b *Buffer) fail(err error) {
 	defer b.mu.Unlock()
 	if b.failure == nil {
 		b.failure = err
-		close(b.closing)
+		if !b.closed {
+			close(b.closing)
+		}
 	}
 	b.changed.Broadcast()
 }
@@ -341,7 +381,12 @@ func (b *Buffer) Flush(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	<-cut
+	select {
+	case <-cut:
+	case <-b.decided:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	stop := context.AfterFunc(ctx, func() {
@@ -360,9 +405,10 @@ func (b *Buffer) Flush(ctx context.Context) error {
 }
 
 // Shut stops the appending, seals what is open and, when clean, a batch of kind
-// close: the log says that it ended on purpose. Where that can not be done, or
-// ctx ends first, the buffer stops nevertheless, and what is open is sealed at
-// the next start. Next and Acknowledge work on. A second call does nothing.
+// close: the log says that it ended on purpose. When ctx ends before all is
+// sealed, or the disk is full, the rest is sealed at the next start; the close is
+// sealed all the same, from the reserve if need be. Next and Acknowledge work
+// on. A second call does nothing.
 func (b *Buffer) Shut(ctx context.Context, clean bool) error {
 	var err error
 	if clean {
@@ -380,11 +426,10 @@ func (b *Buffer) Shut(ctx context.Context, clean bool) error {
 	b.changed.Broadcast()
 	b.mu.Unlock()
 	b.done.Wait()
-	if err == nil {
-		err = b.Err()
-	}
-	if err == nil && clean {
-		err = b.sealEmpty(seal.Close, "")
+	if failure := b.Err(); failure != nil {
+		err = failure
+	} else if clean {
+		err = errors.Join(err, b.sealClose())
 	}
 	b.mu.Lock()
 	b.ended = true

@@ -73,8 +73,10 @@ type session struct {
 	record  bool
 	moments []moment
 
-	buffer *buffer.Buffer
-	resume map[string]buffer.Resume
+	failures int  // of the buffer
+	ending   bool // the last Shut was called: what fails now ends the process
+	buffer   *buffer.Buffer
+	resume   map[string]buffer.Resume
 }
 
 // run is a session in a bubble of time. It returns what went wrong.
@@ -99,10 +101,50 @@ func (s *session) inBubble() error {
 	if s.steps == 0 {
 		c.BatchSize *= 16
 	}
-	b, err := buffer.Open(c, d)
+	b, err := s.patiently(func() (*buffer.Buffer, error) { return buffer.Open(c, d) })
 	if err != nil {
-		return fmt.Errorf("open: %w", err)
+		return err
 	}
+	for err = s.over(b); b.Err() != nil; err = s.over(b) {
+		if s.tired(err) {
+			return err
+		}
+		if b, err = s.patiently(b.Reopen); err != nil {
+			return err
+		}
+	}
+	if err != nil {
+		return err
+	}
+	s.disk.Heal()
+	return errors.Join(s.known.complete(s.sources, s.config.Outputs), s.checkHead(), s.checkDisk())
+}
+
+// patiently opens a buffer as the agent does: again while the disk is full, and
+// a few times after another failure.
+func (s *session) patiently(open func() (*buffer.Buffer, error)) (b *buffer.Buffer, err error) {
+	for range 100 {
+		if b, err = open(); err == nil {
+			return b, nil
+		}
+		if s.tired(err) {
+			break
+		}
+		time.Sleep(time.Second)
+	}
+	return nil, fmt.Errorf("open: %w", err)
+}
+
+// tired counts what went wrong but a full disk.
+func (s *session) tired(err error) bool {
+	if !buffer.NoSpace(err) {
+		s.failures++
+	}
+	return s.failures > 3
+}
+
+// over works on one opened buffer up to its end, or to its failure.
+func (s *session) over(b *buffer.Buffer) error {
 	s.buffer = b
 	s.resume = make(map[string]buffer.Resume)
 	for _, x := range s.sources {
@@ -118,7 +160,8 @@ func (s *session) inBubble() error {
 	for _, h := range b.Holes() {
 		s.known.problem("hole %+v", h)
 	}
-	err = s.work()
+	err := s.work()
+	s.ending = err == nil
 	if shutErr := b.Shut(context.Background(), err == nil); err == nil && shutErr != nil {
 		err = fmt.Errorf("shut: %w", shutErr)
 	}
@@ -130,7 +173,7 @@ func (s *session) inBubble() error {
 			return err
 		}
 	}
-	return errors.Join(s.known.complete(s.sources, s.config.Outputs), s.checkHead(), s.checkDisk())
+	return nil
 }
 
 func (s *session) work() error {
@@ -202,7 +245,7 @@ func (s *session) submit(i, lines int) (wait func() error, err error) {
 	}
 	s.resume[x.name] = after(e)
 	return func() error {
-		if err := c.Wait(); err != nil {
+		if err := c.Wait(context.Background()); err != nil {
 			return fmt.Errorf("append: %w", err)
 		}
 		s.known.acknowledged(x.name, to)

@@ -505,3 +505,61 @@ func TestDamagedSnapshotCostsNothing(t *testing.T) {
 		}
 	})
 }
+
+// TestReserve fills the disk: what the agent needs to go on with (seals, cursors,
+// close) is written out of the reserve, records are not, and the reserve is back
+// before they are.
+func TestReserve(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk, c := faulty.New(), config(folder)
+		c.Heartbeat, c.Outputs = time.Minute, []string{"a"}
+		b := open(t, c, testDeps(disk))
+		reserve := filepath.Join(folder, "reserve")
+		size := func() int64 {
+			if info, err := disk.Stat(reserve); err == nil {
+				return info.Size()
+			}
+			return 0
+		}
+		if size() != 1<<20 {
+			t.Fatalf("the reserve has %d bytes", size())
+		}
+		disk.Limit(0)
+		answer := make(chan error, 1)
+		go func() { answer <- b.Append(t.Context(), entry(0, 100)) }()
+		time.Sleep(5*time.Minute + time.Second)
+		if got := take(t, b, "a"); len(got) != 6 || len(answer) > 0 || size() != 0 {
+			t.Fatalf("on the full disk: batches %d, %d answers to Append, a reserve of %d bytes", got, len(answer), size())
+		}
+		disk.Limit(512 << 10) // space for the records, not for the reserve
+		time.Sleep(time.Minute)
+		if len(answer) > 0 || size() != 0 {
+			t.Fatal("records were written into the space of the reserve")
+		}
+		disk.Limit(2 << 20)
+		time.Sleep(5 * time.Second)
+		if len(answer) != 1 || size() != 1<<20 {
+			t.Fatalf("with space again: %d answers to Append, a reserve of %d bytes", len(answer), size())
+		}
+		if err := <-answer; err != nil {
+			t.Fatal(err)
+		}
+		disk.Limit(0)
+		go func() { answer <- b.Append(t.Context(), entry(100, 100)) }()
+		time.Sleep(time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := b.Shut(ctx, true); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("shut: %v", err)
+		}
+		take(t, b, "a")
+		disk.Limit(-1)
+		b = open(t, c, testDeps(disk))
+		if r := b.Resume("in"); string(r.Positions[0].Token) != "100" {
+			t.Errorf("resumes at %s", r.Positions[0].Token)
+		}
+		if err := b.Shut(t.Context(), true); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

@@ -26,6 +26,8 @@ type replay struct {
 	commit  uint64 // newest that was read
 	missing uint64 // newest that is known to be missing
 	proof   proof  // of the segment at hand
+	group   int64  // where its last group begins
+	end     int64  // where its last frame ends
 	seq     uint64
 	open    map[seal.Stream]*batch
 	closed  []*batch // cut, not sealed, in commit order
@@ -62,6 +64,11 @@ func (b *Buffer) recoverSegments() ([]*batch, error) {
 		r.proof = proofs[i]
 		if err := r.segment(id); err != nil {
 			return nil, err
+		}
+		if i == len(ids)-1 {
+			if err := b.writeAgain(id, r.group, r.end); err != nil {
+				return nil, err
+			}
 		}
 	}
 	last := uint64(0)
@@ -125,6 +132,31 @@ func (b *Buffer) syncSegment(id uint64) error {
 	return nil
 }
 
+// writeAgain makes durable, beyond doubt, what a recovery takes of the last group
+// of the newest segment. Its sync may have failed before the process was killed:
+// then the kernel shows it, calls it clean, and another sync says nothing. Every
+// group before it was synced.
+func (b *Buffer) writeAgain(id uint64, from, to int64) error {
+	if from == to {
+		return nil
+	}
+	f, err := b.fs.OpenFile(b.segmentPath(id), os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("write the last group of segment %s again: %w", segmentName(id), err)
+	}
+	group := make([]byte, to-from)
+	if _, err = f.ReadAt(group, from); err == nil {
+		_, err = f.WriteAt(group, from)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("write the last group of segment %s again: %w", segmentName(id), err)
+	}
+	return nil
+}
+
 // startAfter begins the new segment and ends the batches of earlier processes.
 func (b *Buffer) startAfter(r *replay, last uint64) ([]*batch, error) {
 	encoder, err := newZstdEncoder()
@@ -182,6 +214,7 @@ func (r *replay) segment(id uint64) error {
 		return err
 	}
 	s := &segment{id: id, size: reader.size}
+	r.group, r.end = 0, 0
 	bad, err := readSegment(reader.file, reader.size, r.proof.durable, func(f *frame) error { return r.frame(s, f) })
 	if err = errors.Join(err, closeFile()); err != nil {
 		return fmt.Errorf("read segment %s: %w", segmentName(id), err)
@@ -204,6 +237,9 @@ func (r *replay) segment(id uint64) error {
 func (r *replay) frame(s *segment, f *frame) error {
 	if r.proof.dropped(f.commit) {
 		return nil // a repair took out the damage in front of it
+	}
+	if r.end = f.at + f.size(); f.first && f.at > int64(len(segmentMagic)) {
+		r.group = f.at // else the group began with the segment
 	}
 	if f.kind == snapshotFrame {
 		err := r.snapshot(f)

@@ -94,20 +94,6 @@ func (b *Buffer) sealOrFail(step func() error) bool {
 	return err == nil
 }
 
-// retry repeats a step until the disk has space for it. Each step that is given
-// to it ends in the same bytes however often it is repeated, or leaves nothing.
-func (b *Buffer) retry(step func() error) error {
-	for {
-		err := step()
-		if !noSpace(err) {
-			return err
-		}
-		if !b.waitForDisk(err) {
-			return errors.Join(ErrClosed, err)
-		}
-	}
-}
-
 // sealBatch makes payload and manifest of a cut batch.
 func (b *Buffer) sealBatch(t *batch) error {
 	m := b.manifest(seal.Data)
@@ -123,7 +109,7 @@ func (b *Buffer) sealBatch(t *batch) error {
 	}
 	m.KeepUntil = m.Sealed.Add(term)
 	m.PayloadPath = m.Origin.PayloadPath(m.Stream, m.Opened, m.Batch)
-	err := b.retry(func() (err error) {
+	err := b.untilSpace(t.compressed, func() (err error) {
 		m.Payload, err = b.writePayload(t, b.spoolPath(m.Origin.Epoch, m.Batch, seal.PayloadSuffix))
 		return err
 	})
@@ -177,10 +163,25 @@ func (b *Buffer) finish(m *seal.Manifest, t *batch) error {
 	if err != nil {
 		return err
 	}
-	if err := b.retry(func() error { return b.saveIntent(in) }); err != nil {
+	b.intent = in
+	if err := b.keepState(func() error { return b.saveIntent(in) }); err != nil {
 		return err
 	}
 	return b.carryOut(in)
+}
+
+// sealClose seals the batch that ends the log on purpose. An intent that a full
+// disk stopped comes first: what it says may be on the disk.
+func (b *Buffer) sealClose() error {
+	if in := b.intent; in != nil {
+		if err := b.keepState(func() error { return b.saveIntent(in) }); err != nil {
+			return err
+		}
+		if err := b.resumeIntent(in); err != nil {
+			return err
+		}
+	}
+	return b.sealEmpty(seal.Close, "")
 }
 
 // intend makes the key of the next batch and returns what this batch will be.
@@ -192,7 +193,7 @@ func (b *Buffer) intend(m *seal.Manifest, t *batch) (*intent, error) {
 		return nil, fmt.Errorf("make ratchet key %d: %w", m.Batch+1, err)
 	}
 	m.Ratchet = public
-	if err := b.retry(func() error { return b.saveRatchet(m.Batch+1, private) }); err != nil {
+	if err := b.keepState(func() error { return b.saveRatchet(m.Batch+1, private) }); err != nil {
 		return nil, err
 	}
 	if m.Batch == 0 {
@@ -220,7 +221,7 @@ func (b *Buffer) carryOut(in *intent) error {
 		return fmt.Errorf("intent: %w", err)
 	}
 	var size int64
-	err = b.retry(func() (err error) {
+	err = b.keepState(func() (err error) {
 		if size, err = b.signFiles(m); err != nil {
 			return err
 		}
@@ -238,7 +239,7 @@ func (b *Buffer) carryOut(in *intent) error {
 		return err
 	}
 	b.addSealed(&sealedBatch{epoch: m.Origin.Epoch, number: m.Batch, size: size})
-	return b.retry(func() error { return b.forget(m.Batch) })
+	return b.keepState(func() error { return b.forget(m.Batch) })
 }
 
 // forget removes what carried out a batch that is sealed: its key and the
@@ -250,6 +251,7 @@ func (b *Buffer) forget(batch uint64) error {
 	if err := removeIfThere(b.fs, b.intentPath()); err != nil {
 		return fmt.Errorf("remove intent: %w", err)
 	}
+	b.intent = nil
 	return nil
 }
 

@@ -245,7 +245,8 @@ func (b *Buffer) Checkpoint() seal.Checkpoint {
 
 // Acknowledge notes, durably, that the output holds all batches up to and
 // including number, and removes what every output holds. It waits while the disk
-// is full. One goroutine an output calls it.
+// is full. When it returns an error the buffer has failed, or is closed. One
+// goroutine an output calls it.
 func (b *Buffer) Acknowledge(output string, number uint64) error {
 	data, err := json.Marshal(cursor{Next: number + 1})
 	if err != nil {
@@ -258,10 +259,10 @@ func (b *Buffer) Acknowledge(output string, number uint64) error {
 		return nil
 	}
 	// Without the cursor nothing is removed, and on a full disk nothing else
-	// makes room: so it waits, unless the buffer is closing.
-	err = b.retry(func() error { return durable.WriteFile(b.fs, b.cursorPath(output), data, 0o600) })
+	// makes room.
+	err = b.keepState(func() error { return durable.WriteFile(b.fs, b.cursorPath(output), data, 0o600) })
 	if err != nil {
-		return fmt.Errorf("write cursor of output %s: %w", output, err)
+		return b.failed(fmt.Errorf("write cursor of output %s: %w", output, err))
 	}
 	b.mu.Lock()
 	b.cursors[output] = number + 1
@@ -278,10 +279,18 @@ func (b *Buffer) Acknowledge(output string, number uint64) error {
 	b.mu.Unlock()
 	for _, s := range gone {
 		if err := b.unspool(s); err != nil {
-			return fmt.Errorf("remove batch %d from the spool: %w", s.number, err)
+			return b.failed(fmt.Errorf("remove batch %d from the spool: %w", s.number, err))
 		}
 	}
 	return nil
+}
+
+// failed fails the buffer, unless all that is wrong is that it was closed.
+func (b *Buffer) failed(err error) error {
+	if !errors.Is(err, ErrClosed) {
+		b.fail(err)
+	}
+	return err
 }
 
 func (b *Buffer) unspool(s *sealedBatch) error {

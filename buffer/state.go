@@ -160,7 +160,13 @@ func (b *Buffer) eraseRatchet(batch uint64) error {
 		return fmt.Errorf("erase ratchet key %d: %w", batch, err)
 	}
 	_, err = f.WriteAt(make([]byte, 2*ed25519.SeedSize+1), 0)
-	if err = errors.Join(err, f.Sync(), f.Close(), b.fs.Remove(b.ratchetPath(batch))); err != nil {
+	if err == nil {
+		err = f.Sync() // the removal need not be durable: what comes back is zeros
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = b.fs.Remove(b.ratchetPath(batch))
+	}
+	if err != nil {
 		return fmt.Errorf("erase ratchet key %d: %w", batch, err)
 	}
 	return nil

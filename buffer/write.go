@@ -5,14 +5,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"syscall"
-	"time"
 
 	"github.com/auditail/auditail/internal/durable"
 )
-
-// spaceRetry is how often a write that found the disk full is tried again.
-const spaceRetry = time.Second
 
 // write is the goroutine that makes groups durable: one write, one sync, then
 // the answers. Its return value of success is the answer to Append.
@@ -21,14 +16,18 @@ func (b *Buffer) write() {
 	defer close(b.decided)
 	w := &b.writer
 	defer w.close()
+	var ended error // nothing is written behind a group that was not
 	for g := range b.groups {
-		if err := b.Err(); err != nil {
-			b.answer(g, err)
-			continue
+		if ended == nil {
+			if ended = b.Err(); ended == nil {
+				ended = w.commit(g)
+			}
+			if ended != nil && !errors.Is(ended, ErrClosed) {
+				b.fail(ended)
+			}
 		}
-		if err := w.commit(g); err != nil {
-			b.fail(err)
-			b.answer(g, err)
+		if ended != nil {
+			b.answer(g, ended)
 			continue
 		}
 		for _, p := range g.waiting {
@@ -58,33 +57,35 @@ func (b *Buffer) answer(g *group, err error) {
 type segmentWriter struct {
 	b    *Buffer
 	file durable.File
+	id   uint64
 	size int64
 }
 
 // commit returns nil when the group is durable. A full disk is waited for; a
 // failed sync is final, because what the kernel then holds is unknown: the
-// unacknowledged tail is read again from the sources after a restart.
+// buffer fails, and the unacknowledged tail is read again from the sources.
 func (w *segmentWriter) commit(g *group) error {
+	b := w.b
 	if g.fresh {
 		if err := w.create(g.segment.id); err != nil {
 			return err
 		}
 	}
-	if err := w.append(g); err != nil {
-		return fmt.Errorf("write segment %s: %w", segmentName(g.segment.id), err)
+	if err := b.untilSpace(int64(len(g.buf)), func() error { return w.append(g.buf) }); err != nil {
+		return fmt.Errorf("write segment %s: %w", segmentName(w.id), err)
 	}
 	if err := w.file.Sync(); err != nil {
-		// The kernel may go on to show what the disk has lost, and call it clean:
-		// take it out of sight, so that a restart does not build on it.
-		return fmt.Errorf("sync segment %s: %w", segmentName(g.segment.id), errors.Join(err, w.file.Truncate(w.size)))
+		if noSpace(err) && b.opened {
+			b.space.shortage(err, int64(len(g.buf)))
+		}
+		return fmt.Errorf("sync segment %s: %w", segmentName(w.id), errors.Join(err, w.tear()))
 	}
 	if g.fresh {
-		if err := w.b.fs.SyncDir(filepath.Dir(w.b.segmentPath(g.segment.id))); err != nil {
-			return fmt.Errorf("sync folder of segment %s: %w", segmentName(g.segment.id), err)
+		if err := b.fs.SyncDir(filepath.Dir(b.segmentPath(w.id))); err != nil {
+			return fmt.Errorf("sync folder of segment %s: %w", segmentName(w.id), errors.Join(err, w.tear()))
 		}
 	}
 	w.size += int64(len(g.buf))
-	b := w.b
 	b.mu.Lock()
 	b.disk += int64(len(g.buf))
 	g.segment.size = w.size
@@ -98,36 +99,39 @@ func (w *segmentWriter) commit(g *group) error {
 
 func (w *segmentWriter) create(id uint64) error {
 	w.close()
+	name := w.b.segmentPath(id)
 	flag := os.O_RDWR | os.O_CREATE | os.O_EXCL
-	for {
-		f, err := w.b.fs.OpenFile(w.b.segmentPath(id), flag, 0o600)
+	err := w.b.untilSpace(0, func() error {
+		f, err := w.b.fs.OpenFile(name, flag, 0o600)
 		if err == nil {
-			w.file, w.size = f, 0
-			return nil
-		}
-		if !noSpace(err) || !w.b.waitForDisk(err) {
-			return fmt.Errorf("create segment %s: %w", segmentName(id), err)
+			w.file, w.id, w.size = f, id, 0
 		}
 		flag = os.O_RDWR | os.O_CREATE | os.O_TRUNC // what failed may have made it
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("create segment %s: %w", segmentName(id), err)
 	}
+	return nil
 }
 
-// append writes the group at the end of the segment. After a full disk it
-// writes the same bytes to the same place again.
-func (w *segmentWriter) append(g *group) error {
-	for {
-		_, err := w.file.WriteAt(g.buf, w.size)
-		if err == nil || !noSpace(err) {
-			return err
-		}
-		if truncateErr := w.file.Truncate(w.size); truncateErr != nil {
-			return errors.Join(err, truncateErr)
-		}
-		if !w.b.waitForDisk(err) {
-			return err
-		}
+// append writes a group at the end of the segment, or takes back what it could
+// write of it.
+func (w *segmentWriter) append(group []byte) error {
+	_, err := w.file.WriteAt(group, w.size)
+	if err == nil {
+		return nil
 	}
+	if tornErr := w.tear(); tornErr != nil {
+		return fmt.Errorf("%v; cut it off: %w", err, tornErr) // not a full disk any more
+	}
+	return err
 }
+
+// tear cuts off what failed to become durable. The kernel may go on to show
+// what the disk has lost, and call it clean. Should the cut fail too, recovery
+// writes the last group again before it builds on it.
+func (w *segmentWriter) tear() error { return w.file.Truncate(w.size) }
 
 func (w *segmentWriter) close() {
 	if w.file != nil {
@@ -136,17 +140,14 @@ func (w *segmentWriter) close() {
 	}
 }
 
-func noSpace(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
-}
-
-// waitForDisk waits a moment for space; false when the buffer is closing.
-func (b *Buffer) waitForDisk(cause error) bool {
-	b.log.Error("the disk is full: waiting for space", "error", cause)
-	select {
-	case <-b.closing:
-		return false
-	case <-time.After(spaceRetry):
-		return true
+// abandon ends the writer of a buffer that could not be opened: a segment of
+// which nothing is durable is not left behind.
+func (w *segmentWriter) abandon() {
+	if w.file == nil {
+		return
+	}
+	w.close()
+	if w.size == 0 {
+		_ = removeIfThere(w.b.fs, w.b.segmentPath(w.id)) // an empty segment does no harm
 	}
 }

@@ -149,7 +149,8 @@ type Stateful interface {
 	// Snapshot returns the state; nil when nothing is held or remembered. The
 	// caller owns the bytes.
 	Snapshot() []byte
-	// Restore replaces the state by a snapshot of the same parser version.
+	// Restore replaces the state by a snapshot of the same parser version; an
+	// empty one is that of a new parser.
 	Restore(snapshot []byte) error
 }
 

@@ -40,7 +40,7 @@ func BenchmarkPath(b *testing.B) {
 			}
 			f := &feeder{log: log, n: b.N}
 			s.config.Inputs[0].Input = f
-			a, err := agent.New(s.config, s.deps)
+			a, err := agent.New(b.Context(), s.config, s.deps)
 			if err != nil {
 				b.Fatal(err)
 			}

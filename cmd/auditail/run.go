@@ -71,7 +71,7 @@ func memoryLimit(cfg *config.Config) {
 }
 
 func runAgent(ctx context.Context, s *setup, once bool, timeout time.Duration) error {
-	a, err := agent.New(s.config, s.deps)
+	a, err := agent.New(ctx, s.config, s.deps)
 	if err != nil {
 		return err
 	}

@@ -24,6 +24,9 @@ type File interface {
 	io.Closer
 	Sync() error
 	Truncate(size int64) error
+	// Allocate makes the file size bytes long and takes the space for them, so
+	// that removing the file gives that space back. What it holds is undefined.
+	Allocate(size int64) error
 	Stat() (fs.FileInfo, error)
 }
 
@@ -53,7 +56,25 @@ func (OS) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return f, nil
+	return osFile{f}, nil
+}
+
+// osFile is an *os.File with what File wants of it beyond package os.
+type osFile struct{ *os.File }
+
+// Allocate implements File.
+func (f osFile) Allocate(size int64) error {
+	err := allocate(f.File, size)
+	if !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	zeros := make([]byte, 64<<10)
+	for at := int64(0); at < size; at += int64(len(zeros)) {
+		if _, err := f.WriteAt(zeros[:min(int64(len(zeros)), size-at)], at); err != nil {
+			return err
+		}
+	}
+	return f.Truncate(size)
 }
 
 // MkdirAll implements FS. New directories are made durable up to the first that existed.

@@ -88,13 +88,14 @@ type FS struct {
 	number  int
 	faults  []*Fault
 	observe func(Operation, *Image)
+	space   int64 // bytes that all files may have together; negative: no end
 }
 
 var _ durable.FS = (*FS)(nil)
 
 // New returns an empty disk.
 func New() *FS {
-	return &FS{folders: map[string]*folder{string(filepath.Separator): newFolder(), ".": newFolder()}}
+	return &FS{space: -1, folders: map[string]*folder{string(filepath.Separator): newFolder(), ".": newFolder()}}
 }
 
 // Observe makes the file system call f after each operation of the kinds
@@ -114,6 +115,32 @@ func (d *FS) Inject(f Fault) {
 		f.Count = 1
 	}
 	d.faults = append(d.faults, &f)
+}
+
+// Limit makes the disk as large as the files that are on it and so many bytes
+// more: what does not fit is ENOSPC. Names and lengths of files cost nothing. A
+// negative number takes the limit away.
+func (d *FS) Limit(more int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.space = -1
+	if more >= 0 {
+		d.space = d.used() + more
+	}
+}
+
+// used adds up the files. d.mu is held.
+func (d *FS) used() (sum int64) {
+	counted := make(map[*node]bool)
+	for _, f := range d.folders {
+		for _, n := range f.shown {
+			if !counted[n] {
+				counted[n] = true
+				sum += int64(len(n.shown))
+			}
+		}
+	}
+	return sum
 }
 
 // Heal removes all faults.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -104,18 +105,44 @@ func (f *file) write(b []byte, at func() int64) (int, error) {
 	if !f.writable() {
 		return 0, pathError("write", f.name, syscall.EBADF)
 	}
-	n := len(b)
+	n, place := len(b), at()
 	if fault != nil && !fault.Done {
 		n = min(n, fault.Short)
 	}
+	room := f.room(place)
+	full := int64(n) > room
+	if full {
+		n = int(room)
+	}
 	if n > 0 {
-		f.node.write(write{at: at(), data: slices.Clone(b[:n])})
+		f.node.write(write{at: place, data: slices.Clone(b[:n])})
 	}
 	f.disk.tell(op)
-	if fault != nil {
+	switch {
+	case fault != nil:
 		return n, pathError("write", f.name, fault.Err)
+	case full:
+		return n, pathError("write", f.name, syscall.ENOSPC)
 	}
 	return n, nil
+}
+
+// room is how many bytes can be written at a place of the file.
+func (f *file) room(at int64) int64 {
+	if f.disk.space < 0 {
+		return math.MaxInt64
+	}
+	end := int64(len(f.node.shown)) + max(0, f.disk.space-f.disk.used())
+	return max(0, end-at)
+}
+
+// Allocate is a write of zeros.
+func (f *file) Allocate(size int64) error {
+	if err := f.Truncate(0); err != nil {
+		return err
+	}
+	_, err := f.WriteAt(make([]byte, size), 0)
+	return err
 }
 
 func (f *file) Truncate(size int64) error {

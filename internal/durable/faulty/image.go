@@ -54,7 +54,7 @@ func copyNode(nodes map[*node]*node, n *node) *node {
 // Kill returns the file system as another process finds it after this one was
 // killed: everything is there, and what was not synced still is not.
 func (i *Image) Kill() *FS {
-	d := &FS{folders: copyFolders(i.folders)}
+	d := &FS{space: -1, folders: copyFolders(i.folders)}
 	for _, f := range d.folders {
 		for _, n := range f.shown {
 			if !n.strayed {
@@ -95,7 +95,7 @@ const (
 // PowerCut returns the file system as the next boot finds it: all of it is on
 // the disk. The same source and loss give the same result.
 func (i *Image) PowerCut(random *rand.Rand, loss Loss) *FS {
-	d := &FS{folders: make(map[string]*folder, len(i.folders))}
+	d := &FS{space: -1, folders: make(map[string]*folder, len(i.folders))}
 	settled := make(map[*node]*node)
 	for _, name := range slices.Sorted(maps.Keys(i.folders)) {
 		from, to := i.folders[name], newFolder()

@@ -1,0 +1,177 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/auditail/auditail/buffer"
+)
+
+// A session is the life of one buffer with its pipelines and shippers. A buffer
+// that fails (an error of the disk, a sync that was lost) ends it; the next one
+// begins as after a restart, by recovery, and the inputs go on from the positions
+// that it finds. What was not durable is read again, what was is not.
+
+const (
+	// A disk that failed so often in so short a time is not tried again.
+	reopenLimit  = 5
+	reopenWindow = 10 * time.Minute
+	// reopenPause lies before each try; a full disk is tried without limit.
+	reopenPause = time.Second
+	// stopTime is what a stop takes at most: with what follows less than 10 s.
+	stopTime = 9 * time.Second
+	// sealTime is what of it the seals of the end may take on a full disk; the
+	// rest is for the outputs.
+	sealTime = 3 * time.Second
+)
+
+// openBuffer opens the buffer of the start. A full disk is waited for.
+func (a *Agent) openBuffer(ctx context.Context, cfg buffer.Config, deps buffer.Deps) (*buffer.Buffer, error) {
+	waited := false
+	for {
+		b, err := buffer.Open(cfg, deps)
+		if err == nil && waited {
+			a.log.InfoContext(ctx, "the disk has space again: the agent starts", "path", cfg.Dir)
+		}
+		if err == nil || !buffer.NoSpace(err) {
+			return b, err
+		}
+		if !waited {
+			a.log.ErrorContext(ctx, "the disk is full: the agent starts when there is space", "path", cfg.Dir, "error", err)
+		}
+		waited = true
+		if !pause(ctx, reopenPause) {
+			return nil, err
+		}
+	}
+}
+
+// persist runs work, and again over the next buffer when the buffer has failed.
+// shipping ends when the shippers are to.
+func (a *Agent) persist(ctx, shipping context.Context, work func(ctx context.Context) error) error {
+	a.shipping = a.startShippers(shipping)
+	for {
+		err := work(ctx)
+		failure := a.buffer.Err()
+		if failure == nil || ctx.Err() != nil {
+			return err
+		}
+		a.shipping.stop()
+		if err := a.reopen(ctx, failure); err != nil {
+			return err
+		}
+		a.shipping = a.startShippers(shipping)
+	}
+}
+
+// reopen ends the session of a buffer that failed and begins the next one. It
+// returns why there is none.
+func (a *Agent) reopen(ctx context.Context, failure error) error {
+	_ = a.buffer.Shut(ctx, false) // returns the failure
+	for {
+		if !buffer.NoSpace(failure) {
+			if a.failures.tooMany(a.deps.Now()) {
+				return fmt.Errorf("the buffer failed %d times within %s, mend the disk of %s: %w", reopenLimit, reopenWindow, a.cfg.Buffer.Dir, failure)
+			}
+			a.log.ErrorContext(ctx, "the buffer failed and is opened again; what was not durable is read again", "error", failure)
+		}
+		if !pause(ctx, reopenPause) {
+			return failure
+		}
+		b, err := a.buffer.Reopen()
+		if err == nil {
+			a.buffer = b
+			return a.makePipelines()
+		}
+		failure = err
+	}
+}
+
+// makePipelines prepares the inputs' way into the buffer at hand, and what the
+// catalog knew when its last events were durable there.
+func (a *Agent) makePipelines() error {
+	a.restoreCatalog()
+	a.pipelines = a.pipelines[:0]
+	for i := range a.cfg.Inputs {
+		p, err := newPipeline(a, &a.cfg.Inputs[i])
+		if err != nil {
+			return err
+		}
+		a.pipelines = append(a.pipelines, p)
+	}
+	return nil
+}
+
+// recentFailures are the times at which buffers failed.
+type recentFailures []time.Time
+
+func (f *recentFailures) tooMany(now time.Time) bool {
+	*f = append(slices.DeleteFunc(*f, func(t time.Time) bool { return now.Sub(t) > reopenWindow }), now)
+	return len(*f) >= reopenLimit
+}
+
+// shippers are those of one session. They outlive its inputs.
+type shippers struct {
+	running sync.WaitGroup
+	cancel  context.CancelFunc
+}
+
+func (a *Agent) startShippers(ctx context.Context) *shippers {
+	ctx, cancel := context.WithCancel(ctx)
+	s := &shippers{cancel: cancel}
+	for _, one := range a.outputs {
+		s.running.Go(func() { one.run(ctx, a.buffer) })
+	}
+	return s
+}
+
+// stop interrupts the shippers.
+func (s *shippers) stop() {
+	s.cancel()
+	s.running.Wait()
+}
+
+// seal seals what is open and ends the log with close, unless the buffer failed:
+// a log that ends without close is a finding, and an agent that lost its buffer
+// is one. When ctx ends before all is sealed, the rest is at the next start.
+func (a *Agent) seal(ctx context.Context) error {
+	select {
+	case <-a.buffer.Failed():
+		_ = a.buffer.Shut(ctx, false) // returns what ended the session
+		return nil
+	default:
+	}
+	err := errors.Join(a.buffer.Append(ctx, a.own.stopped()), a.buffer.Shut(ctx, true))
+	if err != nil {
+		return fmt.Errorf("seal what was read: %w", err)
+	}
+	return nil
+}
+
+// linger returns a context that ends d after ctx has, or d from now when ctx has
+// not ended and last is called.
+func linger(ctx context.Context, d time.Duration) (late context.Context, last, cancel context.CancelFunc) {
+	late, cancel = context.WithCancel(context.WithoutCancel(ctx))
+	last = sync.OnceFunc(func() {
+		timer := time.AfterFunc(d, cancel)
+		context.AfterFunc(late, func() { timer.Stop() })
+	})
+	context.AfterFunc(ctx, last)
+	return late, last, cancel
+}
+
+// pause returns false when ctx ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
