@@ -22,6 +22,7 @@ import (
 	"github.com/auditail/auditail/parsers/regex"
 	"github.com/auditail/auditail/parsers/sglang"
 	"github.com/auditail/auditail/parsers/tensorflowserving"
+	"github.com/auditail/auditail/parsers/tgi"
 	"github.com/auditail/auditail/parsers/torchserve"
 	"github.com/auditail/auditail/parsers/triton"
 	"github.com/auditail/auditail/parsers/uvicorn"
@@ -51,6 +52,7 @@ func presets() []preset {
 		{"ollama", "1", func(c parsers.Config) (parsers.Parser, error) { return ollama.New(c) }},
 		{"sglang", "1", func(c parsers.Config) (parsers.Parser, error) { return sglang.New(c) }},
 		{"tensorflow-serving", "1", func(c parsers.Config) (parsers.Parser, error) { return tensorflowserving.New(c) }},
+		{"tgi", "1", func(c parsers.Config) (parsers.Parser, error) { return tgi.New(c) }},
 		{"torchserve", "1", func(c parsers.Config) (parsers.Parser, error) { return torchserve.New(c) }},
 		{"triton", "1", func(c parsers.Config) (parsers.Parser, error) { return triton.New(c) }},
 		{"uvicorn", "1", func(c parsers.Config) (parsers.Parser, error) { return uvicorn.New(c) }},

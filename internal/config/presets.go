@@ -16,6 +16,7 @@ func Presets() []string {
 		"ollama",
 		"sglang",
 		"tensorflow-serving",
+		"tgi",
 		"torchserve",
 		"triton",
 		"uvicorn",

@@ -10,6 +10,7 @@ import (
 // Time is a time that stood in a line, perhaps with its zone.
 type Time struct {
 	local time.Time // in the zone to assume; in UTC, as written, when the line has a zone
+	text  []byte    // without the zone, as written
 	zone  []byte    // as written; nil: none
 }
 
@@ -21,7 +22,7 @@ func Read(b []byte, zone *time.Location) (t Time, n int, ok bool) {
 		return t, 0, false
 	}
 	if size := zoneLength(b[n:]); size > 0 {
-		t.zone = b[n : n+size]
+		t.text, t.zone = b[:n], b[n:n+size]
 		return t, n + size, true
 	}
 	t.local, n, ok = ReadLocal(b, zone)
@@ -94,8 +95,12 @@ func (t *Time) Set(d *parsers.Draft) {
 	}
 }
 
+// append appends a time with its zone, with as many digits as the line has.
 func (t *Time) append(dst []byte) []byte {
-	dst = t.local.AppendFormat(dst, "2006-01-02T15:04:05.999999999")
+	dst, _, ok := AppendRFC3339(dst, t.text)
+	if !ok { // the date is written otherwise
+		dst = t.local.AppendFormat(dst[:0], "2006-01-02T15:04:05.999999999")
+	}
 	dst, _, _ = appendZone(dst, t.zone)
 	return dst
 }
