@@ -23,6 +23,7 @@ import (
 	"github.com/auditail/auditail/parsers/sglang"
 	"github.com/auditail/auditail/parsers/tensorflowserving"
 	"github.com/auditail/auditail/parsers/tgi"
+	"github.com/auditail/auditail/parsers/tensorflowserving"
 	"github.com/auditail/auditail/parsers/torchserve"
 	"github.com/auditail/auditail/parsers/triton"
 	"github.com/auditail/auditail/parsers/uvicorn"
@@ -53,6 +54,7 @@ func presets() []preset {
 		{"sglang", "1", func(c parsers.Config) (parsers.Parser, error) { return sglang.New(c) }},
 		{"tensorflow-serving", "1", func(c parsers.Config) (parsers.Parser, error) { return tensorflowserving.New(c) }},
 		{"tgi", "1", func(c parsers.Config) (parsers.Parser, error) { return tgi.New(c) }},
+		{"tensorflow-serving", "1", func(c parsers.Config) (parsers.Parser, error) { return tensorflowserving.New(c) }},
 		{"torchserve", "1", func(c parsers.Config) (parsers.Parser, error) { return torchserve.New(c) }},
 		{"triton", "1", func(c parsers.Config) (parsers.Parser, error) { return triton.New(c) }},
 		{"uvicorn", "1", func(c parsers.Config) (parsers.Parser, error) { return uvicorn.New(c) }},

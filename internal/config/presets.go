@@ -17,6 +17,7 @@ func Presets() []string {
 		"sglang",
 		"tensorflow-serving",
 		"tgi",
+		"tensorflow-serving",
 		"torchserve",
 		"triton",
 		"uvicorn",
