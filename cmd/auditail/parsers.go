@@ -14,6 +14,7 @@ import (
 	"github.com/auditail/auditail/parsers/envoyaigateway"
 	"github.com/auditail/auditail/parsers/haproxy"
 	"github.com/auditail/auditail/parsers/json"
+	"github.com/auditail/auditail/parsers/kong"
 	"github.com/auditail/auditail/parsers/litellm"
 	"github.com/auditail/auditail/parsers/llamacpp"
 	"github.com/auditail/auditail/parsers/logfmt"
@@ -47,6 +48,7 @@ func presets() []preset {
 		{"envoy-ai-gateway", "1", func(c parsers.Config) (parsers.Parser, error) { return envoyaigateway.New(c) }},
 		{"gunicorn", "1", func(c parsers.Config) (parsers.Parser, error) { return uvicorn.NewGunicorn(c) }},
 		{"haproxy", "1", func(c parsers.Config) (parsers.Parser, error) { return haproxy.New(haproxy.Config{Config: c}) }},
+		{"kong", "1", kong.New},
 		{"litellm", "1", func(c parsers.Config) (parsers.Parser, error) { return litellm.New(c) }},
 		{"llamacpp", "1", func(c parsers.Config) (parsers.Parser, error) { return llamacpp.New(c) }},
 		{"nginx", "1", func(c parsers.Config) (parsers.Parser, error) { return nginx.New(nginx.Config{Config: c}) }},

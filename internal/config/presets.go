@@ -10,6 +10,7 @@ func Presets() []string {
 		"envoy-ai-gateway",
 		"gunicorn",
 		"haproxy",
+		"kong",
 		"litellm",
 		"llamacpp",
 		"nginx",

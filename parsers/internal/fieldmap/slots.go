@@ -125,6 +125,16 @@ func (m *Map) AddExtraBool(name string, value bool) {
 	m.pass.extra = append(strconv.AppendBool(m.pass.extra, value), ',')
 }
 
+// AddExtraNumber adds a number of valid JSON to extra, as it is written. What is
+// none is left out.
+func (m *Map) AddExtraNumber(name string, raw []byte) {
+	if len(raw) == 0 || !isFinite(raw) {
+		return
+	}
+	m.pass.extra = append(append(append(m.pass.extra, '"'), name...), '"', ':')
+	m.pass.extra = append(append(m.pass.extra, raw...), ',')
+}
+
 // ExactModel says that the line itself names the exact version of its model,
 // which is known under name in a catalog of that scheme ("bedrock"). It does
 // nothing for records of other events than model.*, which have no basis.

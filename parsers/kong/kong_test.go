@@ -1,0 +1,27 @@
+package kong_test
+
+import (
+	"flag"
+	"testing"
+	"time"
+
+	"github.com/auditail/auditail/parsers"
+	"github.com/auditail/auditail/parsers/kong"
+	"github.com/auditail/auditail/parsers/parsertest"
+)
+
+var _ = flag.Bool("update", false, "write the golden files anew")
+
+func fresh() parsers.Parser {
+	p, err := kong.New(parsers.Config{Location: time.UTC})
+	if err != nil {
+		panic(err)
+	}
+	return p
+}
+
+func TestSamples(t *testing.T) { parsertest.Samples(t, fresh) }
+
+func FuzzParse(f *testing.F) { parsertest.Fuzz(f, fresh) }
+
+func BenchmarkRequest(b *testing.B) { parsertest.Throughput(b, fresh(), "ai-proxy-3.8plus") }
