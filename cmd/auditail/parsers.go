@@ -57,6 +57,7 @@ func presets() []preset {
 		{"tensorflow-serving", "1", func(c parsers.Config) (parsers.Parser, error) { return tensorflowserving.New(c) }},
 		{"tgi", "1", func(c parsers.Config) (parsers.Parser, error) { return tgi.New(c) }},
 		{"tensorflow-serving", "1", func(c parsers.Config) (parsers.Parser, error) { return tensorflowserving.New(c) }},
+		{"tgi", "1", func(c parsers.Config) (parsers.Parser, error) { return tgi.New(c) }},
 		{"torchserve", "1", func(c parsers.Config) (parsers.Parser, error) { return torchserve.New(c) }},
 		{"triton", "1", func(c parsers.Config) (parsers.Parser, error) { return triton.New(c) }},
 		{"uvicorn", "1", func(c parsers.Config) (parsers.Parser, error) { return uvicorn.New(c) }},

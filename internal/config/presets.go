@@ -19,6 +19,7 @@ func Presets() []string {
 		"tensorflow-serving",
 		"tgi",
 		"tensorflow-serving",
+		"tgi",
 		"torchserve",
 		"triton",
 		"uvicorn",
