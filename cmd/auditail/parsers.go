@@ -20,6 +20,7 @@ import (
 	"github.com/auditail/auditail/parsers/logfmt"
 	"github.com/auditail/auditail/parsers/nginx"
 	"github.com/auditail/auditail/parsers/ollama"
+	"github.com/auditail/auditail/parsers/openaiaudit"
 	"github.com/auditail/auditail/parsers/regex"
 	"github.com/auditail/auditail/parsers/sglang"
 	"github.com/auditail/auditail/parsers/tensorflowserving"
@@ -53,6 +54,7 @@ func presets() []preset {
 		{"llamacpp", "1", func(c parsers.Config) (parsers.Parser, error) { return llamacpp.New(c) }},
 		{"nginx", "1", func(c parsers.Config) (parsers.Parser, error) { return nginx.New(nginx.Config{Config: c}) }},
 		{"ollama", "1", func(c parsers.Config) (parsers.Parser, error) { return ollama.New(c) }},
+		{"openai-audit", "1", openaiaudit.New},
 		{"sglang", "1", func(c parsers.Config) (parsers.Parser, error) { return sglang.New(c) }},
 		{"tensorflow-serving", "1", func(c parsers.Config) (parsers.Parser, error) { return tensorflowserving.New(c) }},
 		{"tgi", "1", func(c parsers.Config) (parsers.Parser, error) { return tgi.New(c) }},

@@ -15,6 +15,7 @@ func Presets() []string {
 		"llamacpp",
 		"nginx",
 		"ollama",
+		"openai-audit",
 		"sglang",
 		"tensorflow-serving",
 		"tgi",

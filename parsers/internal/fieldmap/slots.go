@@ -148,6 +148,22 @@ func ExactModel(d *parsers.Draft, scheme string, name []byte) {
 	r.SetString(audit.ModelBasis, "log")
 }
 
+// SetReason sets the reason, unless it is free text.
+func (m *Map) SetReason(r *audit.Record, code []byte) {
+	if len(code) > 0 && isCode(code) {
+		r.SetText(audit.Reason, code)
+	}
+}
+
+// Line returns the line in hand as the valid JSON it is; nil when only its head is
+// known.
+func (m *Map) Line() []byte {
+	if m.pass.cut {
+		return nil
+	}
+	return m.pass.data[skipSpace(m.pass.data, 0):]
+}
+
 // Status returns the line's HTTP status, or parsers.NoStatus.
 func (m *Map) Status() int { return m.pass.status }
 
