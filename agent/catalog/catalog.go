@@ -102,7 +102,10 @@ func (c *Catalog) Resolve(r *audit.Record, seen Seen) {
 		c.finish(r, Unresolved, 0)
 		return
 	}
-	low, high := c.period(r, seen)
+	low, high := int64(0), int64(0)
+	if c.view.Load().timed {
+		low, high = period(r, seen)
+	}
 	k := c.find(r, low, high)
 	s, doubtful := k.at(low, high)
 	doubtful = doubtful || s != nil && k.contested
@@ -112,6 +115,14 @@ func (c *Catalog) Resolve(r *audit.Record, seen Seen) {
 	}
 	c.finish(r, basis, high)
 	c.note(r, k, s, basis, low, high)
+	if c.store != nil && isLoad(r.Text(audit.Event)) {
+		c.store.nudge(c)
+	}
+}
+
+// isLoad recognises events after which a server may serve something else.
+func isLoad(event []byte) bool {
+	return string(event) == "model.load" || string(event) == "model.unload"
 }
 
 func (c *Catalog) isUnresolved(r *audit.Record) bool {
@@ -120,10 +131,7 @@ func (c *Catalog) isUnresolved(r *audit.Record) bool {
 
 // period returns when the record's call happened, in Unix nanoseconds: one
 // moment when the line says so, else what is known about when it was written.
-func (c *Catalog) period(r *audit.Record, seen Seen) (low, high int64) {
-	if c.store == nil {
-		return 0, 0 // what is declared has no time
-	}
+func period(r *audit.Record, seen Seen) (low, high int64) {
 	if text := r.Text(audit.Time); text != nil {
 		var t time.Time
 		if t.UnmarshalText(text) == nil {

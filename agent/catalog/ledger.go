@@ -104,7 +104,7 @@ func (c *Catalog) Own(r *audit.Record, seen Seen) bool {
 	if agent != nil && string(agent) != l.agent {
 		return false
 	}
-	low, high := c.period(r, seen)
+	low, high := period(r, seen)
 	if low == math.MinInt64 {
 		low = seen.At.Add(-callLate).UnixNano() // a line of a backlog is not of this moment, and is not taken for one
 	}

@@ -215,6 +215,7 @@ func (s *Store) publish(c *Catalog) {
 	v.asksSingle = slices.ContainsFunc(c.sights.targets, func(t *target) bool {
 		return !t.answered && slices.ContainsFunc(t.links, func(l link) bool { return l.scope == c.input })
 	})
+	v.timed = s.observes || len(s.subjects) > 0
 	for _, scope := range []string{c.input, ""} {
 		for _, subject := range s.sorted() {
 			if subject.scope == scope {
@@ -486,13 +487,25 @@ func (c *Catalog) Started(seen Seen) {
 	}
 	s := c.store
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	for _, t := range c.sights.targets {
 		own := slices.ContainsFunc(t.links, func(l link) bool { return l.scope == c.input })
 		// Of a banner that was read late nobody knows when it was printed.
 		if own && !seen.NotBefore.IsZero() && seen.At.Sub(seen.NotBefore) < refreshEvery && seen.At.Sub(t.banner) > restMin {
 			t.banner = seen.At
 		}
+	}
+	s.mu.Unlock()
+	s.nudge(c)
+}
+
+// nudge asks the servers of an input again, when they were not a moment ago.
+func (s *Store) nudge(c *Catalog) {
+	if len(c.sights.targets) == 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range c.sights.targets {
 		if !s.deps.Now().Before(t.next) {
 			s.ask(t)
 		}

@@ -12,6 +12,7 @@ type view struct {
 	// lines without a name that were written while it did.
 	serving    *known
 	asksSingle bool // a server of this input might tell
+	timed      bool // what is known depends on the time, or will
 }
 
 // known is what is known of a name.
