@@ -439,7 +439,8 @@ func TestWithoutEvents(t *testing.T) {
 
 func TestEventOverflow(t *testing.T) {
 	t.Parallel()
-	w := newWatcher(t.Context(), newInput(t, Config{Paths: []string{"/x"}}).deps.Logger, fsnotify.NewWatcher)
+	in := newInput(t, Config{Paths: []string{"/x"}})
+	w := newWatcher(t.Context(), in.deps.Logger, fsnotify.NewWatcher, in.config.openEarly)
 	defer w.close()
 	w.noteError(fsnotify.ErrEventOverflow)
 	<-w.C

@@ -118,6 +118,7 @@ func (in *Input) follower(resume []inputs.Position, to inputs.Appender) (*follow
 		byRoot:   map[string][]*generation{},
 		byBase:   map[string][]*generation{},
 		suspects: map[fileID]suspect{},
+		copies:   map[fileID]int64{},
 		noted:    map[string]struct{}{},
 		failures: map[string]error{},
 		fresh:    len(resume) == 0,

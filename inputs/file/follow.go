@@ -30,6 +30,7 @@ type follower struct {
 	byRoot      map[string][]*generation // by the last component of their real path, and by what it may have been before
 	byBase      map[string][]*generation // attached ones by the last component of their real path
 	suspects    map[fileID]suspect
+	copies      map[fileID]int64    // compressed files that hold what is read elsewhere, and when they changed
 	noted       map[string]struct{} // conditions that were logged
 	succeeded   []succession        // rotations whose successors are to be admitted
 	failures    map[string]error    // of Scan, by path
@@ -60,7 +61,7 @@ type follower struct {
 // run follows until ctx ends.
 func (f *follower) run(ctx context.Context) error {
 	defer f.release()
-	f.watch = newWatcher(ctx, f.log, f.in.events)
+	f.watch = newWatcher(ctx, f.log, f.in.events, f.config.openEarly)
 	defer f.watch.close()
 	stop := f.startAppending(ctx)
 	defer stop()

@@ -77,6 +77,7 @@ func (f *follower) look(ctx context.Context) {
 	for _, m := range unknown {
 		f.admit(ctx, m, astray, begin)
 	}
+	f.admitEarly(ctx, listings, begin)
 	for _, g := range astray {
 		f.giveUp(ctx, g, listings, begin)
 	}
@@ -90,8 +91,8 @@ func (f *follower) look(ctx context.Context) {
 		}
 	}
 	f.fresh = false
-	if f.watch != nil {
-		f.watch.watch(ctx, dirs)
+	if f.watch != nil && f.watch.watch(ctx, dirs) {
+		f.lookDue = true
 	}
 	f.looked = f.now()
 	f.lookTook = f.looked.Sub(begin)

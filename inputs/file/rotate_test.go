@@ -146,7 +146,7 @@ func (s *scene) caughtUp() { s.t.Helper(); s.to.WaitLines(len(s.want)) }
 // finish waits for all lines, and for some more that must not come.
 func (s *scene) finish() {
 	s.t.Helper()
-	s.to.Wait(20*time.Second, func() bool { return s.to.Count() >= len(s.want) })
+	s.to.Wait(2*time.Minute, func() bool { return s.to.Count() >= len(s.want) })
 	s.to.Wait(350*time.Millisecond, func() bool { return s.to.Count() > len(s.want) })
 	s.running.Stop()
 	s.to.Same(s.want)

@@ -31,6 +31,7 @@ func (f *follower) expectSuccessors(g *generation) {
 // generation while it exists, so what belongs to none and is younger is new.
 func (f *follower) admitAllSuccessors(ctx context.Context, l *listings, now time.Time) {
 	if len(f.succeeded) == 0 {
+		clear(f.copies)
 		return
 	}
 	current := map[string]*generation{} // by path
@@ -130,6 +131,9 @@ func (f *follower) inspect(ctx context.Context, m *sibling) novelty {
 		}
 		return isNew
 	}
+	if f.copies[m.st.id] == m.st.modified {
+		return isKnown
+	}
 	if m.beside || !readable(m.name) || !f.isWhole(m) {
 		if m.beside || f.quietFor(m.found) < f.limits.grace {
 			return isUndecided
@@ -139,6 +143,7 @@ func (f *follower) inspect(ctx context.Context, m *sibling) novelty {
 	}
 	m.opened = false // what was seen of it may have been its beginning
 	if f.isCopy(m) {
+		f.copies[m.st.id] = m.st.modified // so that it is unpacked once
 		return isKnown
 	}
 	return isNew
@@ -174,17 +179,22 @@ func (f *follower) isWhole(m *sibling) bool {
 // isCopy tells whether a file begins with all that is known of a generation
 // that it is named like, or with the beginning of it.
 func (f *follower) isCopy(m *sibling) bool {
-	var h source
+	if len(f.kin(m.name)) == 0 {
+		return false
+	}
+	h, err := f.openPath(m.name)
+	if err != nil {
+		return false
+	}
+	defer f.discard(h)
+	return f.isCopyIn(m, h)
+}
+
+// isCopyIn is isCopy of a file that is open.
+func (f *follower) isCopyIn(m *sibling, h source) bool {
 	for _, g := range f.kin(m.name) {
 		if g.ended || g.head.length == 0 || m.st.id == g.ident || !f.mayHold(g, m) {
 			continue
-		}
-		if h == nil {
-			var err error
-			if h, err = f.openPath(m.name); err != nil {
-				return false
-			}
-			defer f.discard(h)
 		}
 		if st, _, same := f.copyOf(g, h); same && f.endsLike(g, h, st.size) {
 			return true

@@ -18,14 +18,16 @@ import (
 // The goroutine that drains events never adds or removes a watch, because
 // fsnotify holds one lock for both.
 type watcher struct {
-	log *slog.Logger
-	fs  *fsnotify.Watcher // nil: polling only
+	log  *slog.Logger
+	fs   *fsnotify.Watcher // nil: polling only
+	open func(name string) (earlyFile, bool)
 
 	// C carries one token when there are hints to take.
 	C chan struct{}
 
 	mu    sync.Mutex
 	hints hints
+	early []earlyFile
 
 	dirs    map[string]fileID // watched now; of the goroutine that calls watch
 	refused bool              // a refusal was logged
@@ -50,14 +52,17 @@ const (
 	drainPause = 10 * time.Millisecond
 )
 
-// newWatcher never fails: when open does, the input polls.
-func newWatcher(ctx context.Context, log *slog.Logger, open func() (*fsnotify.Watcher, error)) *watcher {
+// newWatcher never fails: when start does, the input polls. open is called with
+// every name that came into a watched directory.
+func newWatcher(
+	ctx context.Context, log *slog.Logger, start func() (*fsnotify.Watcher, error), open func(name string) (earlyFile, bool),
+) *watcher {
 	w := &watcher{
-		log: log, C: make(chan struct{}, 1), dirs: map[string]fileID{},
+		log: log, open: open, C: make(chan struct{}, 1), dirs: map[string]fileID{},
 		closing: make(chan struct{}), drained: make(chan struct{}),
 	}
 	w.hints.written = map[string]struct{}{}
-	events, err := open()
+	events, err := start()
 	if err != nil {
 		log.WarnContext(ctx, "no file-system events, polling instead", "reason", err)
 		close(w.drained)
@@ -77,6 +82,9 @@ func (w *watcher) close() {
 		}
 	}
 	<-w.drained
+	for _, e := range w.early {
+		_ = e.file.close() // nothing was written
+	}
 }
 
 // drain takes events in short bursts until the watcher is closed.
@@ -120,7 +128,15 @@ func (w *watcher) note(event fsnotify.Event) {
 	if event.Op == 0 {
 		return
 	}
+	var early earlyFile
+	opened := false
+	if event.Has(fsnotify.Create) {
+		early, opened = w.open(event.Name)
+	}
 	w.mu.Lock()
+	if opened {
+		w.addEarly(early)
+	}
 	switch {
 	case event.Op != fsnotify.Write:
 		w.hints.look = true
@@ -132,6 +148,32 @@ func (w *watcher) note(event fsnotify.Event) {
 	}
 	w.mu.Unlock()
 	w.wake()
+}
+
+// addEarly keeps an open file until the next look; of too many it closes the
+// oldest. The caller holds the lock.
+func (w *watcher) addEarly(e earlyFile) {
+	if len(w.early) == maxEarly {
+		_ = w.early[0].file.close() // nothing was written
+		w.early = slices.Delete(w.early, 0, 1)
+	}
+	w.early = append(w.early, e)
+}
+
+// keepEarly puts a file back that was taken.
+func (w *watcher) keepEarly(e earlyFile) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.addEarly(e)
+}
+
+// takeEarly hands over the files that were opened since it was called last.
+func (w *watcher) takeEarly() []earlyFile {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	early := w.early
+	w.early = nil
+	return early
 }
 
 func (w *watcher) noteError(err error) {
@@ -167,10 +209,11 @@ func (w *watcher) take(written func(name string)) (look, all bool) {
 }
 
 // watch makes dirs the watched directories. A directory that was replaced
-// under its name is watched anew.
-func (w *watcher) watch(ctx context.Context, dirs map[string]fileID) {
+// under its name is watched anew. It returns true when one was added: what came
+// into it after it was listed and before it was watched, no event tells.
+func (w *watcher) watch(ctx context.Context, dirs map[string]fileID) (added bool) {
 	if w.fs == nil {
-		return
+		return false
 	}
 	w.forgetLost()
 	for name, id := range w.dirs {
@@ -196,7 +239,9 @@ func (w *watcher) watch(ctx context.Context, dirs map[string]fileID) {
 			continue
 		}
 		w.dirs[name] = id
+		added = true
 	}
+	return added
 }
 
 // forgetLost drops the directories whose watch ended with them: a new

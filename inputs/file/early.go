@@ -1,0 +1,128 @@
+package file
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// earlyFile is a file that was opened the moment an event named it. By the
+// next look it may be called something else, or be deleted.
+type earlyFile struct {
+	name string // that the event gave
+	real string // with symbolic links resolved
+	st   status
+	file source
+}
+
+// maxEarly bounds how many files are held open between two looks for what may
+// become of them.
+const maxEarly = 128
+
+// openEarly opens a file that was just created or moved into a watched
+// directory, when a glob leads to it. It runs in the goroutine that takes
+// events: what lives for less than a few milliseconds is not seen.
+func (c *Config) openEarly(name string) (earlyFile, bool) {
+	if _, packed := plainName(name); packed || !c.wants(name) {
+		return earlyFile{}, false
+	}
+	if st, err := statPath(name); err != nil || st.kind != kindRegular {
+		return earlyFile{}, false
+	}
+	h, err := openHandle(name)
+	if err != nil {
+		return earlyFile{}, false // the look says why
+	}
+	e := earlyFile{name: name, real: name, file: h}
+	if e.st, err = h.stat(); err != nil || e.st.kind != kindRegular {
+		_ = h.close() // it was something else, and nothing was written
+		return earlyFile{}, false
+	}
+	if info, err := os.Lstat(name); err == nil && info.Mode()&os.ModeSymlink != 0 {
+		if target, err := filepath.EvalSymlinks(name); err == nil {
+			e.real = target
+		}
+		// The link may lead elsewhere by now. Beside the wrong file its
+		// rotated siblings would be looked for in vain.
+		if st, err := statPath(e.real); err != nil || st.id != e.st.id {
+			_ = h.close()
+			return earlyFile{}, false
+		}
+	}
+	return e, true
+}
+
+// wants tells whether a path is one that a glob leads to.
+func (c *Config) wants(name string) bool {
+	if excluded(c.Exclude, name) {
+		return false
+	}
+	names := strings.Split(filepath.ToSlash(name), "/")
+	for _, glob := range c.Paths {
+		if matchPath(strings.Split(filepath.ToSlash(filepath.Clean(glob)), "/"), names) {
+			return true
+		}
+	}
+	return false
+}
+
+// admitEarly follows the files that had left their names before this look, and
+// belong to nobody. It comes after the traces: what was renamed may be known.
+func (f *follower) admitEarly(ctx context.Context, l *listings, now time.Time) {
+	if f.watch == nil {
+		return
+	}
+	for _, e := range f.watch.takeEarly() {
+		switch f.inspectEarly(ctx, e, l) {
+		case isNew:
+			f.followEarly(ctx, e, now)
+		case isKnown:
+			f.discard(e.file)
+		case isUndecided:
+			f.watch.keepEarly(e)
+			f.lookDue = true
+		}
+	}
+}
+
+func (f *follower) inspectEarly(ctx context.Context, e earlyFile, l *listings) novelty {
+	if f.byIdent[e.st.id] != nil {
+		return isKnown
+	}
+	if st, err := statPath(e.name); err == nil && st.id == e.st.id {
+		return isUndecided // the next look admits it, or a suspicion holds it back
+	}
+	for _, m := range l.withInode(&generation{real: e.real, name: e.name}, e.st.id.inode) {
+		if m.st.id == e.st.id {
+			return f.inspect(ctx, m)
+		}
+	}
+	if st, err := e.file.stat(); err != nil || st.size == 0 && st.links == 0 {
+		return isKnown
+	}
+	if f.isCopyIn(&sibling{found: found{name: e.name, st: e.st}}, e.file) {
+		return isKnown
+	}
+	return isNew
+}
+
+// followEarly makes a generation of a file that is known by its descriptor.
+func (f *follower) followEarly(ctx context.Context, e earlyFile, now time.Time) {
+	st, err := e.file.stat()
+	if err != nil {
+		f.discard(e.file)
+		return
+	}
+	g := f.create(e.name, e.real, e.name, st)
+	g.attached, g.file, g.left = false, e.file, now
+	f.open++
+	if _, err := g.begins(g.file, f.scratch[:]); err != nil {
+		f.readFailed(ctx, g, err)
+	}
+	f.touch(g)
+	f.expectSuccessors(g)
+	f.warm(g)
+	f.enqueue(g)
+}

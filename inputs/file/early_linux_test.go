@@ -1,0 +1,113 @@
+package file
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/auditail/auditail/inputs/inputstest"
+)
+
+// opened waits until somebody beside the writer holds the file of a name open:
+// the input has taken it.
+func opened(t *testing.T, name string) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		links, err := filepath.Glob("/proc/self/fd/*")
+		if err != nil {
+			t.Fatal(err)
+		}
+		holders := 0
+		for _, link := range links {
+			if target, err := os.Readlink(link); err == nil && target == name {
+				holders++
+			}
+		}
+		if holders > 1 {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-t.Context().Done():
+			t.Fatalf("%s is never opened", name)
+		}
+	}
+}
+
+// A file that is gone before the next look is read, because the event of its
+// creation opened it: it was deleted, or moved where nobody looks for it.
+func TestGoneBeforeTheNextLook(t *testing.T) {
+	t.Parallel()
+	for name, leave := range map[string]func(s *scene){
+		"deleted": func(s *scene) { s.remove(s.log) },
+		"moved":   func(s *scene) { s.rename(s.log, filepath.Join(filepath.Dir(s.dir), "away")) },
+		"link switched": func(s *scene) {
+			s.remove(s.log)
+			if err := os.Symlink(s.path("nowhere"), s.log); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t, without)
+			appendTo(t, s.path("other.log"), "watched\n")
+			s.config.Paths = []string{s.path("*.log")}
+			s.expect("watched")
+			in := newInput(t, s.config)
+			// No look for as long as the test runs, once the directory is watched.
+			in.limits.poll, in.limits.list = 3*time.Second, 3*time.Second
+			s.running = inputstest.Start(t, in, s.to)
+			s.to.WaitLines(1)
+			target := s.log
+			if name == "link switched" {
+				target = s.path("pods-0.txt")
+				appendTo(t, target, "")
+				if err := os.Symlink(target, s.log); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s.write(500)
+			opened(t, target)
+			s.write(500)
+			s.closeWriter()
+			leave(s)
+			s.finish()
+			s.noGaps()
+		})
+	}
+}
+
+// Of files that come and go faster than anybody looks, as many are held open
+// as there is room for, and all are let go.
+func TestEarlyFilesAreBounded(t *testing.T) {
+	t.Parallel()
+	w := &watcher{}
+	for i := range 2 * maxEarly {
+		name := filepath.Join(t.TempDir(), fmt.Sprintf("%d.log", i))
+		appendTo(t, name, "x\n")
+		config := Config{Paths: []string{filepath.Dir(name) + "/*.log"}}
+		e, ok := config.openEarly(name)
+		if !ok {
+			t.Fatal("not opened")
+		}
+		w.keepEarly(e)
+	}
+	early := w.takeEarly()
+	if len(early) != maxEarly || !strings.HasSuffix(early[maxEarly-1].name, fmt.Sprintf("%d.log", 2*maxEarly-1)) {
+		t.Errorf("%d are kept", len(early))
+	}
+	for _, e := range early {
+		if _, err := e.file.stat(); err != nil {
+			t.Error(err)
+		}
+		if err := e.file.close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
