@@ -25,7 +25,6 @@ import (
 	"github.com/auditail/auditail/parsers/sglang"
 	"github.com/auditail/auditail/parsers/tensorflowserving"
 	"github.com/auditail/auditail/parsers/tgi"
-	"github.com/auditail/auditail/parsers/tensorflowserving"
 	"github.com/auditail/auditail/parsers/torchserve"
 	"github.com/auditail/auditail/parsers/triton"
 	"github.com/auditail/auditail/parsers/uvicorn"
@@ -56,8 +55,6 @@ func presets() []preset {
 		{"ollama", "1", func(c parsers.Config) (parsers.Parser, error) { return ollama.New(c) }},
 		{"openai-audit", "1", openaiaudit.New},
 		{"sglang", "1", func(c parsers.Config) (parsers.Parser, error) { return sglang.New(c) }},
-		{"tensorflow-serving", "1", func(c parsers.Config) (parsers.Parser, error) { return tensorflowserving.New(c) }},
-		{"tgi", "1", func(c parsers.Config) (parsers.Parser, error) { return tgi.New(c) }},
 		{"tensorflow-serving", "1", func(c parsers.Config) (parsers.Parser, error) { return tensorflowserving.New(c) }},
 		{"tgi", "1", func(c parsers.Config) (parsers.Parser, error) { return tgi.New(c) }},
 		{"torchserve", "1", func(c parsers.Config) (parsers.Parser, error) { return torchserve.New(c) }},

@@ -19,8 +19,6 @@ func Presets() []string {
 		"sglang",
 		"tensorflow-serving",
 		"tgi",
-		"tensorflow-serving",
-		"tgi",
 		"torchserve",
 		"triton",
 		"uvicorn",
