@@ -100,7 +100,7 @@ func (p *Parser) read(line *parsers.Line) parsers.Outcome {
 	if open := findDate(data); open > 0 {
 		return p.readLine(data, open, line.Cut)
 	}
-	if f, reason := access.SplitCombined(data); reason == "" {
+	if f, reason := access.SplitCombined(withoutHeader(data)); reason == "" {
 		return p.readCLF(&f)
 	}
 	switch {
@@ -112,6 +112,16 @@ func (p *Parser) read(line *parsers.Line) parsers.Outcome {
 		return parsers.Outcome{Verdict: parsers.Ignored, Rule: RuleServerNotice}
 	}
 	return parsers.Outcome{Rule: "no client and no [date]"}
+}
+
+// withoutHeader takes what a syslog server wrote off a CLF line:
+// "Nov 21 09:23:23 lb1 haproxy[14389]: ".
+func withoutHeader(line []byte) []byte {
+	header, message, found := bytes.Cut(line, []byte("]: "))
+	if !found || bytes.IndexByte(header, '"') >= 0 || !bytes.Contains(header, []byte("haproxy[")) {
+		return line
+	}
+	return message
 }
 
 const dateLength = len("21/Nov/2026:09:23:23.742")

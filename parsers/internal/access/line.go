@@ -70,13 +70,19 @@ func openingQuote(line []byte) int {
 	}
 }
 
-// splitHead takes host, identity and user apart. Apache's "vhost_combined"
-// puts "name:port" before the host.
+// splitHead takes host, identity and user apart. The host may be a list with
+// ", ", where a format has X-Forwarded-For in its place. Apache's
+// "vhost_combined" puts "name:port" before the host.
 func (f *Combined) splitHead(head []byte) bool {
 	host, rest, ok := bytes.Cut(head, []byte(" "))
-	if ok && !parsers.IsAddress(host) {
-		if next, tail, more := bytes.Cut(rest, []byte(" ")); more && isVirtualHost(host) && parsers.IsAddress(next) {
-			f.VirtualHost, host, rest = host, next, tail
+	isAddress := parsers.IsAddress(host)
+	if ok && !isAddress {
+		next, tail, more := bytes.Cut(rest, []byte(" "))
+		switch {
+		case more && isVirtualHost(host) && parsers.IsAddress(next):
+			f.VirtualHost, host, rest, isAddress = host, next, tail, true
+		case bytes.HasSuffix(host, []byte(",")):
+			host, rest, isAddress = cutList(head)
 		}
 	}
 	f.Host = host
@@ -84,7 +90,44 @@ func (f *Combined) splitHead(head []byte) bool {
 	if string(f.User) == `""` {
 		f.User = []byte("-")
 	}
-	return ok && len(f.Host) > 0 && len(f.Ident) > 0 && len(f.User) > 0
+	if !ok || len(f.Host) == 0 || len(f.Ident) == 0 || len(f.User) == 0 {
+		return false
+	}
+	// A name in the place of the client may be a word of something else in front
+	// of the line, such as a wrapper that was not taken off, and the user then
+	// all that follows it.
+	return isAddress || isHostName(f.Host) && bytes.IndexByte(f.User, ' ') < 0
+}
+
+// cutList takes "a, b, c" from the front. ok is false unless the last is one
+// word: clients choose what stands in the list.
+func cutList(head []byte) (list, rest []byte, ok bool) {
+	end := 0
+	for {
+		at := bytes.IndexByte(head[end:], ' ')
+		if at < 0 {
+			return head, nil, false
+		}
+		element := head[end : end+at]
+		end += at + 1
+		if len(element) == 0 || element[len(element)-1] != ',' {
+			return head[:end-1], head[end:], parsers.IsAddress(element) || isHostName(element)
+		}
+	}
+}
+
+// isHostName accepts what a server writes for a client that is no address: its
+// name, or "unix:" for a socket.
+func isHostName(b []byte) bool {
+	for i, c := range b {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '.', c == '-', c == '_':
+		case c == ':' && i == len("unix") && string(b[:i]) == "unix":
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 func isVirtualHost(b []byte) bool {
