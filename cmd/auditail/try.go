@@ -32,19 +32,27 @@ of them: each record, and for each of its fields the source field it comes from.
 Nothing is stored; keyed hashes are made with a key of their own.
 
 --parser takes a preset (` + strings.Join(config.Presets(), ", ") + `)
-or an inline table as in the configuration;
+or an inline table as in the configuration; auto proposes a preset and says why;
 --input takes the parser of that input from the configuration, catalog included.
 Exit 1 when a line did not parse.`,
-		Example: `  auditail try --parser vllm /var/log/vllm/server.log
+		Example: `  auditail try --parser auto /var/log/vllm/server.log
+  auditail try --parser vllm /var/log/vllm/server.log
   auditail try --parser '{ type = "json", fields = { "time" = "ts", "actor.id" = "user" } }' gateway.jsonl
   auditail try --config auditail.toml --input gateway --json < gateway.jsonl`,
 	}
 	path := configFlag(cmd)
-	parser := cmd.Flags().String("parser", "", "preset or inline table")
+	parser := cmd.Flags().String("parser", "", "preset, inline table or auto")
 	input := cmd.Flags().String("input", "", "use the parser of this input of the configuration")
 	asJSON := cmd.Flags().Bool("json", false, `one object a record: {"lines":[…],"record":{…}}`)
 	explain := cmd.Flags().Bool("explain", false, "show the lines that make no record, and why they did not match")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if *parser == parserAuto && *input == "" {
+			data, name, err := readSample(cmd.InOrStdin(), args)
+			if err != nil {
+				return err
+			}
+			return showProposal(cmd.Context(), cmd.OutOrStdout(), *asJSON, name, data)
+		}
 		cfg, in, err := trialConfig(*path, *parser, *input)
 		if err != nil {
 			return err

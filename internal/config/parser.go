@@ -145,6 +145,9 @@ func checkParserType(from *node, word string) error {
 	if slices.Contains(parserTypes(), word) {
 		return nil
 	}
+	if word == "auto" {
+		return from.value.errorf(`parser "auto" is not for a configuration: auditail try --parser auto FILE proposes a parser; write that one here`)
+	}
 	return unknown(from.value, "parser", word, "", parserTypes())
 }
 
