@@ -28,6 +28,7 @@ import (
 	"github.com/auditail/auditail/parsers/torchserve"
 	"github.com/auditail/auditail/parsers/triton"
 	"github.com/auditail/auditail/parsers/uvicorn"
+	"github.com/auditail/auditail/parsers/vertex"
 	"github.com/auditail/auditail/parsers/vllm"
 )
 
@@ -60,6 +61,7 @@ func presets() []preset {
 		{"torchserve", "1", func(c parsers.Config) (parsers.Parser, error) { return torchserve.New(c) }},
 		{"triton", "1", func(c parsers.Config) (parsers.Parser, error) { return triton.New(c) }},
 		{"uvicorn", "1", func(c parsers.Config) (parsers.Parser, error) { return uvicorn.New(c) }},
+		{"vertex", "1", vertex.New},
 		{"vllm", "1", func(c parsers.Config) (parsers.Parser, error) { return vllm.New(c) }},
 	}
 }

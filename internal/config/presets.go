@@ -22,6 +22,7 @@ func Presets() []string {
 		"torchserve",
 		"triton",
 		"uvicorn",
+		"vertex",
 		"vllm",
 	}
 }

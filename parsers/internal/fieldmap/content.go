@@ -140,7 +140,7 @@ func isContentKey(key []byte) bool {
 		"generated_text", "refusal", "reasoning", "reasoning_content", "thinking", "query", "documents",
 		"tool_calls", "tool_call", "function_call", "functionCall", "function", "arguments", "args",
 		"inputText", "outputText", "generation", "generations", "completions", "results", "texts", "chat_history",
-		"toolUse", "toolResult", "reasoningContent", "reasoningText":
+		"toolUse", "toolResult", "reasoningContent", "reasoningText", "systemInstruction", "system_instruction":
 		return true
 	default:
 		return false

@@ -8,7 +8,7 @@ import (
 )
 
 // Stream puts an answer together again that was logged as the events in which it
-// was sent, in the form of OpenAI, of Anthropic, or of one of Bedrock's families.
+// was sent, in the form of OpenAI, Anthropic, Google, or one of Bedrock's families.
 // From the events it also takes what the record does not have yet: response id,
 // served model, tokens and why the answer ended.
 type Stream struct {
@@ -48,6 +48,15 @@ func (s *Stream) Event(raw []byte) {
 				s.piece(either(Member(one.Value, "text"), Member(one.Value, "delta", "content")))
 				finish = either(finish, either(Member(one.Value, "finish_reason"), Member(one.Value, "stop_reason")))
 			}
+		case "candidates": // Google
+			if one := Open(value); one.Next() {
+				for part := Open(Member(one.Value, "content", "parts")); part.Next(); {
+					s.piece(Member(part.Value, "text"))
+				}
+				finish = either(finish, Member(one.Value, "finishReason"))
+			}
+		case "responseId":
+			s.text(audit.SessionResponseID, value)
 		case "messageStop":
 			finish = either(finish, Member(value, "stopReason"))
 		case "stop_reason", "completionReason", "finish_reason":
@@ -134,6 +143,13 @@ func (m *Map) Count(d *parsers.Draft, field audit.Field, object []byte, keys ...
 		if n, ok := m.Integer(Member(object, key)); ok && n >= 0 {
 			d.Record.SetInt(field, n)
 		}
+	}
+}
+
+// Recount is Count for a running total: a number replaces what is set.
+func (m *Map) Recount(d *parsers.Draft, field audit.Field, object []byte, key string) {
+	if n, ok := m.Integer(Member(object, key)); ok && n >= 0 {
+		d.Record.SetInt(field, n)
 	}
 }
 
