@@ -15,8 +15,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/auditail/auditail/agent/capture/keyed"
-	"github.com/auditail/auditail/agent/capture/redact"
 	"github.com/auditail/auditail/audit"
+	"github.com/auditail/auditail/internal/redact"
 	"github.com/auditail/auditail/parsers"
 )
 

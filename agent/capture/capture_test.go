@@ -19,8 +19,8 @@ import (
 
 	"github.com/auditail/auditail/agent/capture"
 	"github.com/auditail/auditail/agent/capture/keyed"
-	"github.com/auditail/auditail/agent/capture/redact"
 	"github.com/auditail/auditail/audit"
+	"github.com/auditail/auditail/internal/redact"
 	"github.com/auditail/auditail/parsers"
 )
 

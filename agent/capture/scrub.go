@@ -4,8 +4,8 @@ import (
 	"encoding/json"
 	"strconv"
 
-	"github.com/auditail/auditail/agent/capture/redact"
 	"github.com/auditail/auditail/audit"
+	"github.com/auditail/auditail/internal/redact"
 )
 
 // Scrubber takes secrets out of records: the last line, for what a log wrote
@@ -55,17 +55,6 @@ func (s *Scrubber) Record(r *audit.Record) {
 		}
 		r.SetText(f, s.text)
 	}
-}
-
-// Text returns the text with its secrets masked; the text itself when there is
-// none, and else bytes that are valid until the next call.
-func (s *Scrubber) Text(text []byte) []byte {
-	s.spans = redact.Secrets(s.spans[:0], text)
-	if len(s.spans) == 0 {
-		return text
-	}
-	s.text = mask(s.text[:0], text, s.spans, false)
-	return s.text
 }
 
 // mask appends the text with a placeholder for each span. In encoded text, what

@@ -2,8 +2,8 @@ package capture
 
 import (
 	"github.com/auditail/auditail/agent/capture/keyed"
-	"github.com/auditail/auditail/agent/capture/redact"
 	"github.com/auditail/auditail/audit"
+	"github.com/auditail/auditail/internal/redact"
 )
 
 // Unparsed makes agent.unparsed records of the lines that no parser knows: a

@@ -9,7 +9,7 @@ import (
 
 	"github.com/auditail/auditail/agent/capture"
 	"github.com/auditail/auditail/agent/capture/keyed"
-	"github.com/auditail/auditail/agent/capture/redact"
+	"github.com/auditail/auditail/internal/redact"
 	"github.com/auditail/auditail/internal/config"
 	"github.com/auditail/auditail/internal/durable"
 	"github.com/auditail/auditail/internal/keys"

@@ -57,6 +57,11 @@ func (p *Parser) received(dst []parsers.Draft, line *parsers.Line, h *header, f 
 		q.logged, q.zoned = h.when.Instant(), h.when.Zoned()
 	}
 	if f.prompt.Parts > 0 && p.config.Capture != nil {
+		if f.prompt.Model = f.model; f.model == "" {
+			if s := p.store.find(line.Path); s != nil {
+				f.prompt.Model = s.model.Called()
+			}
+		}
 		q.prompt = p.config.Capture(nil, &f.prompt, parsers.Entered)
 	}
 	p.store.add(q)

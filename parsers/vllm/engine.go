@@ -153,7 +153,7 @@ func (p *Parser) take(r *request, literal []byte, cut bool, direction parsers.Di
 	r.invalid = r.invalid || replaced || !utf8.Valid(c.Text)
 	limit := r.server.facts.limit
 	several := direction == parsers.Returned && r.settings.Get(sampling.N) > 1
-	c.Parts = 1
+	c.Parts, c.Model = 1, r.server.facts.model.Called()
 	c.Truncated = cut || several || limit >= 0 && int64(utf8.RuneCount(c.Text)) >= limit
 	kept := content{parts: c.Parts, truncated: c.Truncated}
 	if p.config.Capture != nil {

@@ -5,6 +5,7 @@ package served
 
 import (
 	"bytes"
+	"cmp"
 
 	"github.com/auditail/auditail/audit"
 	"github.com/auditail/auditail/parsers"
@@ -33,17 +34,17 @@ func Set(to *string, text string) {
 // Known tells whether the banner named a model.
 func (m *Model) Known() bool { return m.Name != "" || m.Source != "" }
 
+// Called returns the name that callers use. A server without a name for its model
+// serves it under the name it was loaded by.
+func (m *Model) Called() string { return cmp.Or(m.Name, m.Source) }
+
 // Fill fills model.* of a model.* record whose line does not name another model.
-// A server without a name for its model serves it under the name it was loaded by.
 func (m *Model) Fill(d *parsers.Draft) {
 	r := &d.Record
 	if !m.Known() || !bytes.HasPrefix(r.Text(audit.Event), []byte("model.")) {
 		return
 	}
-	name := m.Name
-	if name == "" {
-		name = m.Source
-	}
+	name := m.Called()
 	if r.Has(audit.ModelName) && string(r.Text(audit.ModelName)) != name {
 		return
 	}

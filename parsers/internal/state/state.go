@@ -10,6 +10,7 @@ import (
 	"encoding/binary"
 	"time"
 
+	"github.com/auditail/auditail/internal/redact"
 	"github.com/auditail/auditail/parsers"
 )
 
@@ -22,10 +23,17 @@ type Encoder struct {
 // Number appends a number.
 func (e *Encoder) Number(n int64) { e.Bytes = binary.AppendVarint(e.Bytes, n) }
 
-// Text appends a text.
+// Text appends a text without the secrets in it: a snapshot is written to the
+// agent's disk, and they are not kept there, not even for a while.
 func (e *Encoder) Text(s string) {
+	start := len(e.Bytes)
 	e.Number(int64(len(s)))
+	text := len(e.Bytes)
 	e.Bytes = append(e.Bytes, s...)
+	if scrubbed, found := redact.Scrub(e.Bytes[text:]); found {
+		e.Bytes = e.Bytes[:start]
+		e.Data(scrubbed)
+	}
 }
 
 // Data appends bytes.

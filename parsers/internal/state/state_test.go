@@ -29,6 +29,22 @@ func encoded() []byte {
 	return e.Bytes
 }
 
+// A secret that a log wrote into a path or a name is not written to the disk.
+func TestSecrets(t *testing.T) {
+	secret := "sk-" + "test-alice"
+	var e state.Encoder
+	e.Text("before")
+	e.Text("/v1/keys/" + secret)
+	e.Text("behind")
+	if bytes.Contains(e.Bytes, []byte(secret)) {
+		t.Errorf("%q", e.Bytes)
+	}
+	d := state.NewDecoder(e.Bytes)
+	if before, text, behind := d.Text(), d.Text(), d.Text(); before != "before" || text != "/v1/keys/[KEY]" || behind != "behind" || !d.Done() {
+		t.Errorf("%q, %q, %q", before, text, behind)
+	}
+}
+
 func TestRoundTrip(t *testing.T) {
 	d := state.NewDecoder(encoded())
 	if n := d.Number(); n != -7 {

@@ -123,6 +123,21 @@ func Secrets(dst []Span, text []byte) []Span {
 	return tidy(appendSecrets(dst, text), first)
 }
 
+// Scrub returns the text with a placeholder, such as [KEY], in the place of each
+// secret, and whether there was one; without, it returns the text itself.
+func Scrub(text []byte) (scrubbed []byte, found bool) {
+	spans := Secrets(nil, text)
+	if len(spans) == 0 {
+		return text, false
+	}
+	at := 0
+	for _, s := range spans {
+		scrubbed = append(append(append(append(scrubbed, text[at:s.Start]...), '['), s.Type...), ']')
+		at = s.End
+	}
+	return append(scrubbed, text[at:]...), true
+}
+
 // find appends what the pattern matches: its first group, or all of it.
 func (p *Pattern) find(dst []Span, text []byte) []Span {
 	for _, at := range p.Regex.FindAllSubmatchIndex(text, maxSpans+1) {
