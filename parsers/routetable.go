@@ -91,6 +91,7 @@ var routes = map[string]calls{
 
 	// What load balancers, monitoring and browsers ask.
 	"health":           {noise: RuleHealthCheck},
+	"-/healthz":        {noise: RuleHealthCheck}, // Ray Serve
 	"health/live":      {noise: RuleHealthCheck},
 	"health/ready":     {noise: RuleHealthCheck},
 	"health/liveness":  {noise: RuleHealthCheck},

@@ -21,6 +21,7 @@ import (
 	"github.com/auditail/auditail/parsers/nginx"
 	"github.com/auditail/auditail/parsers/ollama"
 	"github.com/auditail/auditail/parsers/openaiaudit"
+	"github.com/auditail/auditail/parsers/rayserve"
 	"github.com/auditail/auditail/parsers/regex"
 	"github.com/auditail/auditail/parsers/sglang"
 	"github.com/auditail/auditail/parsers/tensorflowserving"
@@ -55,6 +56,7 @@ func presets() []preset {
 		{"nginx", "1", func(c parsers.Config) (parsers.Parser, error) { return nginx.New(nginx.Config{Config: c}) }},
 		{"ollama", "1", func(c parsers.Config) (parsers.Parser, error) { return ollama.New(c) }},
 		{"openai-audit", "1", openaiaudit.New},
+		{"ray-serve", "1", newRayServe},
 		{"sglang", "1", func(c parsers.Config) (parsers.Parser, error) { return sglang.New(c) }},
 		{"tensorflow-serving", "1", func(c parsers.Config) (parsers.Parser, error) { return tensorflowserving.New(c) }},
 		{"tgi", "1", func(c parsers.Config) (parsers.Parser, error) { return tgi.New(c) }},
@@ -111,4 +113,13 @@ func fieldMap(from *config.Parser) (fields []parsers.Mapping, set []parsers.Cons
 		set = append(set, parsers.Constant{Field: s.Field, Value: s.Value})
 	}
 	return fields, set
+}
+
+// newRayServe returns a parser that also reads the lines of vLLM inside a replica.
+func newRayServe(c parsers.Config) (parsers.Parser, error) {
+	engine, err := vllm.New(c)
+	if err != nil {
+		return nil, err
+	}
+	return rayserve.New(rayserve.Config{Config: c, Engine: engine})
 }

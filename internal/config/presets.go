@@ -16,6 +16,7 @@ func Presets() []string {
 		"nginx",
 		"ollama",
 		"openai-audit",
+		"ray-serve",
 		"sglang",
 		"tensorflow-serving",
 		"tgi",

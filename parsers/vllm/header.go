@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"time"
 
+	"github.com/auditail/auditail/parsers/internal/process"
 	"github.com/auditail/auditail/parsers/internal/pyrepr"
 )
 
@@ -27,7 +28,7 @@ type header struct {
 // split takes a line apart. An engine line without "[file.py:12]" is bare: the
 // logger writes it on every line, so what lacks it was written by something else.
 func split(line []byte) header {
-	line = peelProcess(line)
+	line = process.Peel(line)
 	for _, level := range [...]string{"INFO", "WARNING", "ERROR", "DEBUG", "CRITICAL"} {
 		if len(line) <= len(level) || string(line[:len(level)]) != level {
 			continue
@@ -82,32 +83,6 @@ func isPlace(b []byte) bool {
 		}
 	}
 	return true
-}
-
-// peelProcess removes the prefixes "(APIServer pid=1) " that vLLM 0.10 and
-// later put before every line of a process, nested ones too.
-func peelProcess(line []byte) []byte {
-	for range 3 {
-		if len(line) == 0 || line[0] != '(' {
-			return line
-		}
-		at := bytes.IndexByte(line, ')')
-		if at < 0 || at > 80 || at+1 >= len(line) || line[at+1] != ' ' || !isProcess(line[1:at]) {
-			return line
-		}
-		line = line[at+2:]
-	}
-	return line
-}
-
-// isProcess accepts "APIServer pid=1" and "VllmWorker rank=0 pid=12".
-func isProcess(b []byte) bool {
-	for _, c := range b {
-		if !pyrepr.IsNameByte(c) && c != ' ' && c != '=' && c != '-' && c != ':' && c != '.' {
-			return false
-		}
-	}
-	return bytes.Contains(b, []byte("pid="))
 }
 
 // readStamp reads "11-07 04:35:20". The log has no year: the newest one is
