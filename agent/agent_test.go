@@ -183,6 +183,7 @@ type host struct {
 	outputs map[string]*place
 	disk    durable.FS
 	log     strings.Builder
+	store   *catalog.Store // nil: the catalog knows nothing
 }
 
 func newHost(t *testing.T, lines ...string) *host {
@@ -217,6 +218,9 @@ func (h *host) agent() *agent.Agent {
 	}
 	if h.source != nil {
 		cfg.Inputs[0].Input = h.source
+	}
+	if h.store != nil {
+		cfg.Catalog, cfg.Inputs[0].Catalog = h.store, h.store.Input("words", "p")
 	}
 	for _, name := range []string{"a", "b"} {
 		if p := h.outputs[name]; p != nil {
