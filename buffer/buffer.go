@@ -95,6 +95,7 @@ const (
 	segmentShare = 8
 	groupSize    = 4 << 20 // encode at most about this much before a sync
 	groupEntries = 256
+	scarceLook   = 100 * time.Millisecond
 	sealQueue    = 4 // cut batches that wait for the sealer before Append blocks
 )
 
@@ -259,7 +260,8 @@ type Commit struct {
 }
 
 // Wait is the second half of Append. Call it once; the entry and its slices are
-// the buffer's until it returns.
+// the buffer's until it returns. The end of ctx matters while the disk is full
+// alone: otherwise the outcome comes soon.
 func (c Commit) Wait(ctx context.Context) error {
 	select {
 	case err := <-c.p.done:
@@ -267,13 +269,24 @@ func (c Commit) Wait(ctx context.Context) error {
 	case <-ctx.Done():
 	case <-c.b.decided:
 	}
-	select {
-	case err := <-c.p.done:
-		return err
-	case <-c.b.decided:
-		return c.b.closedError() // it was queued behind the end
-	default:
-		return ctx.Err()
+	look := time.NewTicker(scarceLook)
+	defer look.Stop()
+	for {
+		select {
+		case err := <-c.p.done:
+			return err
+		case <-c.b.decided:
+			select {
+			case err := <-c.p.done:
+				return err
+			default:
+				return c.b.closedError() // it was queued behind the end
+			}
+		case <-look.C:
+			if c.b.space.scarce.Load() {
+				return ctx.Err()
+			}
+		}
 	}
 }
 

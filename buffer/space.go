@@ -2,6 +2,7 @@ package buffer
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -47,6 +48,8 @@ type space struct {
 
 	mu      sync.Mutex // guards what follows
 	held    bool       // the reserve is there
+	blocked int        // steps that wait for space beside the reserve
+	using   int        // steps that need its space: nobody takes it from them
 	told    bool       // the present shortage was logged
 	toldAt  time.Time
 	waiting string    // file that could not be written
@@ -101,11 +104,11 @@ func (s *space) inherit(old *space) {
 	s.told, s.toldAt, s.waiting, s.since = old.told, old.toldAt, old.waiting, old.since
 }
 
-// release gives the reserve's space to the step that follows. False: it was
-// given before.
-func (s *space) release() bool {
+// use gives the reserve's space to a step, until done. False: it was given before.
+func (s *space) use() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.using++
 	if !s.held {
 		return false
 	}
@@ -114,21 +117,38 @@ func (s *space) release() bool {
 	return errors.Join(removeIfThere(s.fs, s.path), s.fs.SyncDir(filepath.Dir(s.path))) == nil
 }
 
+func (s *space) done() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.using--
+}
+
 // restore takes the reserve back; nil when it is there.
 func (s *space) restore() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.held {
+	switch {
+	case s.using > 0:
+		return fmt.Errorf("the reserve is in use: %w", syscall.ENOSPC)
+	case s.held:
 		return nil
 	}
 	return s.make()
 }
 
-// relieved notes that there is space again, beside the reserve.
+// block notes that a step begins to wait for space, or with -1 that it waits no more.
+func (s *space) block(steps int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.blocked += steps
+}
+
+// relieved notes that a step found space, and that there is some beside the
+// reserve when no other step waits.
 func (s *space) relieved() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.held && s.scarce.Swap(false) && s.told {
+	if s.held && s.blocked == 0 && s.scarce.Swap(false) && s.told {
 		s.told = false
 		s.log.Info("the disk has space again: reading goes on",
 			"path", s.waiting, "reserve_bytes", s.size, "waited", s.now().Sub(s.since).Round(time.Second))
@@ -159,19 +179,27 @@ func (s *space) shortage(cause error, bytes int64) {
 // space for it, and gives it the reserve. Each such step ends in the same bytes
 // however often it is repeated, or leaves nothing.
 func (b *Buffer) keepState(step func() error) error {
+	err := step()
+	if noSpace(err) {
+		err = b.fromReserve(err, step)
+	}
+	if err == nil && b.space.scarce.Load() && !b.isClosing() && b.space.restore() == nil {
+		b.space.relieved()
+	}
+	return err
+}
+
+func (b *Buffer) fromReserve(err error, step func() error) error {
+	released := b.space.use()
+	defer b.space.done()
 	for {
-		err := step()
-		if err == nil && b.space.scarce.Load() && !b.isClosing() && b.space.restore() == nil {
-			b.space.relieved()
-		}
-		if !noSpace(err) {
+		if released {
+			b.space.shortage(err, b.space.size)
+			released = false
+		} else if err := b.waitForDisk(err, b.space.size); err != nil {
 			return err
 		}
-		if b.space.release() {
-			b.space.shortage(err, b.space.size)
-			continue
-		}
-		if err := b.waitForDisk(err, b.space.size); err != nil {
+		if err = step(); !noSpace(err) {
 			return err
 		}
 	}
@@ -180,16 +208,25 @@ func (b *Buffer) keepState(step func() error) error {
 // untilSpace repeats a step that writes bytes of records until the disk has
 // space for them beside the reserve. Each such step can be repeated.
 func (b *Buffer) untilSpace(bytes int64, step func() error) error {
-	for {
-		var err error
-		if b.space.scarce.Load() {
-			err = b.space.restore()
+	if !b.space.scarce.Load() {
+		if err := step(); !noSpace(err) {
+			return err
 		}
+	}
+	b.space.block(1)
+	err := b.waitForSpaceFor(bytes, step)
+	b.space.block(-1)
+	if err == nil {
+		b.space.relieved()
+	}
+	return err
+}
+
+func (b *Buffer) waitForSpaceFor(bytes int64, step func() error) error {
+	for {
+		err := b.space.restore()
 		if !noSpace(err) {
 			err = step()
-		}
-		if err == nil && b.space.scarce.Load() {
-			b.space.relieved()
 		}
 		if !noSpace(err) {
 			return err
