@@ -9,10 +9,10 @@ import (
 
 	"github.com/auditail/auditail/agent/capture"
 	"github.com/auditail/auditail/agent/capture/keyed"
-	"github.com/auditail/auditail/internal/redact"
 	"github.com/auditail/auditail/internal/config"
 	"github.com/auditail/auditail/internal/durable"
 	"github.com/auditail/auditail/internal/keys"
+	"github.com/auditail/auditail/internal/redact"
 )
 
 // loadCaptureKeys reads the keys of the keyed hashes, or makes their file.
