@@ -45,8 +45,9 @@ func (p *proposal) known() int { return p.Recorded + p.Ignored }
 func (p *proposal) fits() bool { return 2*p.known() > p.Lines && p.Recorded > 0 }
 
 // general are presets for what many servers write, the most general first. They
-// are proposed before special ones that make nothing more of the sample.
-func general() []string { return []string{"combined", "uvicorn", "gunicorn", "nginx"} }
+// are proposed before special ones that make nothing more of the sample: ray-serve
+// knows vLLM's lines too.
+func general() []string { return []string{"combined", "uvicorn", "gunicorn", "nginx", "vllm"} }
 
 // better orders proposals: the fewer lines stay unparsed the better, then the
 // more the records say, then the more lines they were made from, then the more
@@ -257,7 +258,7 @@ func noProposal(best proposal, data []byte) error {
 	case bytes.Count(first, []byte("=")) > 2:
 		return fmt.Errorf(`no preset knows these lines%s. They look like logfmt: write a field map, { type = "logfmt", fields = { "time" = "…" } }`, nearest)
 	}
-	return fmt.Errorf(`no preset knows these lines%s. Write a pattern with named groups, { type = "regex", pattern = "…" }, or a field map for csv`, nearest)
+	return fmt.Errorf(`no preset knows these lines%s. Write a pattern with named groups, { type = "regex", patterns = ["…"] }, or a field map for csv`, nearest)
 }
 
 // printableName quotes a file name for a shell when it needs to be.
