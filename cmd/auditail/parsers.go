@@ -95,6 +95,10 @@ func newParser(in *config.Input, policy *capture.Policy, ids *keyed.KeyIDs) (par
 		})
 		return p, "regex/1", err
 	}
+	if from.Format != "" {
+		p, err := nginx.New(nginx.Config{Config: common, Format: from.Format})
+		return p, "nginx/1", err
+	}
 	for _, known := range presets() {
 		if known.name == from.Type {
 			p, err := known.new(common)

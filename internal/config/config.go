@@ -202,6 +202,7 @@ type Parser struct {
 	Patterns   []string   `toml:"patterns"`      // of regex: RE2, with named groups; the first that matches a whole line counts
 	Columns    []string   `toml:"columns"`       // of csv: their names, in the order of the line
 	Separator  string     `toml:"separator"`     // of csv: one character; default: a comma
+	Format     string     `toml:"format"`        // of nginx: its log_format, where the preset does not know it
 	Fields     []FieldMap `toml:"fields"`        // in the order of the file
 	Set        []Constant `toml:"set"`           // in the order of the file
 	TimeLayout string     `toml:"time_layout"`   // see FieldMap.Layout

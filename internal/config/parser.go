@@ -67,6 +67,7 @@ func checkParserKeys(word string, from *node) error {
 		{"patterns", []string{ParserRegex}},
 		{"columns", []string{ParserCSV}},
 		{"separator", []string{ParserCSV}},
+		{"format", []string{"nginx"}},
 	} {
 		n := from.get(option.key)
 		if n == nil || slices.Contains(option.of, word) {

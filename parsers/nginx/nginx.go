@@ -9,6 +9,7 @@ package nginx
 
 import (
 	"bytes"
+	"fmt"
 
 	"github.com/auditail/auditail/audit"
 	"github.com/auditail/auditail/parsers"
@@ -18,6 +19,7 @@ import (
 // Config is what the parser is told.
 type Config struct {
 	parsers.Config
+	Format string // of nginx's log_format, for lines in none of the forms that are known; may be empty
 }
 
 // Parser reads lines of nginx. It holds nothing between lines.
@@ -28,6 +30,7 @@ type Parser struct {
 	plain    access.Unescaper
 	table    *access.Table
 	json     *access.JSON
+	format   *format // nil: none is configured
 	labels   labels
 }
 
@@ -35,6 +38,11 @@ type Parser struct {
 func New(config Config) (*Parser, error) {
 	p := &Parser{config: config, recorder: access.NewRecorder(config.Config), table: access.NewTable()}
 	var err error
+	if config.Format != "" {
+		if p.format, err = compile(config.Format, p.table); err != nil {
+			return nil, fmt.Errorf("format: %w", err)
+		}
+	}
 	p.json, err = access.NewJSON(config.Config)
 	return p, err
 }
@@ -78,6 +86,13 @@ func (p *Parser) read(line *parsers.Line) parsers.Outcome {
 		return p.readJSON(line)
 	case isErrorLine(data):
 		return readError(data)
+	}
+	if p.format != nil {
+		if p.format.read(p, data) {
+			return p.check()
+		}
+		p.call.Reset() // a line in another format
+		p.call.Truncated = line.Cut
 	}
 	f, reason := access.SplitCombined(data)
 	switch {

@@ -209,9 +209,9 @@ func (w *Recorder) Record(dst []parsers.Draft, c *Call) ([]parsers.Draft, parser
 		r.SetText(audit.ModelName, model)
 	}
 	d.SetProvider(w.config.Provider)
-	if upstream := c.text[Upstream]; upstream != nil {
+	if upstream := LastTried(bytes.TrimRight(c.text[Upstream], " ")); len(upstream) > 0 {
 		w.extra = append(w.extra[:0], `{"upstream":`...)
-		w.extra = append(audit.AppendText(w.extra, LastTried(upstream)), '}')
+		w.extra = append(audit.AppendText(w.extra, upstream), '}')
 		r.SetJSON(audit.Extra, w.extra)
 	}
 	w.flag(c, r, route.Path)
