@@ -6,6 +6,7 @@ func Presets() []string {
 	return []string{
 		"azure-openai",
 		"bedrock",
+		"caddy",
 		"combined",
 		"envoy-ai-gateway",
 		"gunicorn",

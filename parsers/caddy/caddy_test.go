@@ -1,0 +1,27 @@
+package caddy_test
+
+import (
+	"flag"
+	"testing"
+	"time"
+
+	"github.com/auditail/auditail/parsers"
+	"github.com/auditail/auditail/parsers/caddy"
+	"github.com/auditail/auditail/parsers/parsertest"
+)
+
+var _ = flag.Bool("update", false, "write the golden files anew")
+
+func fresh() parsers.Parser {
+	p, err := caddy.New(parsers.Config{Location: time.FixedZone("", 3600)})
+	if err != nil {
+		panic(err)
+	}
+	return p
+}
+
+func TestSamples(t *testing.T) { parsertest.Samples(t, fresh) }
+
+func FuzzParse(f *testing.F) { parsertest.Fuzz(f, fresh) }
+
+func BenchmarkAccess(b *testing.B) { parsertest.Throughput(b, fresh(), "json") }
