@@ -10,6 +10,7 @@ import (
 	"github.com/auditail/auditail/parsers/azureopenai"
 	"github.com/auditail/auditail/parsers/bedrock"
 	"github.com/auditail/auditail/parsers/caddy"
+	"github.com/auditail/auditail/parsers/bentoml"
 	"github.com/auditail/auditail/parsers/combined"
 	"github.com/auditail/auditail/parsers/csv"
 	"github.com/auditail/auditail/parsers/envoyaigateway"
@@ -48,6 +49,7 @@ func presets() []preset {
 		{"azure-openai", "1", azureopenai.New},
 		{"bedrock", "1", bedrock.New},
 		{"caddy", "1", func(c parsers.Config) (parsers.Parser, error) { return caddy.New(c) }},
+		{"bentoml", "1", newBentoML},
 		{"combined", "1", func(c parsers.Config) (parsers.Parser, error) { return combined.New(combined.Config{Config: c}) }},
 		{"envoy-ai-gateway", "1", func(c parsers.Config) (parsers.Parser, error) { return envoyaigateway.New(c) }},
 		{"gunicorn", "1", func(c parsers.Config) (parsers.Parser, error) { return uvicorn.NewGunicorn(c) }},
@@ -128,4 +130,13 @@ func newRayServe(c parsers.Config) (parsers.Parser, error) {
 		return nil, err
 	}
 	return rayserve.New(rayserve.Config{Config: c, Engine: engine})
+}
+
+// newBentoML returns a parser that also reads the lines of vLLM inside a service.
+func newBentoML(c parsers.Config) (parsers.Parser, error) {
+	engine, err := vllm.New(c)
+	if err != nil {
+		return nil, err
+	}
+	return bentoml.New(bentoml.Config{Config: c, Engine: engine})
 }

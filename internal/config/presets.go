@@ -7,6 +7,7 @@ func Presets() []string {
 		"azure-openai",
 		"bedrock",
 		"caddy",
+		"bentoml",
 		"combined",
 		"envoy-ai-gateway",
 		"gunicorn",

@@ -12,8 +12,6 @@ package rayserve
 
 import (
 	"bytes"
-	"errors"
-	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -21,8 +19,8 @@ import (
 	"github.com/auditail/auditail/parsers"
 	"github.com/auditail/auditail/parsers/internal/ansi"
 	"github.com/auditail/auditail/parsers/internal/fieldmap"
+	"github.com/auditail/auditail/parsers/internal/nested"
 	"github.com/auditail/auditail/parsers/internal/process"
-	"github.com/auditail/auditail/parsers/internal/state"
 	"github.com/auditail/auditail/parsers/internal/traceback"
 )
 
@@ -33,27 +31,19 @@ const (
 	ruleEmpty  = "empty"       // nothing on the line
 )
 
-// Engine is a parser for the lines of what runs inside a replica.
-type Engine interface {
-	parsers.Parser
-	parsers.Stateful
-}
-
 // Config is what the parser is told.
 type Config struct {
 	parsers.Config
-	Engine Engine // may be nil
+	Engine nested.Engine // of vLLM; may be nil
 }
 
 // Parser reads the lines of one input. It holds no lines, but its engine may.
 type Parser struct {
+	nested.Host
 	config  parsers.Config
-	engine  Engine
 	zone    *time.Location
 	dropped atomic.Uint64
-
-	fields    *fieldmap.Map // of the JSON format
-	traceback traceback.Tracker
+	fields  *fieldmap.Map // of the JSON format
 
 	plain   []byte // the line in hand without colours
 	extra   []byte // of the record in hand
@@ -62,7 +52,7 @@ type Parser struct {
 
 // New returns a parser.
 func New(config Config) (*Parser, error) {
-	p := &Parser{config: config.Config, engine: config.Engine, zone: config.Zone()}
+	p := &Parser{Host: nested.Host{Engine: config.Engine}, config: config.Config, zone: config.Zone()}
 	var err error
 	p.fields, err = newFields(config.Config)
 	return p, err
@@ -82,8 +72,8 @@ func (p *Parser) Parse(dst []parsers.Draft, line parsers.Line) ([]parsers.Draft,
 		dst, outcome := p.event(dst, &line, &h)
 		return dst, outcome, nil
 	}
-	if p.engine != nil {
-		dst, outcome, err := p.engine.Parse(dst, whole)
+	if p.Engine != nil {
+		dst, outcome, err := p.Engine.Parse(dst, whole)
 		if outcome.Verdict == parsers.Unparsed {
 			outcome.Rule = "neither a line of Ray Serve nor of its engine"
 		}
@@ -103,7 +93,7 @@ func (p *Parser) event(dst []parsers.Draft, line *parsers.Line, h *header) ([]pa
 	if what, ok := deployed(h.message); ok {
 		return p.change(dst, h, what), recorded()
 	}
-	if p.traceback.Frame(line.Path, h.message) {
+	if p.Traceback.Frame(line.Path, h.message) {
 		return dst, ignored(traceback.Rule)
 	}
 	return dst, unparsed("a message that no rule knows")
@@ -194,7 +184,7 @@ func (p *Parser) bare(line *parsers.Line) parsers.Outcome {
 	switch {
 	case len(bytes.TrimSpace(line.Data)) == 0:
 		return ignored(ruleEmpty)
-	case p.traceback.Frame(line.Path, line.Data):
+	case p.Traceback.Frame(line.Path, line.Data):
 		return ignored(traceback.Rule)
 	default:
 		return unparsed("not a line of Ray Serve")
@@ -204,81 +194,10 @@ func (p *Parser) bare(line *parsers.Line) parsers.Outcome {
 // Dropped implements [parsers.Dropper].
 func (p *Parser) Dropped() uint64 { return p.dropped.Load() }
 
-// Flush implements [parsers.Stateful].
-func (p *Parser) Flush(now time.Time, dst []parsers.Draft) (out []parsers.Draft, released int) {
-	if p.engine == nil {
-		return dst, 0
-	}
-	return p.engine.Flush(now, dst)
-}
-
-// Held implements [parsers.Stateful].
-func (p *Parser) Held() int {
-	if p.engine == nil {
-		return 0
-	}
-	return p.engine.Held()
-}
-
-// A snapshot is:
-//
-//	version 1
-//	logs that are within a traceback
-//	the engine's snapshot
-const snapshotVersion = 1
-
-// errSnapshot is returned for bytes that no Snapshot of this version wrote.
-var errSnapshot = errors.New("not a snapshot of this parser")
-
-// Snapshot implements [parsers.Stateful].
-func (p *Parser) Snapshot() []byte {
-	var inner []byte
-	if p.engine != nil {
-		inner = p.engine.Snapshot()
-	}
-	if inner == nil && p.traceback.Idle() {
-		return nil
-	}
-	e := state.Encoder{Bytes: append(make([]byte, 0, len(inner)+64), snapshotVersion)}
-	p.traceback.Encode(&e)
-	e.Data(inner)
-	return e.Bytes
-}
-
-// Restore implements [parsers.Stateful]. After an error the state is as before.
-func (p *Parser) Restore(snapshot []byte) error {
-	var tracker traceback.Tracker
-	var inner []byte
-	if len(snapshot) > 0 {
-		if snapshot[0] != snapshotVersion {
-			return fmt.Errorf("restore ray-serve state: %w: version %d", errSnapshot, snapshot[0])
-		}
-		d := state.NewDecoder(snapshot[1:])
-		tracker.Decode(d)
-		inner = d.Data()
-		if !d.Done() || p.engine == nil && inner != nil {
-			return fmt.Errorf("restore ray-serve state: %w", errSnapshot)
-		}
-	}
-	if p.engine != nil {
-		if err := p.engine.Restore(inner); err != nil {
-			return fmt.Errorf("restore state of the engine: %w", err)
-		}
-	}
-	p.traceback = tracker
-	return nil
-}
-
 // Trace implements [parsers.Traced].
 func (p *Parser) Trace() map[audit.Field]string {
 	const call = "method, route"
-	trace := map[audit.Field]string{}
-	if engine, ok := p.engine.(parsers.Traced); ok {
-		for field, source := range engine.Trace() {
-			trace[field] = "engine: " + source
-		}
-	}
-	for field, source := range map[audit.Field]string{
+	return p.Host.Trace(map[audit.Field]string{
 		audit.Time:             "asctime; timestamp_ns",
 		audit.Event:            call,
 		audit.Outcome:          "status",
@@ -293,13 +212,7 @@ func (p *Parser) Trace() map[audit.Field]string {
 		audit.UsageDurationMs:  "latency",
 		audit.ChangeWhat:       "Deploying, Deleting",
 		audit.Extra:            "component_name, component_id, application, call method",
-	} {
-		if inner := trace[field]; inner != "" {
-			source += "; " + inner
-		}
-		trace[field] = source
-	}
-	return trace
+	})
 }
 
 func unparsed(reason string) parsers.Outcome { return parsers.Outcome{Rule: reason} }
