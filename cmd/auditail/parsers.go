@@ -9,8 +9,8 @@ import (
 	"github.com/auditail/auditail/parsers"
 	"github.com/auditail/auditail/parsers/azureopenai"
 	"github.com/auditail/auditail/parsers/bedrock"
-	"github.com/auditail/auditail/parsers/caddy"
 	"github.com/auditail/auditail/parsers/bentoml"
+	"github.com/auditail/auditail/parsers/caddy"
 	"github.com/auditail/auditail/parsers/combined"
 	"github.com/auditail/auditail/parsers/csv"
 	"github.com/auditail/auditail/parsers/envoyaigateway"
@@ -48,8 +48,8 @@ func presets() []preset {
 	return []preset{
 		{"azure-openai", "1", azureopenai.New},
 		{"bedrock", "1", bedrock.New},
-		{"caddy", "1", func(c parsers.Config) (parsers.Parser, error) { return caddy.New(c) }},
 		{"bentoml", "1", newBentoML},
+		{"caddy", "1", func(c parsers.Config) (parsers.Parser, error) { return caddy.New(c) }},
 		{"combined", "1", func(c parsers.Config) (parsers.Parser, error) { return combined.New(combined.Config{Config: c}) }},
 		{"envoy-ai-gateway", "1", func(c parsers.Config) (parsers.Parser, error) { return envoyaigateway.New(c) }},
 		{"gunicorn", "1", func(c parsers.Config) (parsers.Parser, error) { return uvicorn.NewGunicorn(c) }},

@@ -6,8 +6,8 @@ func Presets() []string {
 	return []string{
 		"azure-openai",
 		"bedrock",
-		"caddy",
 		"bentoml",
+		"caddy",
 		"combined",
 		"envoy-ai-gateway",
 		"gunicorn",
