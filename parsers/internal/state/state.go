@@ -42,8 +42,11 @@ func (e *Encoder) Data(b []byte) {
 	e.Bytes = append(e.Bytes, b...)
 }
 
-// Time appends a time, without its zone. It must be one of the years 1678 to 2262.
-func (e *Encoder) Time(t time.Time) { e.Number(t.UnixNano()) }
+// Time appends a time of any year, without its zone. The zero time comes back as one.
+func (e *Encoder) Time(t time.Time) {
+	e.Number(t.Unix())
+	e.Number(int64(t.Nanosecond()))
+}
 
 // Flags appends at most eight flags.
 func (e *Encoder) Flags(flags ...bool) {
@@ -130,8 +133,18 @@ func (d *Decoder) data() []byte {
 	return b
 }
 
-// Time reads a time.
-func (d *Decoder) Time() time.Time { return time.Unix(0, d.Number()) }
+// Time reads a time. It is one of the years 0 to 9999.
+func (d *Decoder) Time() time.Time {
+	seconds, nanoseconds := d.Number(), d.Count(int(time.Second)-1)
+	if t := time.Unix(seconds, int64(nanoseconds)); !d.failed && seconds >= minSeconds && seconds <= maxSeconds {
+		return t
+	}
+	d.Fail()
+	return time.Time{}
+}
+
+// A day more than the years 1 to 9999, because a zone may put a time of the log there.
+const minSeconds, maxSeconds = -62_135_596_800 - 86_400, 253_402_300_799 + 86_400
 
 // Flags reads as many flags as were written.
 func (d *Decoder) Flags(flags ...*bool) {

@@ -97,3 +97,31 @@ func FuzzDecoder(f *testing.F) {
 		}
 	})
 }
+
+// TestTimes: any year that a log can have, and no time at all, come back.
+func TestTimes(t *testing.T) {
+	times := []time.Time{
+		{},
+		time.Unix(0, 0), time.Date(1, 1, 1, 0, 0, 0, 1, time.UTC), time.Date(1677, 1, 1, 0, 0, 0, 0, time.UTC),
+		time.Date(9999, 12, 31, 23, 59, 59, 999_999_999, time.UTC),
+	}
+	var e state.Encoder
+	for _, at := range times {
+		e.Time(at)
+	}
+	d := state.NewDecoder(e.Bytes)
+	for _, want := range times {
+		if at := d.Time(); !at.Equal(want) || at.IsZero() != want.IsZero() {
+			t.Errorf("%v came back as %v", want, at)
+		}
+	}
+	if !d.Done() {
+		t.Error("something is left")
+	}
+	e = state.Encoder{}
+	e.Number(1 << 60)
+	e.Number(0)
+	if d = state.NewDecoder(e.Bytes); !d.Time().IsZero() || !d.Failed() {
+		t.Error("no year is that late")
+	}
+}
