@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -16,6 +17,30 @@ import (
 	"github.com/auditail/auditail/parsers"
 )
 
+// Framing cuts a log into lines as an input would.
+type Framing func(source string, log []byte) []parsers.Line
+
+// Joined is the framing of an input that joins lines: those that start does not match
+// belong to the one before.
+func Joined(start string) Framing {
+	begins := regexp.MustCompile(start)
+	return func(source string, log []byte) []parsers.Line {
+		var joined []parsers.Line
+		for _, line := range Lines(source, log) {
+			if len(joined) == 0 || begins.Match(line.Data) {
+				line.Lines = 1
+				joined = append(joined, line)
+				continue
+			}
+			last := &joined[len(joined)-1]
+			last.Data = slices.Concat(last.Data, []byte{'\n'}, line.Data)
+			last.Size += line.Size
+			last.Lines++
+		}
+		return joined
+	}
+}
+
 // Log is Golden for a parser that remembers lines: the golden file also has the lines
 // that each record was made from (by number) and what Flush sets free at the end.
 //
@@ -25,11 +50,17 @@ import (
 // and lines that became records or were let go.
 func Log(t *testing.T, fresh func() parsers.Parser, name string) {
 	t.Helper()
+	LogFramed(t, fresh, name, Lines)
+}
+
+// LogFramed is Log for a log whose lines the input joins.
+func LogFramed(t *testing.T, fresh func() parsers.Parser, name string, frame Framing) {
+	t.Helper()
 	log, err := os.ReadFile("testdata/" + name + ".log")
 	if err != nil {
 		t.Fatal(err)
 	}
-	lines := Lines(name, log)
+	lines := frame(name, log)
 	got := run(t, fresh, lines, false)
 	path := "testdata/" + name + ".golden"
 	if f := flag.Lookup("update"); f != nil && f.Value.String() == "true" {
@@ -55,6 +86,12 @@ func Log(t *testing.T, fresh func() parsers.Parser, name string) {
 // in pieces.
 func Fuzz(f *testing.F, fresh func() parsers.Parser) {
 	f.Helper()
+	FuzzFramed(f, fresh, Lines)
+}
+
+// FuzzFramed is Fuzz for a log whose lines the input joins.
+func FuzzFramed(f *testing.F, fresh func() parsers.Parser, frame Framing) {
+	f.Helper()
 	names, err := filepath.Glob(filepath.Join("testdata", "*.log"))
 	if err != nil || len(names) == 0 {
 		f.Fatalf("seeds: %v, %v", names, err)
@@ -69,7 +106,7 @@ func Fuzz(f *testing.F, fresh func() parsers.Parser) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, log []byte) {
-		lines := Lines("fuzz", log)
+		lines := frame("fuzz", log)
 		for i := range lines {
 			lines[i].Cut = i%7 == 3
 		}
@@ -85,6 +122,12 @@ func Fuzz(f *testing.F, fresh func() parsers.Parser) {
 // Seeds are the states behind the lines of the logs in testdata.
 func FuzzRestore(f *testing.F, fresh func() parsers.Parser) {
 	f.Helper()
+	FuzzRestoreFramed(f, fresh, Lines)
+}
+
+// FuzzRestoreFramed is FuzzRestore for a log whose lines the input joins.
+func FuzzRestoreFramed(f *testing.F, fresh func() parsers.Parser, frame Framing) {
+	f.Helper()
 	names, err := filepath.Glob(filepath.Join("testdata", "*.log"))
 	if err != nil || len(names) == 0 {
 		f.Fatalf("seeds: %v, %v", names, err)
@@ -96,7 +139,7 @@ func FuzzRestore(f *testing.F, fresh func() parsers.Parser) {
 			f.Fatal(err)
 		}
 		p := fresh()
-		lines := Lines("fuzz", log)
+		lines := frame("fuzz", log)
 		for i, line := range lines {
 			if _, _, err := p.Parse(nil, line); err != nil {
 				f.Fatal(err)
@@ -156,9 +199,9 @@ func run(t *testing.T, fresh func() parsers.Parser, lines []parsers.Line, restar
 			released += writeHeld(&b, lines, drafts[d].Held)
 		}
 		if outcome.Verdict != parsers.Held {
-			released++
+			released += line.Ref().Lines
 		}
-		if before+1 != held(p)+released {
+		if before+line.Ref().Lines != held(p)+released {
 			t.Errorf("line %d: held %d lines, then %d, released %d: %s", i+1, before, held(p), released, line.Data)
 		}
 		if restart {
@@ -225,21 +268,23 @@ func flush(t *testing.T, to *bytes.Buffer, p parsers.Parser, lines []parsers.Lin
 	}
 }
 
-// writeHeld writes the numbers of the lines that refs name, and counts them.
+// writeHeld writes the numbers of the lines that refs name, and counts the physical
+// lines they stand for.
 func writeHeld(to *bytes.Buffer, lines []parsers.Line, refs []parsers.Ref) int {
 	if len(refs) == 0 {
 		return 0
 	}
-	numbers := make([]int, 0, len(refs))
+	numbers, physical := make([]int, 0, len(refs)), 0
 	for i := range lines {
 		for _, ref := range refs {
 			if ref == lines[i].Ref() {
 				numbers = append(numbers, i+1)
+				physical += ref.Lines
 			}
 		}
 	}
 	fmt.Fprintf(to, "  from %v\n", numbers)
-	return len(numbers)
+	return physical
 }
 
 // NoAllocations fails when parsing the lines of log again and again takes memory.
