@@ -19,6 +19,7 @@ import (
 	"github.com/auditail/auditail/parsers/kong"
 	"github.com/auditail/auditail/parsers/litellm"
 	"github.com/auditail/auditail/parsers/llamacpp"
+	"github.com/auditail/auditail/parsers/lmstudio"
 	"github.com/auditail/auditail/parsers/logfmt"
 	"github.com/auditail/auditail/parsers/nginx"
 	"github.com/auditail/auditail/parsers/ollama"
@@ -57,6 +58,7 @@ func presets() []preset {
 		{"kong", "1", kong.New},
 		{"litellm", "1", func(c parsers.Config) (parsers.Parser, error) { return litellm.New(c) }},
 		{"llamacpp", "1", func(c parsers.Config) (parsers.Parser, error) { return llamacpp.New(c) }},
+		{"lm-studio", "1", func(c parsers.Config) (parsers.Parser, error) { return lmstudio.New(c) }},
 		{"nginx", "1", func(c parsers.Config) (parsers.Parser, error) { return nginx.New(nginx.Config{Config: c}) }},
 		{"ollama", "1", func(c parsers.Config) (parsers.Parser, error) { return ollama.New(c) }},
 		{"openai-audit", "1", openaiaudit.New},
@@ -70,6 +72,15 @@ func presets() []preset {
 		{"vertex", "1", vertex.New},
 		{"vllm", "1", func(c parsers.Config) (parsers.Parser, error) { return vllm.New(c) }},
 	}
+}
+
+// entries says how a file's lines are joined for a preset whose entries take several,
+// unless the configuration says it. No start: they are not.
+func entries(preset string) (start string, maxLines int) {
+	if preset == "lm-studio" {
+		return lmstudio.Start, lmstudio.MaxLines
+	}
+	return "", 0
 }
 
 // newParser returns the parser and its name with version, as records carry it.

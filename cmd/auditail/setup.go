@@ -175,7 +175,7 @@ func newReader(cfg *config.Inputs, kind string, i int, log *slog.Logger) (inputs
 }
 
 func fileConfig(in *config.FileInput) file.Config {
-	return file.Config{
+	c := file.Config{
 		Name: in.Name, Paths: in.Paths, Exclude: in.Exclude, Rotated: in.Rotated,
 		Start: file.Start(in.Start), IgnoreOlder: in.IgnoreOlder, CloseAfter: in.CloseAfter, MaxLine: int64(in.MaxLine),
 		Encoding: file.Encoding(in.Encoding), Wrapper: file.Wrapper(in.Wrapper),
@@ -183,6 +183,10 @@ func fileConfig(in *config.FileInput) file.Config {
 			Start: in.Multiline.Start, Continue: in.Multiline.Continue, Timeout: in.Multiline.Timeout, MaxLines: in.Multiline.MaxLines,
 		},
 	}
+	if start, maxLines := entries(in.Parser.Type); start != "" && c.Multiline.Start == "" && c.Multiline.Continue == "" {
+		c.Multiline.Start, c.Multiline.MaxLines = start, maxLines
+	}
+	return c
 }
 
 func syslogConfig(in *config.SyslogInput) syslog.Config {

@@ -15,6 +15,7 @@ func Presets() []string {
 		"kong",
 		"litellm",
 		"llamacpp",
+		"lm-studio",
 		"nginx",
 		"ollama",
 		"openai-audit",
