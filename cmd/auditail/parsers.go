@@ -17,6 +17,7 @@ import (
 	"github.com/auditail/auditail/parsers/haproxy"
 	"github.com/auditail/auditail/parsers/json"
 	"github.com/auditail/auditail/parsers/kong"
+	"github.com/auditail/auditail/parsers/kserve"
 	"github.com/auditail/auditail/parsers/litellm"
 	"github.com/auditail/auditail/parsers/llamacpp"
 	"github.com/auditail/auditail/parsers/lmstudio"
@@ -56,6 +57,7 @@ func presets() []preset {
 		{"gunicorn", "1", func(c parsers.Config) (parsers.Parser, error) { return uvicorn.NewGunicorn(c) }},
 		{"haproxy", "1", func(c parsers.Config) (parsers.Parser, error) { return haproxy.New(haproxy.Config{Config: c}) }},
 		{"kong", "1", kong.New},
+		{"kserve", "1", func(c parsers.Config) (parsers.Parser, error) { return kserve.New(c) }},
 		{"litellm", "1", func(c parsers.Config) (parsers.Parser, error) { return litellm.New(c) }},
 		{"llamacpp", "1", func(c parsers.Config) (parsers.Parser, error) { return llamacpp.New(c) }},
 		{"lm-studio", "1", func(c parsers.Config) (parsers.Parser, error) { return lmstudio.New(c) }},

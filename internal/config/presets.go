@@ -13,6 +13,7 @@ func Presets() []string {
 		"gunicorn",
 		"haproxy",
 		"kong",
+		"kserve",
 		"litellm",
 		"llamacpp",
 		"lm-studio",
