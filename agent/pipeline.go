@@ -327,12 +327,13 @@ func (p *pipeline) encode(e *buffer.Entry, d *parsers.Draft, line *parsers.Line)
 	for i := range d.Held {
 		e.Lines.Recorded += uint64(d.Held[i].Lines) //nolint:gosec // a count
 	}
+	r.SetString(audit.SourcePath, first.Path)
+	p.spec.Policy.Scrub(d)
 	p.identified = p.spec.Identity.Apply(r)
 	p.spec.Catalog.Resolve(r, p.seen)
 	if line != nil && line.Cut {
 		r.Flag(audit.Truncated)
 	}
-	r.SetString(audit.SourcePath, first.Path)
 	r.SetInt(audit.SourceLength, first.Size)
 	r.SetString(audit.SourceParser, p.spec.ParserName)
 	p.spec.Policy.Apply(d)

@@ -109,12 +109,14 @@ func fieldsOf(d parsers.Direction) fieldSet {
 	}
 }
 
-// Apply makes a draft's record what may be kept: fields without secrets, what
-// the policy keeps of the content, pseudonyms for user ids. The record has its
-// model by then, and gets nothing from a line afterwards.
+// Scrub takes secrets out of all that a line said, but the content. It is the
+// first that happens to a draft: what comes behind may remember a model's name.
+func (p *Policy) Scrub(d *parsers.Draft) { p.scrubber.Record(&d.Record) }
+
+// Apply writes what is kept of the content, and pseudonyms for user ids. The
+// record has its user and its model by then.
 func (p *Policy) Apply(d *parsers.Draft) {
 	r := &d.Record
-	p.scrubber.Record(r)
 	clear(p.numbers)
 	clear(p.last)
 	p.apply(r, &d.Input, parsers.Entered)
