@@ -99,7 +99,7 @@ func (c *Catalog) Resolve(r *audit.Record, seen Seen) {
 	}
 	if c.isUnresolved(r) {
 		// The parser knows that the call was to none of those served.
-		c.finish(r, Unresolved, 0)
+		c.finish(r, Unresolved, seen)
 		return
 	}
 	low, high := int64(0), int64(0)
@@ -113,7 +113,7 @@ func (c *Catalog) Resolve(r *audit.Record, seen Seen) {
 	if doubtful {
 		r.SetBool(audit.ModelAmbiguous, true)
 	}
-	c.finish(r, basis, high)
+	c.finish(r, basis, seen)
 	c.note(r, k, s, basis, low, high)
 	if c.store != nil && isLoad(r.Text(audit.Event)) {
 		c.store.nudge(c)
@@ -232,7 +232,7 @@ func mixed(m *merged, layers []layer, own *layer) {
 }
 
 // finish fills what every model.* record has.
-func (c *Catalog) finish(r *audit.Record, basis Basis, high int64) {
+func (c *Catalog) finish(r *audit.Record, basis Basis, seen Seen) {
 	if !r.Has(audit.ModelProvider) {
 		provider := c.provider
 		if provider == "" {
@@ -249,11 +249,11 @@ func (c *Catalog) finish(r *audit.Record, basis Basis, high int64) {
 		r.Flag(audit.ModelUnresolved)
 		return
 	}
-	c.setRef(r, basis, high)
+	c.setRef(r, basis, seen)
 }
 
 // setRef computes model.ref, once for each version seen.
-func (c *Catalog) setRef(r *audit.Record, basis Basis, high int64) {
+func (c *Catalog) setRef(r *audit.Record, basis Basis, seen Seen) {
 	c.key = append(append(c.key[:0], r.Text(audit.ModelProvider)...), 0)
 	for _, f := range factFields {
 		c.key = append(append(c.key, r.Text(f)...), 0)
@@ -267,12 +267,12 @@ func (c *Catalog) setRef(r *audit.Record, basis Basis, high int64) {
 		ref = own.facts.ref(string(r.Text(audit.ModelProvider)))
 		c.refs[string(c.key)] = ref
 		if c.store != nil {
-			c.store.sighted(c, r, ref, basis)
+			c.store.sighted(c, r, ref, basis, seen)
 		}
 	}
 	r.SetString(audit.ModelRef, ref)
 	if basis == Banner && c.store != nil {
-		c.banner(r, ref, high)
+		c.banner(r, ref, seen)
 	}
 }
 
@@ -286,7 +286,7 @@ type bannerState struct {
 const maxBanners = 256
 
 // banner remembers the version that the log's own banner gave to a name.
-func (c *Catalog) banner(r *audit.Record, ref string, high int64) {
+func (c *Catalog) banner(r *audit.Record, ref string, seen Seen) {
 	name := r.Text(audit.ModelName)
 	b := c.banners[string(name)]
 	if b == nil {
@@ -296,7 +296,8 @@ func (c *Catalog) banner(r *audit.Record, ref string, high int64) {
 		b = new(bannerState)
 		c.banners[string(name)] = b
 	}
-	b.ref, b.last = ref, max(b.last, high)
+	_, at := period(r, seen)
+	b.ref, b.last = ref, max(b.last, at)
 }
 
 // datedName returns the date that ends a name such as gpt-4o-2024-08-06 or

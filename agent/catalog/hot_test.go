@@ -119,7 +119,7 @@ func TestBounded(t *testing.T) {
 		w.answer.Models, w.answer.Single = models, false
 		w.start()
 		synctest.Wait()
-		for i := range 20_000 {
+		for i := range 4_000 {
 			w.now(fmt.Sprint("made-up-", i, strings.Repeat("y", 100)))
 			w.now(models[i%len(models)].Name)
 			if i%100 == 0 {

@@ -41,12 +41,15 @@ type call struct {
 	At     time.Time
 	Method string
 	Path   string
-	shown  uint64 // logs that showed it, by index
+	Shown  uint64 `json:",omitempty"` // logs that showed it, by index
 }
 
 // called is probe.Config.Called.
 func (s *Store) called(_ probe.Target, method, path string) {
 	s.ledger.add(call{At: s.deps.Now(), Method: method, Path: path})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dirty = true // recorded with the answer
 }
 
 func (l *ledger) add(c call) {
@@ -63,15 +66,13 @@ func (l *ledger) add(c call) {
 func (l *ledger) know(path string) {
 	known := l.paths.Load()
 	if known != nil {
-		if _, there := (*known)[path]; there || len(*known) > maxCalls {
+		if _, there := (*known)[path]; there {
 			return
 		}
 	}
-	next := map[string]struct{}{path: {}}
-	if known != nil {
-		for p := range *known {
-			next[p] = struct{}{}
-		}
+	next := make(map[string]struct{})
+	for i := range l.calls {
+		next[l.calls[i].Path] = struct{}{}
 	}
 	l.paths.Store(&next)
 }
@@ -89,10 +90,17 @@ func (l *ledger) local(hosts []netip.Addr) {
 // log stood for yet. Of calls made before those that are remembered only the
 // User-Agent tells.
 func (c *Catalog) Own(r *audit.Record, seen Seen) bool {
-	if c.store == nil {
+	if c.store == nil || !c.store.ledger.own(r, seen, c.sights.index) {
 		return false
 	}
-	l := &c.store.ledger
+	c.store.mu.Lock()
+	defer c.store.mu.Unlock()
+	c.store.kick() // a restart must not excuse another line for the same call
+	return true
+}
+
+// own tells whether a record of the log with an index is of a call of our own.
+func (l *ledger) own(r *audit.Record, seen Seen, index int) bool {
 	paths := l.paths.Load()
 	if paths == nil {
 		return false
@@ -118,12 +126,12 @@ func (c *Catalog) Own(r *audit.Record, seen Seen) bool {
 	if agent != nil && len(l.calls) > 0 && high < l.calls[0].At.Add(-callEarly).UnixNano() {
 		return true
 	}
-	bit := uint64(1) << (c.sights.index % maxInputs)
+	bit := uint64(1) << (index % maxInputs)
 	for i := range l.calls {
 		own := &l.calls[i]
-		if own.shown&bit == 0 && own.Path == string(r.Text(audit.APIPath)) && own.Method == string(r.Text(audit.APIMethod)) &&
+		if own.Shown&bit == 0 && own.Path == string(r.Text(audit.APIPath)) && own.Method == string(r.Text(audit.APIMethod)) &&
 			own.At.Add(-callEarly).UnixNano() <= high && low <= own.At.Add(callLate).UnixNano() {
-			own.shown |= bit
+			own.Shown |= bit
 			return true
 		}
 	}

@@ -558,7 +558,7 @@ func (s *Store) resolveOpen(c *Catalog) {
 
 // sighted is called when a reference stands in a record for the first time: the
 // version is recorded, so that the trail itself says what it means.
-func (s *Store) sighted(c *Catalog, r *audit.Record, ref string, basis Basis) {
+func (s *Store) sighted(c *Catalog, r *audit.Record, ref string, basis Basis, seen Seen) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.learn(s.refs, ref) {
@@ -566,7 +566,8 @@ func (s *Store) sighted(c *Catalog, r *audit.Record, ref string, basis Basis) {
 	}
 	e := eventOf(r, ref, basis, s.deps.Now())
 	if b := c.banners[string(r.Text(audit.ModelName))]; basis == Banner && b != nil && b.ref != ref {
-		e.update(b.ref, time.Unix(0, b.last), e.At)
+		_, at := period(r, seen)
+		e.update(b.ref, time.Unix(0, b.last), time.Unix(0, at))
 	}
 	s.emit(e)
 	if k := c.view.Load().names[e.Name]; basis > Declared && k != nil {

@@ -30,6 +30,10 @@ import (
 var binaries string // folder of the programs, set once by TestMain
 
 func TestMain(m *testing.M) {
+	if os.Getenv(modelServerEnv) != "" {
+		serveModel()
+		return
+	}
 	dir, err := os.MkdirTemp("", "auditail-endtoend-*")
 	if err == nil {
 		binaries = dir

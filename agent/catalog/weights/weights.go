@@ -48,7 +48,7 @@ const (
 	every = time.Minute
 	// settle is how long a file must have been left alone before it is hashed:
 	// one that is being written is not worth reading.
-	settle = 5 * time.Second
+	settle = 2 * time.Second
 )
 
 // Watcher implements catalog.Weights.
@@ -83,47 +83,56 @@ func (w *Watcher) Look(path string) catalog.WeightsState {
 // Run looks at the files until ctx ends. What it finds is told by changed.
 func (w *Watcher) Run(ctx context.Context, changed func()) {
 	w.cache.load(ctx)
-	tick := time.NewTicker(every)
-	defer tick.Stop()
+	timer := time.NewTimer(every)
+	defer timer.Stop()
 	for {
+		next := every
 		for _, path := range w.config.Paths {
-			w.look(ctx, path, changed)
+			if w.look(ctx, path, changed) {
+				next = settle
+			}
 		}
 		w.cache.save(ctx)
+		timer.Reset(next)
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-timer.C:
 		}
 	}
 }
 
-// look brings what is known of a path up to date, and hashes what is new.
-func (w *Watcher) look(ctx context.Context, path string, changed func()) {
+// look brings what is known of a path up to date, and hashes what is new. It
+// returns true when something changed a moment ago: look again soon.
+func (w *Watcher) look(ctx context.Context, path string, changed func()) (soon bool) {
 	f, err := survey(path)
 	if err != nil {
 		w.fail(ctx, path, err)
-		return
+		return false
 	}
 	state := catalog.WeightsState{Known: true, Changed: f.changed}
 	f.describe(&state)
 	state.Digest, state.Pending = w.known(f)
 	w.learn(path, state, changed)
-	if !state.Pending || w.deps.Now().Sub(f.changed) < settle {
-		return
+	if !state.Pending {
+		return false
+	}
+	if age := w.deps.Now().Sub(f.changed); age >= 0 && age < settle {
+		return true
 	}
 	for i := range f.files {
 		if err := w.digest(ctx, &f.files[i]); err != nil {
 			if ctx.Err() == nil {
 				w.fail(ctx, path, err)
 			}
-			return
+			return errors.Is(err, errChanged)
 		}
 	}
 	if state.Digest, state.Pending = w.known(f); !state.Pending {
 		w.cache.save(ctx)
 		w.learn(path, state, changed)
 	}
+	return false
 }
 
 // learn takes a new state, and tells when it says something new.
