@@ -239,10 +239,15 @@ func TestData(t *testing.T) {
 		"a deeper route":     {[]string{"model.name=llama", "api.path=/v1/rag/a/b"}, "", ""},
 		"another model":      {[]string{"model.name=gpt", "api.path=/v1/rag/ask"}, "", ""},
 		"another event":      {[]string{"event=auth.failure", "model.name=llama", "api.path=/v1/rag/ask"}, "", ""},
-		"by name": {[]string{"api.path=/x"}, `[{"id":"handbook","bytes":7},{"id":"else"}]`,
-			`[{"id":"s3:docs/handbook.pdf","bytes":7,"role":"input_file","digest":"` + digest('a') + `","format":"pdf","basis":"declared"},{"id":"else"}]`},
-		"what the line says stays": {nil, `[{"role":"export","id":"handbook","digest":"sha256:00"}]`,
-			`[{"role":"export","id":"s3:docs/handbook.pdf","digest":"sha256:00","format":"pdf","basis":"declared"}]`},
+		"by name": {
+			[]string{"api.path=/x"},
+			`[{"id":"handbook","bytes":7},{"id":"else"}]`,
+			`[{"id":"s3:docs/handbook.pdf","bytes":7,"role":"input_file","digest":"` + digest('a') + `","format":"pdf","basis":"declared"},{"id":"else"}]`,
+		},
+		"what the line says stays": {
+			nil, `[{"role":"export","id":"handbook","digest":"sha256:00"}]`,
+			`[{"role":"export","id":"s3:docs/handbook.pdf","digest":"sha256:00","format":"pdf","basis":"declared"}]`,
+		},
 		"both": {[]string{"model.name=llama", "api.path=/v1/rag/ask"}, `[{"id":"else"}]`, `[{"id":"else"},` + index + `]`},
 	} {
 		r := record(test.fields...)

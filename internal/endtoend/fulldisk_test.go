@@ -37,7 +37,7 @@ func (s *site) mount(folder string, size int64) {
 		}
 	}
 	s.t.Cleanup(func() {
-		if out, err := exec.Command("umount", "--lazy", s.path(folder)).CombinedOutput(); err != nil { //nolint:noctx // the test's context has ended
+		if out, err := exec.Command("umount", "--lazy", s.path(folder)).CombinedOutput(); err != nil {
 			s.t.Errorf("umount: %v\n%s", err, out)
 		}
 	})
