@@ -109,6 +109,24 @@ func TestSnapshotHoldsNoText(t *testing.T) {
 	}
 }
 
+// TestSnapshotHoldsNoSecret: a key in the place of a name does not wait on the disk.
+func TestSnapshotHoldsNoSecret(t *testing.T) {
+	const key = "sk-" + "test-alice"
+	p := fresh().(*lmstudio.Parser)
+	for _, name := range []string{"model", "user"} {
+		log := strings.Replace(request, `"messages"`, `"`+name+`": "`+key+`", "messages"`, 1)
+		if name == "model" {
+			log = strings.Replace(request, "qwen3.8-27b", key, 1)
+		}
+		if _, _, err := p.Parse(nil, joined("log", []byte(log))[0]); err != nil {
+			t.Fatal(err)
+		}
+		if s := p.Snapshot(); strings.Contains(string(s), key) {
+			t.Errorf("%s: %q", name, s)
+		}
+	}
+}
+
 // TestNoCapture: without a policy nothing of the text is kept.
 func TestNoCapture(t *testing.T) {
 	p, err := lmstudio.New(parsers.Config{})

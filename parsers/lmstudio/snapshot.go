@@ -53,7 +53,7 @@ func encodeCall(e *state.Encoder, c *call) {
 		case field.Def().Kind == audit.KindBool:
 			e.Flags(c.facts.Bool(field))
 		default:
-			e.Data(c.facts.Text(field))
+			e.Text(string(c.facts.Text(field))) // without secrets, which Data would keep
 		}
 	}
 	e.Data(c.input.applied)
