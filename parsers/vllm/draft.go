@@ -5,6 +5,7 @@ import (
 
 	"github.com/auditail/auditail/audit"
 	"github.com/auditail/auditail/parsers"
+	"github.com/auditail/auditail/parsers/internal/stamp"
 )
 
 // draft appends the record of a request: everything its lines said.
@@ -12,7 +13,9 @@ func (p *Parser) draft(dst []parsers.Draft, q *request) []parsers.Draft {
 	dst, d := parsers.Next(dst)
 	r := &d.Record
 	d.Held = append(d.Held, q.held...)
-	d.SetTime(time.Unix(q.logged, 0).In(p.zone), false)
+	if when := time.Unix(q.logged, 0).In(p.zone); stamp.Fits(when) { // the zone may move it out of the years
+		d.SetTime(when, false)
+	}
 	r.SetString(audit.Event, "model.inference")
 	d.SetActor(nil)
 	operation := q.operation

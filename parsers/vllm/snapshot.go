@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"time"
 
+	"github.com/auditail/auditail/parsers/internal/stamp"
 	"github.com/auditail/auditail/parsers/internal/state"
 )
 
@@ -227,7 +229,7 @@ func (d *decoder) request() *request {
 		r.ended = d.Time()
 		r.endedAt = d.Number()
 	}
-	if len(r.held) == 0 {
+	if len(r.held) == 0 || !stamp.Fits(time.Unix(r.logged, 0).UTC()) || !stamp.Fits(time.Unix(r.endedAt, 0).UTC()) {
 		d.Fail()
 	}
 	return r
