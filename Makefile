@@ -37,7 +37,7 @@ demo: build ## show the whole path once: logs, records, signed batches, server, 
 	$(GO) run ./internal/dev/demo
 
 test: stock-tools $(TOOLS)/gotestsum ## run all tests; the summary stands last
-	$(TOOLS)/gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg -- -timeout 5m ./...
+	$(TOOLS)/gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg -- -timeout 10m ./...
 
 race: stock-tools ## run all tests under the race detector
 	CGO_ENABLED=1 $(GO) test -race ./...
@@ -62,8 +62,8 @@ bench: build ## measure the whole path on a generated gateway log
 torture: stock-tools ## break things for an hour: power cuts, failing disks, kills, rotations
 	AUDITAIL_TORTURE=500 $(GO) test -count=1 -timeout 60m ./buffer
 	$(GO) test -count=1 -timeout 60m -run 'Model|Storm' ./inputs/file -rapid.checks=10000
-	$(GO) test -count=1 -timeout 60m -run Storm -v ./internal/endtoend -storm.kills=1000 -storm.rate=1500
-	$(GO) test -count=1 -timeout 60m -run Storm -v ./internal/endtoend -storm.kills=60 -storm.rate=50000
+	$(GO) test -count=1 -timeout 60m -run Storm -v ./internal/endtoend -storm.kills=90 -storm.rate=1500
+	$(GO) test -count=1 -timeout 60m -run Storm -v ./internal/endtoend -storm.kills=6 -storm.rate=50000
 
 package: $(TOOLS)/nfpm ## make deb, rpm and tar.gz for amd64 and arm64 in dist/
 	@packaging/build '$(VERSION)' '$(TOOLS)/nfpm'
