@@ -627,6 +627,7 @@ func TestOnlyModel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, catalog.Entry{Input: "vllm", Probe: asksVLLM})
 		w.start()
+		synctest.Wait()
 		want(t, w.now(""), "model.name=llama", "model.basis=probe")
 		gateway := w.store.Input("gateway", "") // another log: its calls may go anywhere
 		r := record()
