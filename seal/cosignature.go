@@ -90,7 +90,7 @@ func Cosign(c *Checkpoint, name string, witness crypto.Signer, at time.Time) ([]
 	if seconds < 0 {
 		return nil, fmt.Errorf("cosign as %q: the time %s is before 1970", name, formatTime(at))
 	}
-	signature, err := witness.Sign(nil, cosigned(c, uint64(seconds)), crypto.Hash(0))
+	signature, err := witness.Sign(nil, cosigned(c.text(), uint64(seconds)), crypto.Hash(0))
 	if err != nil {
 		return nil, fmt.Errorf("cosign checkpoint %d of %s: %w", c.Size, c.Origin, err)
 	}
@@ -100,9 +100,9 @@ func Cosign(c *Checkpoint, name string, witness crypto.Signer, at time.Time) ([]
 	return []byte("— " + name + " " + base64.StdEncoding.EncodeToString(raw) + "\n"), nil
 }
 
-// cosigned is the message of a cosignature/v1.
-func cosigned(c *Checkpoint, seconds uint64) []byte {
-	return fmt.Appendf(nil, "cosignature/v1\ntime %d\n%s", seconds, c.text())
+// cosigned is the message of a cosignature/v1 over the text of a checkpoint.
+func cosigned(text string, seconds uint64) []byte {
+	return fmt.Appendf(nil, "cosignature/v1\ntime %d\n%s", seconds, text)
 }
 
 // ErrCosignature tells that a line is not the cosignature of a witness over a checkpoint.
@@ -121,7 +121,7 @@ func VerifyCosignature(line []byte, c *Checkpoint, witness WitnessKey) (time.Tim
 		return time.Time{}, fmt.Errorf("%w: it was made with another key than %s", ErrCosignature, witness.ID())
 	}
 	seconds := binary.BigEndian.Uint64(raw[4:])
-	if seconds > math.MaxInt64 || !ed25519.Verify(witness.Public, cosigned(c, seconds), raw[12:]) {
+	if seconds > math.MaxInt64 || !ed25519.Verify(witness.Public, cosigned(c.text(), seconds), raw[12:]) {
 		return time.Time{}, fmt.Errorf("%w: %s did not sign this checkpoint of %d batches", ErrCosignature, witness.Name, c.Size)
 	}
 	return time.Unix(int64(seconds), 0).UTC(), nil
@@ -143,7 +143,7 @@ func SplitCosignatures(body []byte) ([][]byte, error) {
 	return lines, nil
 }
 
-// verifier lets package note check cosignatures in a cosigned checkpoint.
+// cosignatureVerifier lets package note check cosignatures in a cosigned checkpoint.
 type cosignatureVerifier struct{ key WitnessKey }
 
 func (v cosignatureVerifier) Name() string    { return v.key.Name }
@@ -153,8 +153,7 @@ func (v cosignatureVerifier) Verify(text, signature []byte) bool {
 	if len(signature) != 8+ed25519.SignatureSize {
 		return false
 	}
-	message := fmt.Appendf(nil, "cosignature/v1\ntime %d\n%s", binary.BigEndian.Uint64(signature), text)
-	return ed25519.Verify(v.key.Public, message, signature[8:])
+	return ed25519.Verify(v.key.Public, cosigned(string(text), binary.BigEndian.Uint64(signature)), signature[8:])
 }
 
 // Verifier returns the key as a verifier of package note, for cosigned

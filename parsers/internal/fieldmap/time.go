@@ -57,10 +57,11 @@ func (p *pass) setTime(t *target, text []byte) bool {
 		}
 	case t.layout.text != "":
 		when, err := time.ParseInLocation(t.layout.text, string(text), p.zone)
-		if err == nil && !t.layout.dated {
-			when = p.date(when)
+		ok := err == nil
+		if ok && !t.layout.dated {
+			when, ok = stamp.WithYear(int(when.Month()), when.Day(), when.Hour(), when.Minute(), when.Second(), when.Nanosecond(), p.now, when.Location())
 		}
-		if err != nil || !stamp.Fits(when) {
+		if !ok || !stamp.Fits(when) {
 			return false
 		}
 		r.SetTime(t.field, when)
@@ -87,18 +88,4 @@ func (p *pass) setTime(t *target, text []byte) bool {
 		}
 	}
 	return true
-}
-
-// date gives a time without a year the newest one in which it is at most a day
-// ahead of when the line was read: a clock may run ahead, a log does not. Of
-// 29 February that can be eight years back.
-func (p *pass) date(t time.Time) time.Time {
-	latest := p.now.AddDate(0, 0, 1)
-	for year := latest.Year(); year > latest.Year()-9; year-- {
-		when := time.Date(year, t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), t.Location())
-		if when.Day() == t.Day() && !when.After(latest) {
-			return when
-		}
-	}
-	return time.Time{}.AddDate(-1, 0, 0) // before what a record can say
 }
