@@ -48,6 +48,23 @@ func VerifyCheckpoint(file []byte, identity ed25519.PublicKey) (Checkpoint, erro
 	if err != nil {
 		return Checkpoint{}, fmt.Errorf("checkpoint: %w", err)
 	}
+	c, err := parseCheckpoint(text)
+	if err != nil {
+		return c, err
+	}
+	c.File = bytes.Clone(file)
+	origin, size := c.Origin, c.Size
+	if err := verifyNote(file, string(text), origin.String(), identity); err != nil {
+		return c, fmt.Errorf("checkpoint %d of %s: %w", size, origin, err)
+	}
+	if err := checkSignatures(file[len(text):], origin.String()); err != nil {
+		return c, fmt.Errorf("checkpoint %d of %s: %w", size, origin, err)
+	}
+	return c, nil
+}
+
+// parseCheckpoint parses exactly what text returns.
+func parseCheckpoint(text []byte) (Checkpoint, error) {
 	lines := strings.Split(string(text), "\n")
 	if len(lines) != 4 {
 		return Checkpoint{}, fmt.Errorf("checkpoint: text has %d lines, want 3", len(lines)-1)
@@ -64,15 +81,9 @@ func VerifyCheckpoint(file []byte, identity ed25519.PublicKey) (Checkpoint, erro
 	if err != nil {
 		return Checkpoint{}, fmt.Errorf("checkpoint: root: %w", err)
 	}
-	c := Checkpoint{Origin: origin, Size: size, Root: root, File: bytes.Clone(file)}
+	c := Checkpoint{Origin: origin, Size: size, Root: root}
 	if c.text() != string(text) {
 		return c, fmt.Errorf("checkpoint %d of %s is not in canonical form", size, origin)
-	}
-	if err := verifyNote(file, string(text), origin.String(), identity); err != nil {
-		return c, fmt.Errorf("checkpoint %d of %s: %w", size, origin, err)
-	}
-	if err := checkSignatures(file[len(text):], origin.String()); err != nil {
-		return c, fmt.Errorf("checkpoint %d of %s: %w", size, origin, err)
 	}
 	return c, nil
 }

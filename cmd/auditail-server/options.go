@@ -38,6 +38,7 @@ func listenOptions(c *cobra.Command) *options {
 	f.StringVar(&o.flags.TLSCert, "tls-cert", "", "PEM file of the certificate chain")
 	f.StringVar(&o.flags.TLSKey, "tls-key", "", "PEM file of the certificate's key")
 	f.Int64Var(&o.flags.MaxPayload, "max-payload", defaults.MaxPayload, "most bytes a payload may have, compressed")
+	f.StringVar(&o.flags.Organization, "organization", defaults.Organization, "first part of the names under which the server signs")
 	return o
 }
 
@@ -51,12 +52,13 @@ func (o *options) config() (server.Config, error) {
 		}
 	}
 	for flag, set := range map[string]func(){
-		"store":       func() { c.Store = o.flags.Store },
-		"state":       func() { c.State = o.flags.State },
-		"listen":      func() { c.Listen = o.flags.Listen },
-		"tls-cert":    func() { c.TLSCert = o.flags.TLSCert },
-		"tls-key":     func() { c.TLSKey = o.flags.TLSKey },
-		"max-payload": func() { c.MaxPayload = o.flags.MaxPayload },
+		"store":        func() { c.Store = o.flags.Store },
+		"state":        func() { c.State = o.flags.State },
+		"listen":       func() { c.Listen = o.flags.Listen },
+		"tls-cert":     func() { c.TLSCert = o.flags.TLSCert },
+		"tls-key":      func() { c.TLSKey = o.flags.TLSKey },
+		"max-payload":  func() { c.MaxPayload = o.flags.MaxPayload },
+		"organization": func() { c.Organization = o.flags.Organization },
 	} {
 		if f := o.command.Flags().Lookup(flag); f != nil && f.Changed {
 			set()
@@ -71,5 +73,6 @@ func deps(w io.Writer, level slog.Level) server.Deps {
 		Logger: slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level})),
 		FS:     durable.OS{},
 		Now:    time.Now,
+		Lock:   durable.Lock,
 	}
 }

@@ -23,18 +23,27 @@ type Config struct {
 	TLSKey  string `toml:"tls_key"`
 	// MaxPayload is the most bytes a payload may have, compressed.
 	MaxPayload int64 `toml:"max_payload"`
+	// Organization is the first part of the names under which the server signs:
+	// <organization>/witness.
+	Organization string `toml:"organization"`
+	// WitnessKey is the file of the witness's key, the same for all servers over
+	// one store; "" for one in the state directory, made by the first start.
+	WitnessKey string `toml:"witness_key"`
 }
 
 // DefaultConfig returns the values of what is not given. There is no default store.
 func DefaultConfig() Config {
-	return Config{Listen: "127.0.0.1:8443", MaxPayload: 1 << 30}
+	return Config{Listen: "127.0.0.1:8443", MaxPayload: 1 << 30, Organization: "localhost"}
 }
 
-// Deps comes from code. All fields are needed.
+// Deps comes from code. All fields but Lock are needed.
 type Deps struct {
 	Logger *slog.Logger
 	FS     durable.FS
 	Now    func() time.Time
+	// Lock takes a lock file, as durable.Lock does. Without it no other process
+	// may run over the same state.
+	Lock func(name string) (unlock func() error, err error)
 }
 
 const maxConfigFile = 1 << 20
@@ -58,7 +67,7 @@ func LoadConfig(fsys durable.FS, name string) (Config, error) {
 	if err := decoder.Decode(&c); err != nil {
 		return c, configError(name, err)
 	}
-	for _, path := range []*string{&c.Store, &c.State, &c.TLSCert, &c.TLSKey} {
+	for _, path := range []*string{&c.Store, &c.State, &c.TLSCert, &c.TLSKey, &c.WitnessKey} {
 		if *path != "" && !filepath.IsAbs(*path) {
 			*path = filepath.Join(filepath.Dir(name), *path)
 		}
@@ -71,7 +80,7 @@ func configError(name string, err error) error {
 	if unknown, ok := errors.AsType[*toml.StrictMissingError](err); ok && len(unknown.Errors) > 0 {
 		first := unknown.Errors[0]
 		row, column := first.Position()
-		return fmt.Errorf("%s:%d:%d: unknown key %s; the keys are store, state, listen, tls_cert, tls_key, max_payload\n%s",
+		return fmt.Errorf("%s:%d:%d: unknown key %s; the keys are store, state, listen, tls_cert, tls_key, max_payload, organization, witness_key\n%s",
 			name, row, column, strings.Join(first.Key(), "."), first.String())
 	}
 	if wrong, ok := errors.AsType[*toml.DecodeError](err); ok {

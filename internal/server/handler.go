@@ -33,7 +33,7 @@ const (
 )
 
 // Handler returns the HTTP side of the central protocol:
-// /v1/objects/<archive path> and /v1/health.
+// /v1/objects/<archive path>, /v1/witness/add-checkpoint and /v1/health.
 func (s *Server) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
@@ -75,6 +75,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) error {
 	}
 	if r.URL.Path == healthPath {
 		return s.health(w, r)
+	}
+	if r.URL.Path == witnessPath {
+		return s.addCheckpoint(w, r)
 	}
 	path, ok := strings.CutPrefix(r.URL.Path, objectsPrefix)
 	if !ok {

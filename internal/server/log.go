@@ -2,9 +2,12 @@ package server
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/http"
+	"strings"
 	"sync"
 
 	"github.com/auditail/auditail/seal"
@@ -74,19 +77,42 @@ type epoch struct {
 	// claim is the manifest with which the payload of the next batch was
 	// stored: the batch can have no other manifest any more.
 	claim *seal.Digest
+	keys  []signedFrom // rising; the first is the key that opened the epoch
+}
+
+// signedFrom says which identity key signs from a number on: manifests and their
+// signatures from that batch, checkpoints from that size.
+type signedFrom struct {
+	from uint64
+	key  ed25519.PublicKey
 }
 
 // markEvery is how many manifests are read again at most to find the root of an
 // earlier tree.
 const markEvery = 1024
 
-func newEpoch(origin seal.Origin, e *Enrolment) *epoch {
-	return &epoch{chain: seal.NewChain(origin, e.Key), marks: make([]seal.Tree, 1)}
+func newEpoch(origin seal.Origin, identity ed25519.PublicKey) *epoch {
+	return &epoch{chain: seal.NewChain(origin, identity), marks: make([]seal.Tree, 1), keys: []signedFrom{{key: identity}}}
+}
+
+// keyAt returns the identity key that signed the manifest of batch n, and the
+// checkpoint over n manifests.
+func (e *epoch) keyAt(n uint64) ed25519.PublicKey {
+	key := e.keys[0].key
+	for _, k := range e.keys[1:] {
+		if k.from <= n {
+			key = k.key
+		}
+	}
+	return key
 }
 
 // advance goes on behind a manifest that is stored.
 func (e *epoch) advance(chain *seal.Chain) {
 	e.chain, e.claim = chain, nil
+	if last := len(e.keys) - 1; !e.keys[last].key.Equal(chain.Identity()) {
+		e.keys = append(e.keys, signedFrom{from: chain.Next(), key: chain.Identity()})
+	}
 	if chain.Next()%markEvery == 0 {
 		e.marks = append(e.marks, chain.Tree())
 	}
@@ -99,11 +125,11 @@ func (e *epoch) advance(chain *seal.Chain) {
 func (s *Server) epoch(ctx context.Context, a *agentLog, number int) (*epoch, error) {
 	e := a.epochs[number]
 	if e == nil {
-		if len(a.epochs) >= maxEpochs {
-			clear(a.epochs)
+		identity, err := s.identity(ctx, a, number)
+		if err != nil {
+			return nil, err
 		}
-		e = newEpoch(seal.Origin{Log: a.enrolment.Log, Epoch: number}, a.enrolment)
-		a.epochs[number] = e
+		e = newEpoch(seal.Origin{Log: a.enrolment.Log, Epoch: number}, identity)
 	}
 	origin := e.chain.Origin
 	for {
@@ -113,6 +139,7 @@ func (s *Server) epoch(ctx context.Context, a *agentLog, number int) (*epoch, er
 		path := origin.ManifestPath(e.chain.Next())
 		file, err := s.store.read(path)
 		if errors.Is(err, fs.ErrNotExist) {
+			a.remember(number, e)
 			return e, nil
 		}
 		if err != nil {
@@ -124,6 +151,48 @@ func (s *Server) epoch(ctx context.Context, a *agentLog, number int) (*epoch, er
 		}
 		e.advance(e.chain)
 	}
+}
+
+// remember keeps an epoch in memory once it has begun: before, its key may still
+// change with the epoch before it.
+func (a *agentLog) remember(number int, e *epoch) {
+	if e.chain.Next() == 0 {
+		return
+	}
+	if a.epochs[number] == nil && len(a.epochs) >= maxEpochs {
+		clear(a.epochs)
+	}
+	a.epochs[number] = e
+}
+
+// identity returns the key that an epoch opens with: the one that is stored
+// beside it, which was checked when it was stored; before that, the one that the
+// epoch before ended with, or that was enrolled.
+func (s *Server) identity(ctx context.Context, a *agentLog, number int) (ed25519.PublicKey, error) {
+	path := seal.Origin{Log: a.enrolment.Log, Epoch: number}.IdentityPath()
+	file, err := s.store.read(path)
+	if err == nil {
+		log, key, err := ParseKey(strings.TrimSuffix(string(file), "\n"))
+		if err == nil && log != a.enrolment.Log {
+			err = fmt.Errorf("it is the key of %s", log)
+		}
+		if err != nil {
+			return nil, s.damaged(a.enrolment.Log, path, err)
+		}
+		return key, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	begun, err := s.store.exists(seal.Origin{Log: a.enrolment.Log, Epoch: number - 1}.ManifestPath(0))
+	if err != nil || !begun {
+		return a.enrolment.Key, err
+	}
+	before, err := s.epoch(ctx, a, number-1)
+	if err != nil {
+		return nil, err
+	}
+	return before.chain.Identity(), nil
 }
 
 // damaged raises the alarm about a stored object that is not what was verified

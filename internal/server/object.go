@@ -42,7 +42,7 @@ func (s *Server) receive(ctx context.Context, a *agentLog, u *upload) (stored bo
 	}
 	switch u.name.Kind {
 	case seal.IdentityObject:
-		return s.receiveIdentity(ctx, a, u, data)
+		return s.receiveIdentity(ctx, a, e, u, data)
 	case seal.ManifestObject:
 		return s.receiveManifest(ctx, a, e, u, data)
 	case seal.SignatureObject:
@@ -65,9 +65,9 @@ func wrongDigest() error {
 	return refuse(http.StatusBadRequest, "the body does not have the SHA-256 that Repr-Digest names")
 }
 
-func (s *Server) receiveIdentity(ctx context.Context, a *agentLog, u *upload, data []byte) (bool, error) {
-	if !bytes.Equal(data, seal.IdentityFile(a.enrolment.Log, a.enrolment.Key)) {
-		return false, refuse(http.StatusUnprocessableEntity, "identity.vkey is not the key that was enrolled for %s", a.enrolment.Log)
+func (s *Server) receiveIdentity(ctx context.Context, a *agentLog, e *epoch, u *upload, data []byte) (bool, error) {
+	if !bytes.Equal(data, seal.IdentityFile(a.enrolment.Log, e.keyAt(0))) {
+		return false, refuse(http.StatusUnprocessableEntity, "identity.vkey is not the key that was enrolled for %s, nor one that a rotate manifest signed in", a.enrolment.Log)
 	}
 	if u.name.Epoch > 1 {
 		before, err := s.epoch(ctx, a, u.name.Epoch-1)
@@ -173,14 +173,14 @@ func (s *Server) receiveSignature(a *agentLog, e *epoch, u *upload, data []byte)
 	if err != nil {
 		return false, err
 	}
-	if err := seal.SSHVerify(manifest, data, a.enrolment.Key); err != nil {
+	if err := seal.SSHVerify(manifest, data, e.keyAt(u.name.Number)); err != nil {
 		return false, refuse(http.StatusUnprocessableEntity, "signature of manifest %d: %s", u.name.Number, err)
 	}
 	return s.keep(a, u.path, data)
 }
 
 func (s *Server) receiveCheckpoint(ctx context.Context, a *agentLog, e *epoch, u *upload, data []byte) (bool, error) {
-	c, err := seal.VerifyCheckpoint(data, a.enrolment.Key)
+	c, err := verifyCheckpoint(data, e)
 	if err == nil && c.Path() != u.path {
 		err = fmt.Errorf("it belongs to %s", c.Path())
 	}
@@ -208,6 +208,15 @@ func (s *Server) receiveCheckpoint(ctx context.Context, a *agentLog, e *epoch, u
 	return s.keep(a, u.path, data)
 }
 
+// verifyCheckpoint verifies a checkpoint with the key that the log had at its size.
+func verifyCheckpoint(data []byte, e *epoch) (seal.Checkpoint, error) {
+	read, err := seal.ReadCheckpoint(data)
+	if err != nil {
+		return read, err
+	}
+	return seal.VerifyCheckpoint(data, e.keyAt(read.Size))
+}
+
 // keep stores the bytes of a verified seal, or finds that the same are stored.
 // It tells whether they are new.
 func (s *Server) keep(a *agentLog, path string, data []byte) (bool, error) {
@@ -227,14 +236,18 @@ func (s *Server) keep(a *agentLog, path string, data []byte) (bool, error) {
 	return false, s.store.makeDurable(path)
 }
 
-// forked raises the alarm: the log says two things under one name. The second
-// is kept as evidence.
+// forked answers that the log says two things under one name.
 func (s *Server) forked(a *agentLog, path string, data []byte) error {
+	s.contradicted(a, path, data)
+	return refuse(http.StatusConflict, "other bytes are stored under %s: the log has forked", path)
+}
+
+// contradicted raises the alarm about a fork and keeps what proves it.
+func (s *Server) contradicted(a *agentLog, path string, data []byte) {
 	logger := s.logger.With("log", a.enrolment.Log.String(), "path", path)
 	if kept, err := s.keepFork(a.enrolment.Log.Agent, data); err != nil {
 		logger.Error("fork: the log says two things under one name; the second could not be kept", "error", err)
 	} else {
 		logger.Error("fork: the log says two things under one name", "second", kept)
 	}
-	return refuse(http.StatusConflict, "other bytes are stored under %s: the log has forked", path)
 }

@@ -16,6 +16,8 @@ type places struct {
 	registry *registry
 	forks    string // evidence, by agent
 	owed     string // payloads that were refused, by agent
+	state    string
+	cells    *cells
 }
 
 // openPlaces checks the directories. With create, those of the state that are
@@ -51,6 +53,7 @@ func openPlaces(c Config, d Deps, create bool) (*places, error) {
 		return nil, err
 	}
 	p := &places{store: newStore(d.FS, root, filepath.Join(state, "incoming")), forks: filepath.Join(state, "forks"), owed: filepath.Join(state, "owed")}
+	p.state, p.cells = state, &cells{fs: d.FS, dir: state, lock: d.Lock}
 	p.registry = &registry{fs: d.FS, dir: filepath.Join(state, "agents"), store: p.store}
 	for _, dir := range []string{state, p.registry.dir, p.store.incoming, p.forks, p.owed} {
 		if create {

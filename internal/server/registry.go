@@ -27,9 +27,12 @@ type Enrolment struct {
 	Log      seal.Log
 	Key      ed25519.PublicKey
 	Enrolled time.Time
+	Revoked  time.Time // zero while the agent may write
 
 	token seal.Digest // SHA-256 of the bearer token; the token itself is never stored
 }
+
+func (e *Enrolment) revoked() bool { return !e.Revoked.IsZero() }
 
 // Errors of Enrol that callers tell apart.
 var (
@@ -58,6 +61,7 @@ type enrolmentFile struct {
 	Key         string    `json:"key"` // C2SP verifier key under the name of the log
 	TokenSHA256 string    `json:"token_sha256"`
 	Enrolled    time.Time `json:"enrolled"`
+	Revoked     time.Time `json:"revoked,omitzero"`
 }
 
 func (r *registry) name(agent string) string { return filepath.Join(r.dir, agent+registrySuffix) }
@@ -66,7 +70,7 @@ func (r *registry) name(agent string) string { return filepath.Join(r.dir, agent
 // ErrEnrolled.
 func (r *registry) add(e Enrolment) error {
 	data, err := json.MarshalIndent(enrolmentFile{
-		Log: e.Log.String(), Key: seal.VKey(e.Log.String(), e.Key), TokenSHA256: e.token.String(), Enrolled: e.Enrolled.UTC(),
+		Log: e.Log.String(), Key: seal.VKey(e.Log.String(), e.Key), TokenSHA256: e.token.String(), Enrolled: e.Enrolled.UTC(), Revoked: e.Revoked,
 	}, "", "  ")
 	if err != nil {
 		return fmt.Errorf("enrol %s: %w", e.Log, err)
@@ -158,7 +162,7 @@ func parseEnrolment(data []byte) (*Enrolment, error) {
 	if err != nil {
 		return nil, fmt.Errorf("token_sha256: %w", err)
 	}
-	return &Enrolment{Log: log, Key: key, Enrolled: file.Enrolled, token: token}, nil
+	return &Enrolment{Log: log, Key: key, Enrolled: file.Enrolled, Revoked: file.Revoked, token: token}, nil
 }
 
 // ParseKey returns the log and the key that a C2SP verifier key names.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/auditail/auditail/internal/archive"
+	"github.com/auditail/auditail/seal"
 )
 
 // Server receives objects. Its handler may be used by any number of goroutines.
@@ -19,6 +20,8 @@ type Server struct {
 	*places
 	config   Config
 	logger   *slog.Logger
+	clock    func() time.Time
+	witness  *witness
 	logs     logs
 	requests chan struct{}                // one of its slots a request
 	checkers chan *archive.PayloadChecker // idle ones; there are as many as payloads may be checked at a time
@@ -30,6 +33,9 @@ const maxRequests = 512
 
 // New opens the store and proves that it can be written.
 func New(c Config, d Deps) (*Server, error) {
+	if !seal.ValidOrganization(c.Organization) {
+		return nil, fmt.Errorf("organization %q: every part between slashes is of a-z, 0-9, dot, dash and underscore", c.Organization)
+	}
 	if c.MaxPayload <= 0 {
 		return nil, fmt.Errorf("max payload must be more than %d bytes", c.MaxPayload)
 	}
@@ -46,8 +52,12 @@ func New(c Config, d Deps) (*Server, error) {
 	if _, err := p.registry.list(); err != nil {
 		return nil, err
 	}
+	w, err := loadWitness(c, d, p.state)
+	if err != nil {
+		return nil, err
+	}
 	s := &Server{
-		places: p, config: c, logger: d.Logger,
+		places: p, config: c, logger: d.Logger, clock: d.Now, witness: w,
 		logs:     logs{byAgent: make(map[string]*agentLog)},
 		requests: make(chan struct{}, maxRequests),
 		checkers: make(chan *archive.PayloadChecker, runtime.GOMAXPROCS(0)),

@@ -1,0 +1,36 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"github.com/auditail/auditail/internal/server"
+)
+
+func witnessCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "witness --store DIR",
+		Short: "Print the public key with which the server cosigns the logs' heads",
+		Long: `witness prints the verifier key of the server's witness (C2SP cosignature/v1).
+Auditors put it into their trust file or witness policy; agents need it to check
+what add-checkpoint answers. The key is made when there is none yet.`,
+		Args: cobra.NoArgs,
+	}
+	o := storeOptions(c)
+	c.Flags().StringVar(&o.flags.Organization, "organization", server.DefaultConfig().Organization, "first part of the witness's name, when its key is made now")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		config, err := o.config()
+		if err != nil {
+			return err
+		}
+		key, err := server.WitnessKey(config, deps(c.ErrOrStderr(), slog.LevelInfo))
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintln(c.OutOrStdout(), key)
+		return err
+	}
+	return c
+}

@@ -1,0 +1,67 @@
+package server
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"sync"
+
+	"github.com/auditail/auditail/internal/durable"
+)
+
+// cells are small values in the state directory that several servers may change:
+// a value is replaced only by whoever knows the one before.
+type cells struct {
+	fs  durable.FS
+	dir string
+	// lock keeps other processes out; nil where there is only this one.
+	lock func(name string) (unlock func() error, err error)
+
+	mu sync.Mutex
+}
+
+// errSwapped tells that a cell does not hold the old value any more.
+var errSwapped = errors.New("the value was changed by another request")
+
+// read returns a cell's value, or fs.ErrNotExist.
+func (c *cells) read(name string) ([]byte, error) {
+	data, err := durable.ReadFile(c.fs, filepath.Join(c.dir, filepath.FromSlash(name)), maxSeal)
+	if err != nil {
+		return nil, fmt.Errorf("read state %s: %w", name, err)
+	}
+	return data, nil
+}
+
+// swap replaces the value old, nil for none, by data: durably when it returns
+// nil. It fails with errSwapped when the cell holds another value.
+func (c *cells) swap(name string, old, data []byte) (err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	file := filepath.Join(c.dir, filepath.FromSlash(name))
+	if err := c.fs.MkdirAll(filepath.Dir(file), stateDirMode); err != nil {
+		return fmt.Errorf("change state %s: %w", name, err)
+	}
+	if c.lock != nil {
+		unlock, err := c.lock(filepath.Join(c.dir, "lock"))
+		if errors.Is(err, durable.ErrLocked) {
+			return fmt.Errorf("change state %s: %w", name, errSwapped)
+		}
+		if err != nil {
+			return fmt.Errorf("change state %s: %w", name, err)
+		}
+		defer func() { err = errors.Join(err, unlock()) }()
+	}
+	have, err := c.read(name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if !bytes.Equal(have, old) {
+		return fmt.Errorf("change state %s: %w", name, errSwapped)
+	}
+	if err := durable.WriteFile(c.fs, file, data, stateFileMode); err != nil {
+		return fmt.Errorf("change state %s: %w", name, err)
+	}
+	return nil
+}

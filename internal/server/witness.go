@@ -1,0 +1,267 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/auditail/auditail/internal/durable"
+	"github.com/auditail/auditail/internal/keys"
+	"github.com/auditail/auditail/seal"
+)
+
+// witnessPath is the submission prefix of C2SP tlog-witness with its one call.
+// A request needs no token: the log's signature in it is what authorizes it.
+const witnessPath = "/v1/witness/add-checkpoint"
+
+const sizeType = "text/x.tlog.size"
+
+// witness is the key with which the server vouches for the heads it has seen.
+type witness struct {
+	seal.WitnessKey
+	key ed25519.PrivateKey
+}
+
+// maxSwaps is how often a head is judged again because another server cosigned
+// one of the same log meanwhile.
+const maxSwaps = 3
+
+// addCheckpoint answers add-checkpoint (C2SP tlog-witness).
+func (s *Server) addCheckpoint(w http.ResponseWriter, r *http.Request) error {
+	if r.Method != http.MethodPost {
+		return notAllowed(w, "POST")
+	}
+	control := http.NewResponseController(w)
+	if err := control.SetReadDeadline(bodyDeadline(seal.MaxAddCheckpoint)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, seal.MaxAddCheckpoint))
+	if _, big := errors.AsType[*http.MaxBytesError](err); big {
+		return tooLarge(r.ContentLength, seal.MaxAddCheckpoint)
+	}
+	if err != nil {
+		return cutOff(err)
+	}
+	request, err := seal.ParseAddCheckpoint(body)
+	if err != nil {
+		return refuse(http.StatusBadRequest, "%s", err)
+	}
+	read, err := seal.ReadCheckpoint(request.Note)
+	if err != nil {
+		return refuse(http.StatusBadRequest, "%s", err)
+	}
+	e, err := s.registry.find(read.Origin.Agent)
+	if errors.Is(err, errUnknown) || err == nil && e.Log != read.Origin.Log {
+		return refuse(http.StatusNotFound, "this witness does not know the log %s", read.Origin)
+	}
+	if err != nil {
+		return err
+	}
+	if e.revoked() {
+		return refuse(http.StatusForbidden, "%s was revoked", e.Log)
+	}
+	a := s.logs.get(e)
+	if err := a.acquire(r.Context()); err != nil {
+		return err
+	}
+	line, conflict, err := func() ([]byte, *seal.Head, error) {
+		defer a.release()
+		return s.cosign(r.Context(), a, read.Origin.Epoch, request)
+	}()
+	if err != nil {
+		return err
+	}
+	if conflict != nil {
+		w.Header().Set("Content-Type", sizeType)
+		w.WriteHeader(http.StatusConflict)
+		io.WriteString(w, strconv.FormatUint(conflict.Size, 10)+"\n") //nolint:errcheck // a client that went away
+		return nil
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Content-Length", strconv.Itoa(len(line)))
+	w.Write(line)
+	return nil
+}
+
+// cosign judges a checkpoint and returns the witness's signature line, or the
+// head that it cosigned last when the request does not go on from there. The
+// caller holds the log's turn; other servers over the same state are kept out by
+// the swap.
+func (s *Server) cosign(ctx context.Context, a *agentLog, number int, request *seal.AddCheckpoint) (line []byte, conflict *seal.Head, err error) {
+	c, e, err := s.openCheckpoint(ctx, a, number, request.Note)
+	if err != nil {
+		return nil, nil, err
+	}
+	if request.Old > c.Size {
+		return nil, nil, refuse(http.StatusBadRequest, "the old size %d is above the checkpoint's %d", request.Old, c.Size)
+	}
+	name := witnessCell(c.Origin)
+	for range maxSwaps {
+		have, last, err := s.cosignedHead(name)
+		if err != nil {
+			return nil, nil, err
+		}
+		if request.Old != last.Size {
+			return nil, &last, nil
+		}
+		if err := request.CheckExtends(last, c); err != nil {
+			if last.Size != c.Size {
+				return nil, nil, refuse(http.StatusUnprocessableEntity, "%s", err)
+			}
+			s.contradicted(a, c.Path(), request.Note)
+			return nil, &last, nil
+		}
+		if err := s.matchesStore(ctx, a, e, c); err != nil {
+			return nil, nil, err
+		}
+		line, err := seal.Cosign(c, s.witness.Name, s.witness.key, s.clock())
+		if err != nil {
+			return nil, nil, err
+		}
+		// Persisted before it is answered: a witness that forgets could cosign
+		// another history after a restart.
+		err = s.cells.swap(name, have, append(bytes.Clone(c.File), line...))
+		if errors.Is(err, errSwapped) {
+			continue
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		return line, nil, s.keepCosignature(e, c, line)
+	}
+	return nil, nil, later(http.StatusServiceUnavailable, retrySoon, nil, "other servers cosign checkpoints of %s at the same time", c.Origin)
+}
+
+// openCheckpoint verifies the log's signature with the key that the log had at
+// the checkpoint's size.
+func (s *Server) openCheckpoint(ctx context.Context, a *agentLog, number int, file []byte) (*seal.Checkpoint, *epoch, error) {
+	read, err := seal.ReadCheckpoint(file)
+	if err != nil {
+		return nil, nil, err
+	}
+	e, err := s.epoch(ctx, a, number)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := seal.OpenCheckpoint(file, e.keyAt(read.Size))
+	if err != nil {
+		return nil, nil, refuse(http.StatusForbidden, "%s", err)
+	}
+	return &c, e, nil
+}
+
+// matchesStore compares a head with the manifests that are stored, as far as
+// they go: a log that shows its witness another history than its store has forked.
+func (s *Server) matchesStore(ctx context.Context, a *agentLog, e *epoch, c *seal.Checkpoint) error {
+	if c.Size > e.chain.Next() || !e.chain.Whole() {
+		return nil
+	}
+	root, err := s.root(ctx, e, c.Size)
+	if err != nil {
+		return err
+	}
+	if root != c.Root {
+		s.contradicted(a, c.Path(), c.File)
+		return refuse(http.StatusUnprocessableEntity, "the %d manifests that are stored of %s have another root: the log has forked", c.Size, c.Origin)
+	}
+	return nil
+}
+
+// keepCosignature stores what was cosigned beside the log, once the log is
+// stored so far. An earlier cosignature of the same head stays as it is.
+func (s *Server) keepCosignature(e *epoch, c *seal.Checkpoint, line []byte) error {
+	if c.Size > e.chain.Next() || c.Size == 0 {
+		return nil
+	}
+	for path, data := range map[string][]byte{c.Path(): c.File, c.Origin.CosignaturePath(c.Size, s.witness.WitnessKey): line} {
+		if err := s.store.write(path, data); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// cosignedHead returns what a cell holds, and the head that stands in it.
+func (s *Server) cosignedHead(name string) (cell []byte, last seal.Head, err error) {
+	cell, err = s.cells.read(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, seal.Head{Root: seal.EmptyRoot()}, nil
+	}
+	if err != nil {
+		return nil, last, err
+	}
+	c, err := seal.ReadCheckpoint(cell)
+	if err != nil {
+		return nil, last, fmt.Errorf("read the head that was cosigned last, %s: %w", name, err)
+	}
+	return cell, seal.Head{Size: c.Size, Root: c.Root}, nil
+}
+
+func witnessCell(o seal.Origin) string { return fmt.Sprintf("witness/%s/%04d", o.Agent, o.Epoch) }
+
+// witnessKeyFile is where the key of the witness lies unless the configuration names one.
+func witnessKeyFile(c Config, state string) string {
+	if c.WitnessKey != "" {
+		return c.WitnessKey
+	}
+	return filepath.Join(state, "witness.key")
+}
+
+// loadWitness reads the witness's key. The first server makes one in the state
+// directory; one that the configuration names must be there.
+func loadWitness(c Config, d Deps, state string) (*witness, error) {
+	name := witnessKeyFile(c, state)
+	data, err := durable.ReadFile(d.FS, name, maxSeal)
+	if errors.Is(err, fs.ErrNotExist) && c.WitnessKey == "" {
+		if err := makeWitness(c, d, name); err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, fmt.Errorf("make witness key: %w", err)
+		}
+		data, err = durable.ReadFile(d.FS, name, maxSeal)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read witness key: %w", err)
+	}
+	if err := keys.CheckMode(d.FS, name); err != nil {
+		return nil, fmt.Errorf("read witness key: %w", err)
+	}
+	public, key, err := seal.ParseWitnessSecret(strings.TrimSuffix(string(data), "\n"))
+	if err != nil {
+		return nil, fmt.Errorf("read witness key %s: %w", name, err)
+	}
+	return &witness{WitnessKey: public, key: key}, nil
+}
+
+func makeWitness(c Config, d Deps, name string) error {
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return err
+	}
+	text, err := seal.WitnessSecret(c.Organization+"/witness", key)
+	if err != nil {
+		return err
+	}
+	return durable.CreateFile(d.FS, name, []byte(text+"\n"), stateFileMode)
+}
+
+// WitnessKey returns the public key of the server's witness, and makes the key
+// when there is none yet.
+func WitnessKey(c Config, d Deps) (seal.WitnessKey, error) {
+	p, err := openPlaces(c, d, true)
+	if err != nil {
+		return seal.WitnessKey{}, err
+	}
+	w, err := loadWitness(c, d, p.state)
+	if err != nil {
+		return seal.WitnessKey{}, err
+	}
+	return w.WitnessKey, nil
+}
