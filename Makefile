@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: build demo test race lint fmt fuzz bench torture package help stock-tools
+.PHONY: build demo test race lint fmt fuzz bench torture package help stock-tools s3-server
 
 GO ?= go
 FUZZTIME ?= 10s
@@ -22,6 +22,7 @@ $(TOOLS)/gotestsum:     PACKAGE = gotest.tools/gotestsum
 $(TOOLS)/benchstat:     PACKAGE = golang.org/x/perf/cmd/benchstat
 $(TOOLS)/govulncheck:   PACKAGE = golang.org/x/vuln/cmd/govulncheck
 $(TOOLS)/nfpm:          PACKAGE = github.com/goreleaser/nfpm/v2/cmd/nfpm
+$(TOOLS)/versitygw:     PACKAGE = github.com/versity/versitygw/cmd/versitygw
 $(TOOLS)/%: tools/go.mod tools/go.sum
 	@echo "building $(PACKAGE)"
 	@CGO_ENABLED=0 $(GO) -C tools build -o '$(CURDIR)/$@' $(PACKAGE)
@@ -36,10 +37,10 @@ build: ## build the three programs into bin/
 demo: build ## show the whole path once: logs, records, signed batches, server, verification
 	$(GO) run ./internal/dev/demo
 
-test: stock-tools $(TOOLS)/gotestsum ## run all tests; the summary stands last
+test: stock-tools s3-server $(TOOLS)/gotestsum ## run all tests; the summary stands last
 	$(TOOLS)/gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg -- -timeout 10m ./...
 
-race: stock-tools ## run all tests under the race detector
+race: stock-tools s3-server ## run all tests under the race detector
 	CGO_ENABLED=1 $(GO) test -race ./...
 
 lint: $(TOOLS)/gofumpt $(TOOLS)/staticcheck $(TOOLS)/golangci-lint $(TOOLS)/govulncheck ## check format, import rules and known mistakes
@@ -59,7 +60,7 @@ fuzz: ## run every fuzz target for FUZZTIME (default 10s)
 bench: build ## measure the whole path on a generated gateway log
 	$(GO) run ./internal/dev/bench
 
-torture: stock-tools ## break things for an hour: power cuts, failing disks, kills, rotations
+torture: stock-tools s3-server ## break things for an hour: power cuts, failing disks, kills, rotations
 	AUDITAIL_TORTURE=500 $(GO) test -count=1 -timeout 60m ./buffer
 	$(GO) test -count=1 -timeout 60m -run 'Model|Storm' ./inputs/file -rapid.checks=10000
 	$(GO) test -count=1 -timeout 60m -run Storm -v ./internal/endtoend -storm.kills=90 -storm.rate=1500
@@ -75,3 +76,6 @@ help: ## list the targets
 # sha256sum, age.
 stock-tools:
 	@.ci/stock-tools
+
+# The tests of outputs, server and verifier talk to a real S3 server with Object Lock.
+s3-server: $(TOOLS)/versitygw
