@@ -2,8 +2,13 @@ package outputs
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
+	"strings"
+
+	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/auditail/auditail/seal"
 )
@@ -19,6 +24,18 @@ func CheckpointObject(c seal.Checkpoint) seal.Object {
 type memory struct{ *bytes.Reader }
 
 func (memory) Close() error { return nil }
+
+// SameObject tells whether what is stored is the object: the same bytes, or of
+// a checkpoint the same tree head. It reads at most one byte more than it needs
+// to decide; only a nil error makes false a fork.
+func SameObject(object seal.Object, stored io.Reader) (bool, error) {
+	if object.Kind == seal.CheckpointObject {
+		return SameCheckpoint(object, stored)
+	}
+	hash := sha256.New()
+	size, err := io.Copy(hash, io.LimitReader(stored, object.Size+1))
+	return size == object.Size && seal.Digest(hash.Sum(nil)) == object.SHA256, err
+}
 
 // SameCheckpoint tells whether what is stored states the same tree head as a
 // checkpoint object. The signatures may differ: the log's key may have been
@@ -39,4 +56,16 @@ func SameCheckpoint(object seal.Object, stored io.Reader) (bool, error) {
 	wantedText, wantedErr := seal.SplitNote(wanted)
 	foundText, foundErr := seal.SplitNote(found)
 	return wantedErr == nil && foundErr == nil && bytes.Equal(wantedText, foundText), nil
+}
+
+// CheckpointRoot returns the root that a checkpoint's file names for a size of
+// the log. The signature is not looked at: a head is a claim, see HeadReader.
+func CheckpointRoot(file []byte, origin seal.Origin, size uint64) (seal.Hash, bool) {
+	text, err := seal.SplitNote(file)
+	if err != nil {
+		return seal.Hash{}, false
+	}
+	rest, ok := strings.CutPrefix(string(text), fmt.Sprintf("%s\n%d\n", origin, size))
+	root, err := tlog.ParseHash(strings.TrimSuffix(rest, "\n"))
+	return root, ok && err == nil
 }

@@ -21,6 +21,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/auditail/auditail/internal/durable"
 	"github.com/auditail/auditail/outputs"
@@ -129,30 +130,9 @@ func (o *Output) Close() error { return nil }
 
 // deliver stores one object, however long the disk is full or away.
 func (o *Output) deliver(ctx context.Context, object seal.Object) (stored bool, err error) {
-	if _, err = seal.ParsePath(object.Path); err != nil {
-		return false, &outputs.ObjectError{Kind: object.Kind, Path: object.Path, Err: fmt.Errorf("%w: %w", outputs.ErrPermanent, err)}
-	}
-	delay := o.faults.Delay(object.Path)
-	for {
-		if err = ctx.Err(); err != nil {
-			return false, fmt.Errorf("ship %s: %w", object.Path, err)
-		}
-		stored, err = o.store(ctx, object)
-		switch {
-		case err == nil:
-			delay.Done(ctx)
-			return stored, nil
-		case errors.Is(err, outputs.ErrFork) || errors.Is(err, outputs.ErrPermanent):
-			return false, &outputs.ObjectError{Kind: object.Kind, Path: object.Path, Err: err}
-		case ctx.Err() != nil:
-			return false, fmt.Errorf("ship %s: %w", object.Path, ctx.Err())
-		}
-		wait := retry.Backoff(delay.Attempts())
-		delay.Failed(ctx, retry.Fault{Kind: faultKind(err), Err: err}, wait)
-		if retry.Wait(ctx, wait) != nil {
-			return false, fmt.Errorf("ship %s: %w (last: %w)", object.Path, ctx.Err(), err)
-		}
-	}
+	return o.faults.Deliver(ctx, object,
+		func(ctx context.Context) (bool, error) { return o.store(ctx, object) },
+		func(err error) (retry.Fault, time.Duration) { return retry.Fault{Kind: faultKind(err), Err: err}, 0 })
 }
 
 // faultKind groups faults for the log by the system's own error.

@@ -7,11 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
-
-	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/auditail/auditail/internal/durable"
+	"github.com/auditail/auditail/outputs"
 	"github.com/auditail/auditail/seal"
 )
 
@@ -38,31 +36,18 @@ func (o *Output) Head(ctx context.Context, name string) (seal.Head, error) {
 			manifests++
 		}
 	}
-	if root, ok := o.checkpointRoot(origin, head.Size); ok {
-		head.Root = root
-		return head, nil
+	file, err := durable.ReadFile(o.fsys, o.join(origin.CheckpointPath(head.Size)), seal.MaxManifestFile)
+	if err == nil {
+		if root, ok := outputs.CheckpointRoot(file, origin, head.Size); ok {
+			head.Root = root
+			return head, nil
+		}
 	}
 	if manifests < head.Size {
 		return head, nil // the log began before this output: its root can not be told
 	}
 	head.Root, err = o.computeRoot(ctx, origin, head.Size)
 	return head, err
-}
-
-// checkpointRoot returns the root that the checkpoint of a size names. The
-// signature is not looked at: a head is a claim, see outputs.HeadReader.
-func (o *Output) checkpointRoot(origin seal.Origin, size uint64) (seal.Hash, bool) {
-	file, err := durable.ReadFile(o.fsys, o.join(origin.CheckpointPath(size)), seal.MaxManifestFile)
-	if err != nil {
-		return seal.Hash{}, false
-	}
-	text, err := seal.SplitNote(file)
-	if err != nil {
-		return seal.Hash{}, false
-	}
-	rest, ok := strings.CutPrefix(string(text), fmt.Sprintf("%s\n%d\n", origin, size))
-	root, err := tlog.ParseHash(strings.TrimSuffix(rest, "\n"))
-	return root, ok && err == nil
 }
 
 func (o *Output) computeRoot(ctx context.Context, origin seal.Origin, size uint64) (seal.Hash, error) {

@@ -1,26 +1,19 @@
 package httpoutput
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"mime"
-	"net"
 	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/auditail/auditail/outputs/internal/retry"
+	"github.com/auditail/auditail/outputs/internal/wire"
 )
 
 // maxAnswer is how much of an answer's body is read, whatever its length.
 const maxAnswer = 64 << 10
-
-// maxRetryAfter caps what a server may ask for.
-const maxRetryAfter = 10 * time.Minute
 
 // meaning is what an answer says about an object.
 type meaning uint8
@@ -96,22 +89,12 @@ func describe(r *http.Response) string {
 		return text
 	}
 	if problem.Title != "" && problem.Title != http.StatusText(r.StatusCode) {
-		text += " " + quote(problem.Title)
+		text += " " + wire.Quote(problem.Title)
 	}
 	if problem.Detail != "" {
-		text += ": " + quote(problem.Detail)
+		text += ": " + wire.Quote(problem.Detail)
 	}
 	return text
-}
-
-// quote makes text from outside safe to show: escaped, at most 200 characters.
-func quote(s string) string {
-	const most = 200
-	runes := []rune(s[:min(len(s), 4*most)])
-	if len(runes) > most {
-		runes = append(runes[:most], '…')
-	}
-	return strconv.Quote(string(runes))
 }
 
 // answerFault says what an answer that settles nothing means for the operator.
@@ -149,54 +132,4 @@ func joinHint(hint string) string {
 		return hint
 	}
 	return " " + hint
-}
-
-// connectionFault says why there was no answer.
-func connectionFault(err error) retry.Fault {
-	var (
-		local       *localError
-		certificate *tls.CertificateVerificationError
-		authority   x509.UnknownAuthorityError
-		name        *net.DNSError
-		timeout     net.Error
-	)
-	const most = 500
-	text := err
-	if s := err.Error(); len(s) > most {
-		text = errors.New(quote(s)) // a server can put much into a malformed answer
-	}
-	switch {
-	case errors.As(err, &local):
-		return retry.Fault{Kind: local.kind, Err: text, Alarm: true}
-	case errors.As(err, &authority):
-		return retry.Fault{Kind: "certificate", Err: fmt.Errorf("%w; set ca_file if the server has a certificate of your own authority", text), Alarm: true}
-	case errors.As(err, &certificate):
-		return retry.Fault{Kind: "certificate", Err: text, Alarm: true}
-	case errors.As(err, &name):
-		return retry.Fault{Kind: "name resolution", Err: text}
-	case errors.Is(err, errStalled), errors.As(err, &timeout) && timeout.Timeout():
-		return retry.Fault{Kind: "timeout", Err: text}
-	}
-	return retry.Fault{Kind: "connection", Err: text}
-}
-
-// retryAfter returns the wait that the server asks for (RFC 9110, section
-// 10.2.3), capped; a date is taken relative to the server's own clock.
-func retryAfter(r *http.Response) time.Duration {
-	if r == nil {
-		return 0
-	}
-	value := r.Header.Get("Retry-After")
-	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
-		return min(time.Duration(seconds)*time.Second, maxRetryAfter) //nolint:gosec // 31 bits
-	}
-	until, err := http.ParseTime(value)
-	if err != nil {
-		return 0
-	}
-	now, err := http.ParseTime(r.Header.Get("Date"))
-	if err != nil {
-		now = time.Now()
-	}
-	return min(max(until.Sub(now), 0), maxRetryAfter)
 }

@@ -2,7 +2,6 @@ package httpoutput
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/auditail/auditail/outputs"
 	"github.com/auditail/auditail/outputs/internal/retry"
+	"github.com/auditail/auditail/outputs/internal/wire"
 	"github.com/auditail/auditail/seal"
 )
 
@@ -79,7 +79,7 @@ func (d *delivery) run(ctx context.Context) (stored bool, err error) {
 
 // put repeats the upload until the server's answer settles something.
 func (d *delivery) put(ctx context.Context) (meaning, error) {
-	body := func() (io.Reader, error) { return &sealedReader{object: d.object}, nil }
+	body := func() (io.Reader, error) { return &wire.Body{Object: d.object}, nil }
 	request, err := retryablehttp.NewRequestWithContext(ctx, http.MethodPut, d.output.objectURL(d.object.Path), body)
 	if err != nil {
 		return waits, fmt.Errorf("make request: %w", err)
@@ -147,13 +147,9 @@ func (d *delivery) readBack(ctx context.Context) (finding, error) {
 // compare reads at most one byte more than it needs to decide.
 func compare(response *http.Response, object seal.Object) (finding, error) {
 	if encoding := response.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
-		return nothing, fmt.Errorf("read back: the server changes what it stores (content-encoding %s)", quote(encoding))
+		return nothing, fmt.Errorf("read back: the server changes what it stores (content-encoding %s)", wire.Quote(encoding))
 	}
-	compareBody := sameBytes
-	if object.Kind == seal.CheckpointObject {
-		compareBody = outputs.SameCheckpoint
-	}
-	equal, err := compareBody(object, response.Body)
+	equal, err := outputs.SameObject(object, response.Body)
 	switch {
 	case err != nil:
 		return nothing, fmt.Errorf("read back: %w", err)
@@ -165,12 +161,6 @@ func compare(response *http.Response, object seal.Object) (finding, error) {
 		return nothing, errors.New("read back: the answer has no length and may be cut off")
 	}
 	return other, nil
-}
-
-func sameBytes(object seal.Object, stored io.Reader) (bool, error) {
-	hash := sha256.New()
-	size, err := io.Copy(hash, io.LimitReader(stored, object.Size+1))
-	return size == object.Size && seal.Digest(hash.Sum(nil)) == object.SHA256, err
 }
 
 // client returns the retrying client of this delivery.
@@ -195,7 +185,7 @@ func (d *delivery) check(ctx context.Context, response *http.Response, err error
 		if errors.Is(err, outputs.ErrPermanent) {
 			return false, err // the object itself is damaged
 		}
-		d.fault = connectionFault(err)
+		d.fault = wire.ConnectionFault(err)
 		return true, nil
 	}
 	meaning := answerToPut(response)
@@ -220,7 +210,7 @@ func (d *delivery) check(ctx context.Context, response *http.Response, err error
 // backoff returns the wait before the next attempt, and takes the last one down.
 func (d *delivery) backoff(ctx context.Context, response *http.Response) time.Duration {
 	// On top of what the server asks for: it asked others for the same.
-	wait := retryAfter(response) + retry.Backoff(d.delay.Attempts())
+	wait := wire.RetryAfter(response) + retry.Backoff(d.delay.Attempts())
 	d.delay.Failed(ctx, d.fault, wait)
 	return wait
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/auditail/auditail/outputs"
 	"github.com/auditail/auditail/outputs/internal/retry"
+	"github.com/auditail/auditail/outputs/internal/wire"
 	"github.com/auditail/auditail/seal"
 )
 
@@ -85,7 +86,9 @@ func New(c Config, d Deps) (*Output, error) {
 	if d.Log == nil {
 		d.Log = slog.New(slog.DiscardHandler)
 	}
-	transport, err := newTransport(c, d.Transport)
+	transport, err := wire.NewTransport(wire.Config{
+		CAFile: c.CAFile, CertFile: c.CertFile, KeyFile: c.KeyFile, Token: c.Token, Timeout: c.Timeout, Fixed: d.Transport,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("output %s: %w", c.Name, err)
 	}

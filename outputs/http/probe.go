@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/auditail/auditail/outputs/internal/wire"
 	"github.com/auditail/auditail/seal"
 )
 
@@ -20,7 +21,7 @@ func (o *Output) Probe(ctx context.Context) error {
 	request.Header.Set("User-Agent", o.userAgent)
 	response, err := o.client.Do(request)
 	if err != nil {
-		return connectionFault(err).Err
+		return wire.ConnectionFault(err).Err
 	}
 	defer response.Body.Close()
 	if answerToGet(response) == waits {

@@ -1,4 +1,4 @@
-package httpoutput
+package wire
 
 import (
 	"crypto/sha256"
@@ -13,12 +13,12 @@ import (
 	"github.com/auditail/auditail/seal"
 )
 
-// sealedReader is the body of one attempt. It opens the object at the first
+// Body is the content of a sealed object for one attempt. It opens the object at the first
 // Read, and holds back its last bytes until the digest of all is that of the
 // seal: damage of the agent's own disk ends as an upload that is too short,
 // which no server stores.
-type sealedReader struct {
-	object seal.Object
+type Body struct {
+	Object seal.Object
 
 	mu     sync.Mutex // the transport may close during a Read
 	from   io.ReadCloser
@@ -27,7 +27,8 @@ type sealedReader struct {
 	closed bool
 }
 
-func (r *sealedReader) Read(p []byte) (int, error) {
+// Read implements io.Reader.
+func (r *Body) Read(p []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
@@ -44,35 +45,35 @@ func (r *sealedReader) Read(p []byte) (int, error) {
 	r.left -= int64(n)
 	switch {
 	case r.left == 0:
-		if digest := seal.Digest(r.hash.Sum(nil)); digest != r.object.SHA256 {
-			return 0, fmt.Errorf("%w: its bytes are not those that were sealed (sha256 %s, want %s)", outputs.ErrPermanent, digest, r.object.SHA256)
+		if digest := seal.Digest(r.hash.Sum(nil)); digest != r.Object.SHA256 {
+			return 0, fmt.Errorf("%w: its bytes are not those that were sealed (sha256 %s, want %s)", outputs.ErrPermanent, digest, r.Object.SHA256)
 		}
 		return n, nil
 	case errors.Is(err, io.EOF):
-		return n, fmt.Errorf("%w: it has %d bytes, %d were sealed", outputs.ErrPermanent, r.object.Size-r.left, r.object.Size)
+		return n, fmt.Errorf("%w: it has %d bytes, %d were sealed", outputs.ErrPermanent, r.Object.Size-r.left, r.Object.Size)
 	case err != nil:
-		return n, &localError{kind: "read batch", err: err}
+		return n, &LocalError{Kind: "read batch", Err: err}
 	}
 	return n, nil
 }
 
-func (r *sealedReader) open() error {
+func (r *Body) open() error {
 	if r.from != nil {
 		return nil
 	}
-	from, err := r.object.Open()
+	from, err := r.Object.Open()
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: open what was sealed: %w", outputs.ErrPermanent, err)
 	}
 	if err != nil {
-		return &localError{kind: "read batch", err: fmt.Errorf("open what was sealed: %w", err)}
+		return &LocalError{Kind: "read batch", Err: fmt.Errorf("open what was sealed: %w", err)}
 	}
-	r.from, r.hash, r.left = from, sha256.New(), r.object.Size
+	r.from, r.hash, r.left = from, sha256.New(), r.Object.Size
 	return nil
 }
 
 // Close implements io.Closer.
-func (r *sealedReader) Close() error {
+func (r *Body) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
@@ -84,13 +85,3 @@ func (r *sealedReader) Close() error {
 	}
 	return r.from.Close()
 }
-
-// localError is a fault on this side that may pass: a token or certificate that
-// is being replaced, a file that can not be read just now.
-type localError struct {
-	kind string
-	err  error
-}
-
-func (e *localError) Error() string { return e.err.Error() }
-func (e *localError) Unwrap() error { return e.err }

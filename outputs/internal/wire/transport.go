@@ -1,63 +1,80 @@
-package httpoutput
+// Package wire is what outputs over a network share: connections whose TLS files
+// are read again when they change, attempts that end when nothing moves, the body
+// of a sealed object, and sentences for what went wrong.
+//
+// Its promise: an attempt ends. A peer that hangs, trickles, or answers without
+// end costs at most the timeout and the memory of a few buffers.
+package wire
 
 import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"sync"
 	"time"
 )
 
-// errStalled ends an attempt in which nothing moved.
-var errStalled = errors.New("nothing moved for the whole timeout")
+// ErrStalled ends an attempt in which nothing moved.
+var ErrStalled = errors.New("nothing moved for the whole timeout")
 
-// transport makes one attempt: with the certificates and the token of now, and
-// not for longer than something moves.
-type transport struct {
+// Config says how to connect.
+type Config struct {
+	// CAFile holds certificates (PEM) that are trusted beside the system's.
+	CAFile string
+	// CertFile and KeyFile are the client certificate (PEM).
+	CertFile, KeyFile string
+	// Token returns the bearer token of a request. Nil: none is sent.
+	Token func() ([]byte, error)
+	// Timeout ends an attempt in which nothing moved for so long.
+	Timeout time.Duration
+	// Fixed replaces connections, TLS and proxies, for tests.
+	Fixed http.RoundTripper
+}
+
+// Transport makes one attempt: with the certificates and the token of now, and
+// not for longer than something moves. It is safe for concurrent use.
+type Transport struct {
 	token   func() ([]byte, error)
 	timeout time.Duration
 	fixed   http.RoundTripper // for tests
-	files   tlsFiles
+	files   TLSFiles
 
 	mu      sync.Mutex
 	current *http.Transport
-	stamp   tlsStamp // of the files that current was made from
+	stamp   TLSStamp // of the files that current was made from
 }
 
-func newTransport(c Config, fixed http.RoundTripper) (*transport, error) {
-	if (c.CertFile == "") != (c.KeyFile == "") {
-		return nil, errors.New("a client certificate needs both cert_file and key_file")
+// NewTransport reads the TLS files; it does not connect.
+func NewTransport(c Config) (*Transport, error) {
+	files, err := NewTLSFiles(c.CAFile, c.CertFile, c.KeyFile)
+	if err != nil {
+		return nil, err
 	}
-	t := &transport{
-		token: c.Token, timeout: c.Timeout, fixed: fixed,
-		files: tlsFiles{ca: c.CAFile, certificate: c.CertFile, key: c.KeyFile},
-	}
-	_, err := t.connections()
+	t := &Transport{token: c.Token, timeout: c.Timeout, fixed: c.Fixed, files: files}
+	_, err = t.connections()
 	return t, err
 }
 
 // connections returns the pool of connections made with the files as they are.
-func (t *transport) connections() (http.RoundTripper, error) {
+func (t *Transport) connections() (http.RoundTripper, error) {
 	if t.fixed != nil {
 		return t.fixed, nil
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	stamp, err := t.files.stamp()
+	stamp, err := t.files.Stamp()
 	if err != nil {
 		return nil, err
 	}
 	if t.current != nil && stamp == t.stamp {
 		return t.current, nil
 	}
-	config, err := t.files.load()
+	config, err := t.files.Load()
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +102,7 @@ func pool(config *tls.Config) *http.Transport {
 }
 
 // CloseIdleConnections is called by http.Client.
-func (t *transport) CloseIdleConnections() {
+func (t *Transport) CloseIdleConnections() {
 	if c, ok := t.fixed.(interface{ CloseIdleConnections() }); ok {
 		c.CloseIdleConnections()
 	}
@@ -97,18 +114,18 @@ func (t *transport) CloseIdleConnections() {
 }
 
 // RoundTrip implements http.RoundTripper.
-func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
+func (t *Transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	through, err := t.connections()
 	if err != nil {
-		return nil, errors.Join(&localError{kind: "tls files", err: err}, closeBody(request))
+		return nil, errors.Join(&LocalError{Kind: "tls files", Err: err}, closeBody(request))
 	}
 	token, err := t.bearer()
 	if err != nil {
-		return nil, errors.Join(&localError{kind: "token", err: err}, closeBody(request))
+		return nil, errors.Join(&LocalError{Kind: "token", Err: err}, closeBody(request))
 	}
 	ctx, cancel := context.WithCancelCause(request.Context())
 	watch := &watch{timeout: t.timeout, cancel: cancel}
-	watch.timer = time.AfterFunc(t.timeout, func() { cancel(errStalled) })
+	watch.timer = time.AfterFunc(t.timeout, func() { cancel(ErrStalled) })
 	attempt := request.Clone(ctx)
 	if token != "" {
 		attempt.Header.Set("Authorization", "Bearer "+token)
@@ -122,10 +139,10 @@ func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	}
 	response, err := through.RoundTrip(attempt)
 	if err != nil {
-		stalled := errors.Is(context.Cause(ctx), errStalled)
+		stalled := errors.Is(context.Cause(ctx), ErrStalled)
 		watch.stop()
 		if stalled {
-			return nil, errStalled
+			return nil, ErrStalled
 		}
 		return nil, err
 	}
@@ -143,7 +160,7 @@ func closeBody(request *http.Request) error {
 
 // bearer returns the token as of now, checked to be what a header may carry
 // (RFC 6750, section 2.1). Errors never repeat it.
-func (t *transport) bearer() (string, error) {
+func (t *Transport) bearer() (string, error) {
 	if t.token == nil {
 		return "", nil
 	}
@@ -204,53 +221,4 @@ type watched struct{ moving }
 func (w *watched) Close() error {
 	defer w.watch.stop()
 	return w.ReadCloser.Close()
-}
-
-// tlsFiles are the names of the PEM files; each may be empty.
-type tlsFiles struct{ ca, certificate, key string }
-
-// tlsStamp tells whether one of the files was replaced or changed.
-type tlsStamp [3]struct {
-	size     int64
-	modified time.Time
-}
-
-func (f tlsFiles) stamp() (s tlsStamp, err error) {
-	for i, name := range [3]string{f.ca, f.certificate, f.key} {
-		if name == "" {
-			continue
-		}
-		info, err := os.Stat(name)
-		if err != nil {
-			return s, fmt.Errorf("look at TLS file: %w", err)
-		}
-		s[i].size, s[i].modified = info.Size(), info.ModTime()
-	}
-	return s, nil
-}
-
-func (f tlsFiles) load() (*tls.Config, error) {
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if f.ca != "" {
-		roots, err := x509.SystemCertPool()
-		if err != nil {
-			return nil, fmt.Errorf("load the system's certificates: %w", err)
-		}
-		pem, err := os.ReadFile(f.ca)
-		if err != nil {
-			return nil, fmt.Errorf("load ca_file: %w", err)
-		}
-		if !roots.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("load ca_file: %s has no certificate in PEM form", f.ca)
-		}
-		config.RootCAs = roots
-	}
-	if f.certificate != "" {
-		pair, err := tls.LoadX509KeyPair(f.certificate, f.key)
-		if err != nil {
-			return nil, fmt.Errorf("load client certificate: %w", err)
-		}
-		config.Certificates = []tls.Certificate{pair}
-	}
-	return config, nil
 }
