@@ -22,6 +22,7 @@ import (
 	"github.com/auditail/auditail/parsers/llamacpp"
 	"github.com/auditail/auditail/parsers/lmstudio"
 	"github.com/auditail/auditail/parsers/logfmt"
+	"github.com/auditail/auditail/parsers/mlflow"
 	"github.com/auditail/auditail/parsers/nginx"
 	"github.com/auditail/auditail/parsers/ollama"
 	"github.com/auditail/auditail/parsers/openaiaudit"
@@ -61,6 +62,7 @@ func presets() []preset {
 		{"litellm", "1", func(c parsers.Config) (parsers.Parser, error) { return litellm.New(c) }},
 		{"llamacpp", "1", func(c parsers.Config) (parsers.Parser, error) { return llamacpp.New(c) }},
 		{"lm-studio", "1", func(c parsers.Config) (parsers.Parser, error) { return lmstudio.New(c) }},
+		{"mlflow", "1", newMLflow},
 		{"nginx", "1", func(c parsers.Config) (parsers.Parser, error) { return nginx.New(nginx.Config{Config: c}) }},
 		{"ollama", "1", func(c parsers.Config) (parsers.Parser, error) { return ollama.New(c) }},
 		{"openai-audit", "1", openaiaudit.New},
@@ -152,4 +154,13 @@ func newBentoML(c parsers.Config) (parsers.Parser, error) {
 		return nil, err
 	}
 	return bentoml.New(bentoml.Config{Config: c, Engine: engine})
+}
+
+// newMLflow returns a parser that also reads the lines of the HTTP server inside MLflow.
+func newMLflow(c parsers.Config) (parsers.Parser, error) {
+	server, err := uvicorn.New(c)
+	if err != nil {
+		return nil, err
+	}
+	return mlflow.New(mlflow.Config{Config: c, Server: server})
 }

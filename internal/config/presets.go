@@ -17,6 +17,7 @@ func Presets() []string {
 		"litellm",
 		"llamacpp",
 		"lm-studio",
+		"mlflow",
 		"nginx",
 		"ollama",
 		"openai-audit",
