@@ -29,6 +29,7 @@ import (
 	"github.com/auditail/auditail/parsers/rayserve"
 	"github.com/auditail/auditail/parsers/regex"
 	"github.com/auditail/auditail/parsers/sglang"
+	"github.com/auditail/auditail/parsers/syslog"
 	"github.com/auditail/auditail/parsers/tensorflowserving"
 	"github.com/auditail/auditail/parsers/tgi"
 	"github.com/auditail/auditail/parsers/torchserve"
@@ -113,6 +114,9 @@ func newParser(in *config.Input, policy *capture.Policy, ids *keyed.KeyIDs) (par
 			Config: common, Patterns: from.Patterns, Fields: fields, Set: set, TimeLayout: from.TimeLayout,
 		})
 		return p, "regex/1", err
+	case config.ParserSyslog:
+		p, err := syslog.New(syslog.Config{Config: common, Fields: fields, Set: set, TimeLayout: from.TimeLayout})
+		return p, "syslog/1", err
 	}
 	if from.Format != "" {
 		p, err := nginx.New(nginx.Config{Config: common, Format: from.Format})

@@ -192,6 +192,7 @@ const (
 	ParserCSV    = "csv"
 	ParserJSON   = "json"
 	ParserLogfmt = "logfmt"
+	ParserSyslog = "syslog"
 	ParserRegex  = "regex"
 )
 

@@ -51,6 +51,8 @@ func decodeParser(into *Parser, from *node, what string) error {
 		return checkPatterns(into, from, what)
 	case ParserCSV:
 		return checkColumns(into, from, what)
+	case ParserSyslog:
+		return checkParts(into, from)
 	}
 	return nil
 }
@@ -137,6 +139,18 @@ func checkColumns(into *Parser, from *node, what string) error {
 	for _, field := range into.Fields {
 		if name := strings.Join(field.From, "."); !slices.Contains(into.Columns, name) {
 			return from.at("fields", field.Field).value.errorf("there is no column %q; columns names %s", name, strings.Join(into.Columns, ", "))
+		}
+	}
+	return nil
+}
+
+// checkParts checks that each field is mapped from a part of a line of syslog.
+func checkParts(into *Parser, from *node) error {
+	parts := []string{"facility", "severity", "timestamp", "host", "app", "pid", "msgid", "message"}
+	for _, field := range into.Fields {
+		name := strings.Join(field.From, ".")
+		if !slices.Contains(parts, name) && !strings.HasPrefix(name, "sd.") && !strings.HasPrefix(name, "message.") {
+			return from.at("fields", field.Field).value.errorf("a line of syslog has no %q; it has %s, sd.ID.NAME and, of a message that is JSON, message.NAME", name, strings.Join(parts, ", "))
 		}
 	}
 	return nil

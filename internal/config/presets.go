@@ -34,7 +34,9 @@ func Presets() []string {
 }
 
 // mappedParsers returns the parsers that have a field map.
-func mappedParsers() []string { return []string{ParserCSV, ParserJSON, ParserLogfmt, ParserRegex} }
+func mappedParsers() []string {
+	return []string{ParserCSV, ParserJSON, ParserLogfmt, ParserRegex, ParserSyslog}
+}
 
 // parserTypes returns every word that the type of a parser can be.
 func parserTypes() []string { return append(Presets(), mappedParsers()...) }
