@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -38,9 +37,74 @@ func agentsCommand() *cobra.Command {
 		w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
 		fmt.Fprintln(w, "LOG\tENROLLED\tEPOCH\tNEXT BATCH\tLAST SEALED\tNEXT BY\tSTATE")
 		for _, a := range all {
-			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\t%s\n", a.Log, clock(a.Enrolled), a.Epoch, a.NextBatch, clock(a.LastSealed), clock(a.NextBy), state(a))
+			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\t%s\n", a.Log, clock(a.Enrolled), a.Epoch, a.NextBatch, clock(a.LastSealed), clock(a.NextBy), a.State)
 		}
 		return w.Flush()
+	}
+	c.AddCommand(
+		agentCommand("revoke AGENT", "Let an agent write no more, at once; its log stays", server.Revoke),
+		agentCommand("restore AGENT", "Take a revocation back", server.Restore),
+		agentTokenCommand(), agentAnchorCommand(),
+	)
+	return c
+}
+
+// agentCommand changes one enrolment.
+func agentCommand(use, short string, change func(server.Config, server.Deps, string) error) *cobra.Command {
+	c := &cobra.Command{Use: use, Short: short, Args: cobra.ExactArgs(1)}
+	o := storeOptions(c)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		config, err := o.config()
+		if err != nil {
+			return err
+		}
+		return change(config, deps(c.ErrOrStderr(), slog.LevelInfo), args[0])
+	}
+	return c
+}
+
+func agentTokenCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use: "rotate AGENT", Short: "Give an agent another bearer token; the one it had ends at once", Args: cobra.ExactArgs(1),
+		Long: `rotate replaces the bearer token. The signing key is rotated on the agent's host;
+the server follows the rotate manifest that the old key signs.`,
+	}
+	o := storeOptions(c)
+	tokenFile := c.Flags().String("token-file", "", "write the token to this new file, mode 0600, instead of standard output")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		config, err := o.config()
+		if err != nil {
+			return err
+		}
+		token, err := server.NewToken(config, deps(c.ErrOrStderr(), slog.LevelInfo), args[0], *tokenFile)
+		if err == nil && *tokenFile == "" {
+			_, err = fmt.Fprintln(c.OutOrStdout(), token)
+		}
+		return err
+	}
+	return c
+}
+
+func agentAnchorCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use: "anchor AGENT --at EPOCH/BATCH", Short: "Let a log go on at a batch although what comes before is not stored", Args: cobra.ExactArgs(1),
+		Long: `anchor ends a wait that nothing else can end: the store was restored from an older
+copy, or the log began before the agent was enrolled here, and the agent does not
+hold the missing batches any more. Auditors see the hole: auditail-verify reports
+it unless they say where to begin (--from).`,
+	}
+	o := storeOptions(c)
+	at := c.Flags().String("at", "", "epoch and batch, such as 0001/42")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		config, err := o.config()
+		if err != nil {
+			return err
+		}
+		anchor, err := server.ParseAnchor(*at)
+		if err != nil {
+			return fmt.Errorf("anchor needs --at: %w", err)
+		}
+		return server.AddAnchor(config, deps(c.ErrOrStderr(), slog.LevelInfo), args[0], anchor)
 	}
 	return c
 }
@@ -50,29 +114,4 @@ func clock(t time.Time) string {
 		return "-"
 	}
 	return t.UTC().Format(time.RFC3339)
-}
-
-// state sums up what an operator should look at.
-func state(a server.AgentStatus) string {
-	var words []string
-	switch {
-	case a.Epoch == 0:
-		words = append(words, "nothing received")
-	case a.Late:
-		words = append(words, "LATE")
-	case a.NextBy.IsZero():
-		words = append(words, "closed")
-	default:
-		words = append(words, "on time")
-	}
-	if a.Forks > 0 {
-		words = append(words, "FORKED")
-	}
-	if a.Owed > 0 {
-		words = append(words, fmt.Sprintf("%d payloads owed", a.Owed))
-	}
-	for _, epoch := range a.Unclosed {
-		words = append(words, fmt.Sprintf("epoch %04d not closed", epoch))
-	}
-	return strings.Join(words, ", ")
 }

@@ -65,7 +65,7 @@ central or WORM storage. auditail-verify checks the result offline.`,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetVersionTemplate("auditail {{.Version}}\n")
-	root.AddCommand(newRun(), newCheck(), newTry(), newKeys(), newBuffer(), newVersion())
+	root.AddCommand(newRun(), newCheck(), newTry(), newKeys(), newEnroll(), newBuffer(), newVersion())
 	return root
 }
 

@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/auditail/auditail/seal"
@@ -10,11 +11,15 @@ import (
 // AgentStatus is what the store holds of an agent's log. It says what is
 // stored; that it is whole, auditail-verify proves.
 type AgentStatus struct {
-	Log       string    `json:"log"`
-	Key       string    `json:"key"`
-	Enrolled  time.Time `json:"enrolled"`
-	Epoch     int       `json:"epoch"`      // newest, 0 before the first object
-	NextBatch uint64    `json:"next_batch"` // of the newest epoch
+	Log      string    `json:"log"`
+	State    string    `json:"state"` // what an operator should know, in words
+	Key      string    `json:"key"`
+	Enrolled time.Time `json:"enrolled"`
+	Revoked  time.Time `json:"revoked,omitzero"`
+	// Anchors are where the stored log goes on without what comes before.
+	Anchors   []Anchor `json:"anchors,omitempty"`
+	Epoch     int      `json:"epoch"`      // newest, 0 before the first object
+	NextBatch uint64   `json:"next_batch"` // of the newest epoch
 	// LastSealed and NextBy are those of the newest manifest; NextBy is zero
 	// when it closed the log.
 	LastSealed time.Time `json:"last_sealed,omitzero"`
@@ -34,13 +39,17 @@ func Agents(c Config, d Deps) ([]AgentStatus, error) {
 	if err != nil {
 		return nil, err
 	}
+	return p.agents(d.Now())
+}
+
+func (p *places) agents(now time.Time) ([]AgentStatus, error) {
 	enrolments, err := p.registry.list()
 	if err != nil {
 		return nil, err
 	}
 	all := make([]AgentStatus, 0, len(enrolments))
 	for _, e := range enrolments {
-		status, err := p.status(e, d.Now())
+		status, err := p.status(e, now)
 		if err != nil {
 			return nil, err
 		}
@@ -50,7 +59,7 @@ func Agents(c Config, d Deps) ([]AgentStatus, error) {
 }
 
 func (p *places) status(e *Enrolment, now time.Time) (AgentStatus, error) {
-	status := AgentStatus{Log: e.Log.String(), Key: seal.VKey(e.Log.String(), e.Key), Enrolled: e.Enrolled}
+	status := AgentStatus{Log: e.Log.String(), Key: seal.VKey(e.Log.String(), e.Key), Enrolled: e.Enrolled, Revoked: e.Revoked, Anchors: e.Anchors}
 	var err error
 	if status.Forks, err = p.countForks(e.Log.Agent); err != nil {
 		return status, err
@@ -58,25 +67,26 @@ func (p *places) status(e *Enrolment, now time.Time) (AgentStatus, error) {
 	if status.Owed, err = p.countOwed(e.Log.Agent); err != nil {
 		return status, err
 	}
-	for epoch := 1; epoch <= seal.MaxEpoch; epoch++ {
+	for epoch := e.firstEpoch(); epoch <= seal.MaxEpoch; epoch++ {
 		origin := seal.Origin{Log: e.Log, Epoch: epoch}
-		size, err := p.store.size(origin)
+		size, err := p.size(e, origin)
 		if err != nil {
 			return status, err
 		}
 		if size == 0 {
-			return status, nil
+			break
 		}
 		last, err := p.store.manifest(origin, size-1)
 		if err != nil {
 			return status, err
 		}
-		if epoch > 1 && !status.NextBy.IsZero() {
+		if status.Epoch > 0 && !status.NextBy.IsZero() {
 			status.Unclosed = append(status.Unclosed, epoch-1)
 		}
 		status.Epoch, status.NextBatch, status.LastSealed, status.NextBy = epoch, size, last.Sealed, last.NextBy
 		status.Late = !last.NextBy.IsZero() && now.After(last.NextBy)
 	}
+	status.State = status.words()
 	return status, nil
 }
 
@@ -98,12 +108,76 @@ func (s *store) manifest(origin seal.Origin, batch uint64) (*seal.Manifest, erro
 	return m, nil
 }
 
-// size returns the number of manifests stored of an epoch. They have no holes,
-// so a few looks find the end.
-func (s *store) size(origin seal.Origin) (uint64, error) {
-	low, high := uint64(0), uint64(1) // low are stored; high-1 is not, once the first loop ends
+// words sums up what an operator should look at.
+func (a *AgentStatus) words() string {
+	var words []string
+	switch {
+	case !a.Revoked.IsZero():
+		words = append(words, "revoked")
+	case a.Epoch == 0:
+		words = append(words, "nothing received")
+	case a.Late:
+		words = append(words, "LATE")
+	case a.NextBy.IsZero():
+		words = append(words, "closed")
+	default:
+		words = append(words, "on time")
+	}
+	if a.Forks > 0 {
+		words = append(words, "FORKED")
+	}
+	if a.Owed > 0 {
+		words = append(words, fmt.Sprintf("%d payloads owed", a.Owed))
+	}
+	for _, epoch := range a.Unclosed {
+		words = append(words, fmt.Sprintf("epoch %04d not closed", epoch))
+	}
+	for _, at := range a.Anchors {
+		words = append(words, fmt.Sprintf("nothing before %s", at))
+	}
+	return strings.Join(words, ", ")
+}
+
+// firstEpoch is the epoch that the stored log begins with.
+func (e *Enrolment) firstEpoch() int {
+	first := 1
+	for i, a := range e.Anchors {
+		if i == 0 || a.Epoch < first {
+			first = a.Epoch
+		}
+	}
+	return first
+}
+
+// size returns the number behind the newest manifest stored of an epoch, 0 for
+// none. Behind the last anchor that is stored they have no holes, so a few looks
+// find the end.
+func (p *places) size(e *Enrolment, origin seal.Origin) (uint64, error) {
+	from := uint64(0)
+	for _, a := range e.Anchors {
+		if a.Epoch != origin.Epoch || a.Batch <= from {
+			continue
+		}
+		ok, err := p.store.exists(origin.ManifestPath(a.Batch))
+		if err != nil {
+			return 0, err
+		}
+		if ok {
+			from = a.Batch
+		}
+	}
+	n, err := p.store.run(origin, from)
+	if n == 0 || err != nil {
+		return 0, err
+	}
+	return from + n, nil
+}
+
+// run returns the number of manifests stored one after the other from a batch on.
+func (s *store) run(origin seal.Origin, from uint64) (uint64, error) {
+	low, high := uint64(0), uint64(1) // low are stored; the one at high-1 is not, once the first loop ends
 	for {
-		ok, err := s.exists(origin.ManifestPath(high - 1))
+		ok, err := s.exists(origin.ManifestPath(from + high - 1))
 		if err != nil {
 			return 0, err
 		}
@@ -114,7 +188,7 @@ func (s *store) size(origin seal.Origin) (uint64, error) {
 	}
 	for low+1 < high {
 		middle := low + (high-low)/2
-		ok, err := s.exists(origin.ManifestPath(middle - 1))
+		ok, err := s.exists(origin.ManifestPath(from + middle - 1))
 		if err != nil {
 			return 0, err
 		}

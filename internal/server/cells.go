@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/auditail/auditail/internal/durable"
 )
@@ -34,6 +35,24 @@ func (c *cells) read(name string) ([]byte, error) {
 	return data, nil
 }
 
+// Another process holds the lock for one small write.
+const (
+	lockTries = 200
+	lockPause = 10 * time.Millisecond
+)
+
+// acquire waits for other processes, for about two seconds.
+func (c *cells) acquire() (unlock func() error, err error) {
+	for range lockTries {
+		unlock, err = c.lock(filepath.Join(c.dir, "lock"))
+		if !errors.Is(err, durable.ErrLocked) {
+			return unlock, err
+		}
+		time.Sleep(lockPause)
+	}
+	return nil, err
+}
+
 // swap replaces the value old, nil for none, by data: durably when it returns
 // nil. It fails with errSwapped when the cell holds another value.
 func (c *cells) swap(name string, old, data []byte) (err error) {
@@ -44,10 +63,7 @@ func (c *cells) swap(name string, old, data []byte) (err error) {
 		return fmt.Errorf("change state %s: %w", name, err)
 	}
 	if c.lock != nil {
-		unlock, err := c.lock(filepath.Join(c.dir, "lock"))
-		if errors.Is(err, durable.ErrLocked) {
-			return fmt.Errorf("change state %s: %w", name, errSwapped)
-		}
+		unlock, err := c.acquire()
 		if err != nil {
 			return fmt.Errorf("change state %s: %w", name, err)
 		}

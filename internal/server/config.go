@@ -36,11 +36,13 @@ func DefaultConfig() Config {
 	return Config{Listen: "127.0.0.1:8443", MaxPayload: 1 << 30, Organization: "localhost"}
 }
 
-// Deps comes from code. All fields but Lock are needed.
+// Deps comes from code. All fields but Lock and Journal are needed.
 type Deps struct {
 	Logger *slog.Logger
 	FS     durable.FS
 	Now    func() time.Time
+	// Journal keeps what the server did; nil for none.
+	Journal Journal
 	// Lock takes a lock file, as durable.Lock does. Without it no other process
 	// may run over the same state.
 	Lock func(name string) (unlock func() error, err error)

@@ -85,7 +85,7 @@ func newFixtureAt(t *testing.T, fsys durable.FS, store string) *fixture {
 
 func (f *fixture) enrol(e *sealtest.Epoch) string {
 	f.t.Helper()
-	token, err := Enrol(f.config, f.deps, e.Origin.Log, e.PublicKey(), "")
+	token, err := Enrol(f.config, f.deps, e.Origin.Log, e.PublicKey(), "", "")
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -17,13 +17,16 @@ const maxForks = 16
 func (p *places) forksOf(agent string) string { return filepath.Join(p.forks, agent) }
 
 // keepFork keeps the bytes that contradict the store, named by their digest, and
-// returns the file's name; "" when enough is kept already.
+// returns the file's name; "" when enough, or these very bytes, are kept already.
 func (p *places) keepFork(agent string, data []byte) (string, error) {
 	dir := p.forksOf(agent)
 	if err := p.store.fs.MkdirAll(dir, stateDirMode); err != nil {
 		return "", fmt.Errorf("keep fork: %w", err)
 	}
 	name := filepath.Join(dir, seal.DigestOf(data).String())
+	if _, err := p.store.fs.Stat(name); err == nil {
+		return "", nil
+	}
 	n, err := p.countForks(agent)
 	if err != nil || n >= maxForks {
 		return "", err

@@ -5,17 +5,18 @@ import (
 	"encoding/base64"
 	"errors"
 	"io"
-	"io/fs"
 	"net/http"
 	"strings"
 	"time"
 
+	"github.com/auditail/auditail/internal/enrol"
 	"github.com/auditail/auditail/seal"
 )
 
 const (
 	objectsPrefix  = "/v1/objects/"
 	healthPath     = "/v1/health"
+	agentsPath     = "/v1/agents"
 	manifestHeader = "Auditail-Manifest"
 )
 
@@ -33,7 +34,7 @@ const (
 )
 
 // Handler returns the HTTP side of the central protocol:
-// /v1/objects/<archive path>, /v1/witness/add-checkpoint and /v1/health.
+// see doc.go.
 func (s *Server) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
@@ -49,11 +50,7 @@ func (s *Server) Handler() http.Handler {
 // logProblem logs once what is answered with a problem. What the client did is
 // a warning, what the server suffers is an error; a client that went away is neither.
 func (s *Server) logProblem(r *http.Request, p *problem) {
-	path := r.URL.Path
-	if len(path) > maxLoggedPath {
-		path = path[:maxLoggedPath] + "…"
-	}
-	logger := s.logger.With("method", r.Method, "path", path, "remote", r.RemoteAddr, "status", p.Status)
+	logger := s.logger.With("method", r.Method, "path", logged(r.URL.Path), "remote", r.RemoteAddr, "status", p.Status)
 	switch {
 	case errors.Is(p, context.Canceled), errors.Is(p, context.DeadlineExceeded):
 		logger.DebugContext(r.Context(), "request ended by the client", "error", p)
@@ -76,8 +73,13 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) error {
 	if r.URL.Path == healthPath {
 		return s.health(w, r)
 	}
-	if r.URL.Path == witnessPath {
+	switch r.URL.Path {
+	case witnessPath:
 		return s.addCheckpoint(w, r)
+	case enrol.Path:
+		return s.enroll(w, r)
+	case agentsPath:
+		return s.agentsOverHTTP(w, r)
 	}
 	path, ok := strings.CutPrefix(r.URL.Path, objectsPrefix)
 	if !ok {
@@ -112,25 +114,21 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) error {
 
 // authorize returns the name of the object and the enrolment whose log it is in.
 func (s *Server) authorize(r *http.Request, path string) (*Enrolment, seal.ObjectName, error) {
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return nil, seal.ObjectName{}, refuse(http.StatusUnauthorized, "a bearer token is needed; auditail-server enroll prints it")
-	}
-	e, err := s.registry.authenticate(strings.TrimLeft(token, " "))
-	if errors.Is(err, errUnknown) {
-		return nil, seal.ObjectName{}, refuse(http.StatusUnauthorized, "the bearer token is not that of an enrolled agent")
-	}
+	who, err := s.authenticate(r)
 	if err != nil {
 		return nil, seal.ObjectName{}, err
+	}
+	if who.enrolment == nil {
+		return nil, seal.ObjectName{}, refuse(http.StatusForbidden, "the account %s reads; only agents write", who)
 	}
 	name, err := seal.ParsePath(path)
 	if err != nil {
 		return nil, seal.ObjectName{}, refuse(http.StatusUnprocessableEntity, "%s", err)
 	}
-	if name.Agent != e.Log.Agent {
-		return nil, seal.ObjectName{}, refuse(http.StatusForbidden, "the token belongs to %s, the object to the agent %q", e.Log, name.Agent)
+	if name.Agent != who.enrolment.Log.Agent {
+		return nil, seal.ObjectName{}, refuse(http.StatusForbidden, "the token belongs to %s, the object to the agent %q", who, name.Agent)
 	}
-	return e, name, nil
+	return who.enrolment, name, nil
 }
 
 func (s *Server) put(w http.ResponseWriter, r *http.Request, path string) error {
@@ -143,7 +141,7 @@ func (s *Server) put(w http.ResponseWriter, r *http.Request, path string) error 
 		return err
 	}
 	a := s.logs.get(e)
-	if err := a.acquire(r.Context()); err != nil {
+	if err := a.acquire(r.Context(), e); err != nil {
 		return err
 	}
 	stored, err := func() (bool, error) {
@@ -201,30 +199,4 @@ func tooLarge(size, limit int64) error {
 // bodyDeadline is when a body of n bytes must have passed.
 func bodyDeadline(n int64) time.Time {
 	return time.Now().Add(bodyGrace + time.Duration(n/bodyRate)*time.Second)
-}
-
-// get hands an agent what is stored of its own log.
-func (s *Server) get(w http.ResponseWriter, r *http.Request, path string) error {
-	_, name, err := s.authorize(r, path)
-	if err != nil {
-		return err
-	}
-	f, size, err := s.store.open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return refuse(http.StatusNotFound, "%s is not stored", path)
-	}
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	control := http.NewResponseController(w)
-	if err := control.SetWriteDeadline(bodyDeadline(size)); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return err
-	}
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	if name.Kind == seal.PayloadObject {
-		w.Header().Set("Content-Type", "application/zstd") // RFC 8878, section 7.1
-	}
-	http.ServeContent(w, r, "", time.Time{}, io.NewSectionReader(f, 0, size))
-	return nil
 }

@@ -16,7 +16,9 @@ import (
 // agentLog is what the server holds in memory of one agent's log. Whoever holds
 // turn may use the rest.
 type agentLog struct {
-	enrolment *Enrolment
+	log       seal.Log // with key it never changes
+	key       ed25519.PublicKey
+	enrolment *Enrolment    // as the registry had it at the last turn
 	turn      chan struct{} // capacity 1
 	waiting   chan struct{} // capacity maxWaiting
 
@@ -41,9 +43,9 @@ func (l *logs) get(e *Enrolment) *agentLog {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a := l.byAgent[e.Log.Agent]
-	if a == nil || a.enrolment.Log != e.Log || !a.enrolment.Key.Equal(e.Key) {
+	if a == nil || a.log != e.Log || !a.key.Equal(e.Key) {
 		a = &agentLog{
-			enrolment: e, turn: make(chan struct{}, 1), waiting: make(chan struct{}, maxWaiting),
+			log: e.Log, key: e.Key, turn: make(chan struct{}, 1), waiting: make(chan struct{}, maxWaiting),
 			epochs: make(map[int]*epoch),
 		}
 		l.byAgent[e.Log.Agent] = a
@@ -51,8 +53,9 @@ func (l *logs) get(e *Enrolment) *agentLog {
 	return a
 }
 
-// acquire waits for the turn; release gives it back.
-func (a *agentLog) acquire(ctx context.Context) error {
+// acquire waits for the turn, in which e is what is known of the agent; release
+// gives it back.
+func (a *agentLog) acquire(ctx context.Context, e *Enrolment) error {
 	select {
 	case a.waiting <- struct{}{}:
 		defer func() { <-a.waiting }()
@@ -61,6 +64,7 @@ func (a *agentLog) acquire(ctx context.Context) error {
 	}
 	select {
 	case a.turn <- struct{}{}:
+		a.enrolment = e
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -139,6 +143,12 @@ func (s *Server) epoch(ctx context.Context, a *agentLog, number int) (*epoch, er
 		path := origin.ManifestPath(e.chain.Next())
 		file, err := s.store.read(path)
 		if errors.Is(err, fs.ErrNotExist) {
+			if again, err := s.goOn(a, e); again || err != nil {
+				if err != nil {
+					return nil, err
+				}
+				continue
+			}
 			a.remember(number, e)
 			return e, nil
 		}
@@ -151,6 +161,28 @@ func (s *Server) epoch(ctx context.Context, a *agentLog, number int) (*epoch, er
 		}
 		e.advance(e.chain)
 	}
+}
+
+// goOn takes up the chain behind a hole whose end is an anchor, if that is stored.
+func (s *Server) goOn(a *agentLog, e *epoch) (found bool, err error) {
+	at, ok := a.enrolment.anchorBehind(e.chain.Origin.Epoch, e.chain.Next())
+	if !ok || at == 0 {
+		return false, nil
+	}
+	path := e.chain.Origin.ManifestPath(at)
+	file, err := s.store.read(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	chain := e.chain.Clone()
+	if _, err := chain.Resume(file); err != nil {
+		return false, s.damaged(a.log, path, err)
+	}
+	e.advance(chain)
+	return true, nil
 }
 
 // remember keeps an epoch in memory once it has begun: before, its key may still

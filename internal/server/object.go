@@ -74,7 +74,7 @@ func (s *Server) receiveIdentity(ctx context.Context, a *agentLog, e *epoch, u *
 		if err != nil {
 			return false, err
 		}
-		if before.chain.Next() == 0 {
+		if before.chain.Next() == 0 && !a.enrolment.mayStart(Anchor{Epoch: u.name.Epoch}) {
 			return false, outOfOrder(0, "epoch %04d is not stored yet", u.name.Epoch-1)
 		}
 	}
@@ -89,14 +89,13 @@ func outOfOrder(next uint64, format string, args ...any) error {
 
 func (s *Server) receiveManifest(ctx context.Context, a *agentLog, e *epoch, u *upload, data []byte) (bool, error) {
 	next := e.chain.Next()
-	if u.name.Number > next {
-		return false, outOfOrder(next, "manifest %d comes before manifest %d", next, u.name.Number)
-	}
 	if u.name.Number < next {
+		if _, err := s.storedManifest(e, u.name.Number); err != nil {
+			return false, err
+		}
 		return s.keep(a, u.path, data)
 	}
-	chain := e.chain.Clone()
-	m, err := s.verifyNext(a, e, chain, data)
+	chain, m, err := s.verifyNext(a, e, u.name.Number, data)
 	if err != nil {
 		return false, err
 	}
@@ -132,22 +131,41 @@ func (s *Server) receiveManifest(ctx context.Context, a *agentLog, e *epoch, u *
 	return stored, nil
 }
 
-// verifyNext verifies a manifest file as the next of the chain, which goes on
-// behind it, and that no other manifest claimed its number.
-func (s *Server) verifyNext(a *agentLog, e *epoch, chain *seal.Chain, file []byte) (*seal.Manifest, error) {
-	next := chain.Next()
+// verifyNext verifies the manifest file of a batch, which is the next or one at
+// which the log may go on, and that no other manifest claimed its number. It
+// returns the chain behind it.
+func (s *Server) verifyNext(a *agentLog, e *epoch, batch uint64, file []byte) (*seal.Chain, *seal.Manifest, error) {
+	next, at := e.chain.Next(), Anchor{Epoch: e.chain.Origin.Epoch, Batch: batch}
+	if batch > next {
+		if !a.enrolment.mayStart(at) {
+			return nil, nil, outOfOrder(next, "manifest %d comes before manifest %d", next, batch)
+		}
+		return s.resume(a, e, at, file)
+	}
+	chain := e.chain.Clone()
 	m, err := chain.Add(file)
 	if err != nil && onlyTime(err) {
 		s.logger.Warn("clock of the agent ran backwards", "log", a.enrolment.Log.String(), "batch", next, "error", err)
 		err = nil
 	}
 	if err != nil {
-		return nil, refuse(http.StatusUnprocessableEntity, "manifest %d does not verify: %s", next, err)
+		return nil, nil, refuse(http.StatusUnprocessableEntity, "manifest %d does not verify: %s", next, err)
 	}
 	if digest := seal.DigestOf(file); e.claim != nil && *e.claim != digest {
-		return nil, s.forked(a, m.Origin.ManifestPath(m.Batch), file)
+		return nil, nil, s.forked(a, m.Origin.ManifestPath(m.Batch), file)
 	}
-	return m, nil
+	return chain, m, s.begin(a, at)
+}
+
+// storedManifest returns the file of a manifest before the next one. Where the log
+// has a hole there is none, and nothing is put into it: what could tie it to the
+// rest is not there.
+func (s *Server) storedManifest(e *epoch, batch uint64) ([]byte, error) {
+	file, err := s.store.read(e.chain.Origin.ManifestPath(batch))
+	if errors.Is(err, fs.ErrNotExist) && !e.chain.Whole() {
+		return nil, refuse(http.StatusUnprocessableEntity, "the stored log goes on behind batch %d, which is not taken any more", batch)
+	}
+	return file, err
 }
 
 // checkOwed takes a manifest without its payload only when this server refused
@@ -169,7 +187,7 @@ func (s *Server) receiveSignature(a *agentLog, e *epoch, u *upload, data []byte)
 	if next := e.chain.Next(); u.name.Number >= next {
 		return false, outOfOrder(next, "manifest %d comes before its signature", u.name.Number)
 	}
-	manifest, err := s.store.read(e.chain.Origin.ManifestPath(u.name.Number))
+	manifest, err := s.storedManifest(e, u.name.Number)
 	if err != nil {
 		return false, err
 	}
@@ -193,12 +211,16 @@ func (s *Server) receiveCheckpoint(ctx context.Context, a *agentLog, e *epoch, u
 	if next := e.chain.Next(); c.Size > next || next == 0 {
 		return false, outOfOrder(next, "the checkpoint covers %d manifests, %d are stored", c.Size, next)
 	}
-	root, err := s.root(ctx, e, c.Size)
-	if err != nil {
-		return false, err
-	}
-	if root != c.Root {
-		return false, s.forked(a, u.path, data)
+	// The tree of a log that does not begin at batch 0 here is not known: the
+	// log's signature is all that vouches for the root.
+	if e.chain.Whole() {
+		root, err := s.root(ctx, e, c.Size)
+		if err != nil {
+			return false, err
+		}
+		if root != c.Root {
+			return false, s.forked(a, u.path, data)
+		}
 	}
 	if ok, err := s.store.exists(u.path); err != nil {
 		return false, err
@@ -244,10 +266,17 @@ func (s *Server) forked(a *agentLog, path string, data []byte) error {
 
 // contradicted raises the alarm about a fork and keeps what proves it.
 func (s *Server) contradicted(a *agentLog, path string, data []byte) {
-	logger := s.logger.With("log", a.enrolment.Log.String(), "path", path)
-	if kept, err := s.keepFork(a.enrolment.Log.Agent, data); err != nil {
+	logger := s.logger.With("log", a.log.String(), "path", path)
+	kept, err := s.keepFork(a.log.Agent, data)
+	if err != nil {
 		logger.Error("fork: the log says two things under one name; the second could not be kept", "error", err)
-	} else {
-		logger.Error("fork: the log says two things under one name", "second", kept)
+		return
+	}
+	logger.Error("fork: the log says two things under one name", "second", kept)
+	if kept != "" {
+		s.note(context.Background(), Event{
+			Event: "alert.raise", Outcome: "failed", Reason: "fork", Log: a.log.String(), Path: path,
+			Detail: "the log says two things under one name; the second has " + seal.DigestOf(data).String(),
+		})
 	}
 }

@@ -79,14 +79,15 @@ func (s *Server) manifestOf(a *agentLog, e *epoch, u *upload) (*seal.Manifest, e
 		return nil, refuse(http.StatusUnprocessableEntity, "a payload needs its manifest, base64, in the header %s", manifestHeader)
 	}
 	next := e.chain.Next()
-	switch {
-	case u.name.Number > next || next == 0:
+	switch at := (Anchor{Epoch: u.name.Epoch, Batch: u.name.Number}); {
+	case u.name.Number > next && !a.enrolment.mayStart(at), u.name.Number == 0:
 		return nil, outOfOrder(next, "manifest %d comes before the payload of batch %d", next, u.name.Number)
-	case u.name.Number == next:
-		return s.verifyNext(a, e, e.chain.Clone(), u.manifest)
+	case u.name.Number >= next:
+		_, m, err := s.verifyNext(a, e, u.name.Number, u.manifest)
+		return m, err
 	}
 	path := e.chain.Origin.ManifestPath(u.name.Number)
-	have, err := s.store.read(path)
+	have, err := s.storedManifest(e, u.name.Number)
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +158,7 @@ func (s *Server) repeatPayload(ctx context.Context, e *epoch, u *upload, m *seal
 	if err := receiveBody(io.Discard, u); err != nil {
 		return err
 	}
-	if m.Batch == e.chain.Next() && e.claim == nil {
+	if m.Batch >= e.chain.Next() && e.claim == nil {
 		if err := s.checkStoredPayload(ctx, m); err != nil {
 			return err
 		}

@@ -54,7 +54,7 @@ func openPlaces(c Config, d Deps, create bool) (*places, error) {
 	}
 	p := &places{store: newStore(d.FS, root, filepath.Join(state, "incoming")), forks: filepath.Join(state, "forks"), owed: filepath.Join(state, "owed")}
 	p.state, p.cells = state, &cells{fs: d.FS, dir: state, lock: d.Lock}
-	p.registry = &registry{fs: d.FS, dir: filepath.Join(state, "agents"), store: p.store}
+	p.registry = &registry{fs: d.FS, dir: filepath.Join(state, "agents"), cells: p.cells}
 	for _, dir := range []string{state, p.registry.dir, p.store.incoming, p.forks, p.owed} {
 		if create {
 			if err := d.FS.MkdirAll(dir, stateDirMode); err != nil {

@@ -3,10 +3,6 @@ package server
 import (
 	"bytes"
 	"crypto/ed25519"
-	"crypto/rand"
-	"crypto/sha256"
-	"crypto/subtle"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,6 +24,10 @@ type Enrolment struct {
 	Key      ed25519.PublicKey
 	Enrolled time.Time
 	Revoked  time.Time // zero while the agent may write
+	// Start is where the log may begin: "" with epoch 1, or StartAnywhere. Anchors
+	// are the places at which it may go on without the manifest before.
+	Start   string
+	Anchors []Anchor
 
 	token seal.Digest // SHA-256 of the bearer token; the token itself is never stored
 }
@@ -47,7 +47,7 @@ var (
 type registry struct {
 	fs    durable.FS
 	dir   string // <state>/agents
-	store *store // only for its incoming files
+	cells *cells
 }
 
 const (
@@ -62,6 +62,8 @@ type enrolmentFile struct {
 	TokenSHA256 string    `json:"token_sha256"`
 	Enrolled    time.Time `json:"enrolled"`
 	Revoked     time.Time `json:"revoked,omitzero"`
+	Start       string    `json:"start,omitempty"`
+	Anchors     []Anchor  `json:"anchors,omitempty"`
 }
 
 func (r *registry) name(agent string) string { return filepath.Join(r.dir, agent+registrySuffix) }
@@ -69,35 +71,37 @@ func (r *registry) name(agent string) string { return filepath.Join(r.dir, agent
 // add enrols an agent durably. Of two at once one wins and the other gets
 // ErrEnrolled.
 func (r *registry) add(e Enrolment) error {
-	data, err := json.MarshalIndent(enrolmentFile{
-		Log: e.Log.String(), Key: seal.VKey(e.Log.String(), e.Key), TokenSHA256: e.token.String(), Enrolled: e.Enrolled.UTC(), Revoked: e.Revoked,
-	}, "", "  ")
-	if err != nil {
-		return fmt.Errorf("enrol %s: %w", e.Log, err)
-	}
-	f, err := r.store.receive(stateFileMode)
-	if err != nil {
-		return fmt.Errorf("enrol %s: %w", e.Log, err)
-	}
-	if _, err = f.Write(append(data, '\n')); err == nil {
-		err = f.Sync()
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("enrol %s: %w", e.Log, err), f.discard())
-	}
-	linkErr := r.fs.Link(f.name, r.name(e.Log.Agent))
-	err = f.discard()
-	if errors.Is(linkErr, fs.ErrExist) {
-		return errors.Join(r.taken(e), err)
-	}
-	if err = errors.Join(linkErr, err); err == nil {
-		err = r.fs.SyncDir(r.dir)
+	err := r.cells.swapJSON(r.cell(e.Log.Agent), nil, e.file())
+	if errors.Is(err, errSwapped) {
+		return r.taken(e)
 	}
 	if err != nil {
 		return fmt.Errorf("enrol %s: %w", e.Log, err)
 	}
 	return nil
 }
+
+// change replaces what is known of an agent. Another change at the same time
+// makes it fail with errSwapped.
+func (r *registry) change(e *Enrolment) error {
+	old, err := r.cells.read(r.cell(e.Log.Agent))
+	if err == nil {
+		err = r.cells.swapJSON(r.cell(e.Log.Agent), old, e.file())
+	}
+	if err != nil {
+		return fmt.Errorf("change enrolment of %s: %w", e.Log, err)
+	}
+	return nil
+}
+
+func (e *Enrolment) file() enrolmentFile {
+	return enrolmentFile{
+		Log: e.Log.String(), Key: seal.VKey(e.Log.String(), e.Key), TokenSHA256: e.token.String(),
+		Enrolled: e.Enrolled.UTC(), Revoked: e.Revoked, Start: e.Start, Anchors: e.Anchors,
+	}
+}
+
+func (r *registry) cell(agent string) string { return "agents/" + agent + registrySuffix }
 
 // taken says what stands in the way of an enrolment.
 func (r *registry) taken(e Enrolment) error {
@@ -143,13 +147,8 @@ func (r *registry) find(agent string) (*Enrolment, error) {
 
 func parseEnrolment(data []byte) (*Enrolment, error) {
 	var file enrolmentFile
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&file); err != nil {
+	if err := strictJSON(data, &file); err != nil {
 		return nil, err
-	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("text after the enrolment")
 	}
 	log, key, err := ParseKey(file.Key)
 	if err != nil {
@@ -162,7 +161,20 @@ func parseEnrolment(data []byte) (*Enrolment, error) {
 	if err != nil {
 		return nil, fmt.Errorf("token_sha256: %w", err)
 	}
-	return &Enrolment{Log: log, Key: key, Enrolled: file.Enrolled, Revoked: file.Revoked, token: token}, nil
+	return &Enrolment{Log: log, Key: key, Enrolled: file.Enrolled, Revoked: file.Revoked, Start: file.Start, Anchors: file.Anchors, token: token}, nil
+}
+
+// strictJSON decodes one value without unknown members and with nothing behind it.
+func strictJSON(data []byte, into any) error {
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(into); err != nil {
+		return err
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("text after the value")
+	}
+	return nil
 }
 
 // ParseKey returns the log and the key that a C2SP verifier key names.
@@ -200,32 +212,18 @@ func (r *registry) list() ([]*Enrolment, error) {
 	return all, nil
 }
 
-// A token is "auditail.<agent>.<secret>". The agent in it leads to the
-// enrolment, so that one digest is compared, in constant time.
-const tokenPrefix = "auditail."
-
-const tokenSecretBytes = 32
-
-func newToken(agent string) string {
-	secret := make([]byte, tokenSecretBytes)
-	rand.Read(secret)
-	return tokenPrefix + agent + "." + base64.RawURLEncoding.EncodeToString(secret)
-}
-
 // authenticate returns the enrolment that a bearer token belongs to, or an
 // error that is errUnknown.
 func (r *registry) authenticate(token string) (*Enrolment, error) {
-	rest, ok := strings.CutPrefix(token, tokenPrefix)
-	at := strings.LastIndexByte(rest, '.')
-	if !ok || at < 0 || !seal.ValidName(rest[:at]) {
+	name, ok := tokenName(agentToken, token)
+	if !ok {
 		return nil, errUnknown
 	}
-	e, err := r.find(rest[:at])
+	e, err := r.find(name)
 	if err != nil {
 		return nil, err
 	}
-	got := sha256.Sum256([]byte(token))
-	if subtle.ConstantTimeCompare(got[:], e.token[:]) != 1 {
+	if !sameToken(token, e.token) {
 		return nil, errUnknown
 	}
 	return e, nil
@@ -242,8 +240,13 @@ func checkPrivate(name string, info fs.FileInfo) error {
 // Enrol adds an agent to the server's registry and returns its bearer token,
 // which exists nowhere else. It fails with ErrEnrolled when the agent's name is
 // taken. When tokenFile is not empty the token is written there, into a new
-// file of mode 0600, before the agent is enrolled.
-func Enrol(c Config, d Deps, log seal.Log, key ed25519.PublicKey, tokenFile string) (token string, err error) {
+// file of mode 0600, before the agent is enrolled. start says where the log may
+// begin: "" with epoch 1, StartAnywhere, or an anchor.
+func Enrol(c Config, d Deps, log seal.Log, key ed25519.PublicKey, start, tokenFile string) (token string, err error) {
+	anchors, err := parseStart(start)
+	if err != nil {
+		return "", err
+	}
 	p, err := openPlaces(c, d, true)
 	if err != nil {
 		return "", err
@@ -251,16 +254,17 @@ func Enrol(c Config, d Deps, log seal.Log, key ed25519.PublicKey, tokenFile stri
 	if err := p.checkStoredKey(log, key); err != nil {
 		return "", err
 	}
-	token = newToken(log.Agent)
+	token = newToken(agentToken, log.Agent)
 	if tokenFile != "" {
-		if err := durable.CreateFile(d.FS, tokenFile, []byte(token+"\n"), stateFileMode); err != nil {
-			if errors.Is(err, fs.ErrExist) {
-				return "", fmt.Errorf("write token: %s exists; remove it or name another file", tokenFile)
-			}
-			return "", fmt.Errorf("write token: %w", err)
+		if err := writeToken(d.FS, tokenFile, token); err != nil {
+			return "", err
 		}
 	}
-	err = p.registry.add(Enrolment{Log: log, Key: key, Enrolled: d.Now().UTC().Truncate(time.Second), token: sha256.Sum256([]byte(token))})
+	e := Enrolment{Log: log, Key: key, Enrolled: d.Now().UTC().Truncate(time.Second), Anchors: anchors, token: tokenDigest(token)}
+	if start == StartAnywhere {
+		e.Start = start
+	}
+	err = p.registry.add(e)
 	if err != nil {
 		if tokenFile != "" {
 			err = errors.Join(err, d.FS.Remove(tokenFile))

@@ -29,7 +29,7 @@ func TestEnrolRefusesWhatIsTaken(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			e := sealtest.New(t, test.config)
 			tokenFile := filepath.Join(t.TempDir(), "token")
-			_, err := Enrol(f.config, f.deps, e.Origin.Log, e.PublicKey(), tokenFile)
+			_, err := Enrol(f.config, f.deps, e.Origin.Log, e.PublicKey(), "", tokenFile)
 			if !errors.Is(err, ErrEnrolled) || !strings.Contains(err.Error(), test.words) {
 				t.Errorf("error %v, want one that says %q", err, test.words)
 			}
@@ -49,7 +49,7 @@ func TestEnrolAtOnceHasOneWinner(t *testing.T) {
 	for i := range tokens {
 		wg.Go(func() {
 			key := sealtest.Key(strings.Repeat("k", i)).Public().(ed25519.PublicKey)
-			token, err := Enrol(f.config, f.deps, log, key, "")
+			token, err := Enrol(f.config, f.deps, log, key, "", "")
 			if err != nil && !errors.Is(err, ErrEnrolled) {
 				t.Error(err)
 			}
@@ -105,7 +105,7 @@ func TestReenrolledAgent(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := sealtest.New(t, sealtest.Config{Identity: sealtest.Key("other")})
-	if _, err := Enrol(f.config, f.deps, other.Origin.Log, other.PublicKey(), ""); !errors.Is(err, ErrEnrolled) || !strings.Contains(err.Error(), "begun with the key") {
+	if _, err := Enrol(f.config, f.deps, other.Origin.Log, other.PublicKey(), "", ""); !errors.Is(err, ErrEnrolled) || !strings.Contains(err.Error(), "begun with the key") {
 		t.Errorf("error %v, want one about the stored key", err)
 	}
 }
@@ -183,9 +183,9 @@ func TestAgents(t *testing.T) {
 	want := []AgentStatus{
 		{
 			Log: "audit.example.com/acme/gpu-07", Key: strings.TrimSpace(e.Trust()), Enrolled: enrolled, Epoch: 2, NextBatch: 2,
-			LastSealed: start.Add(40 * time.Second), NextBy: start.Add(160 * time.Second), Late: true, Unclosed: []int{1},
+			State: "LATE, epoch 0001 not closed", LastSealed: start.Add(40 * time.Second), NextBy: start.Add(160 * time.Second), Late: true, Unclosed: []int{1},
 		},
-		{Log: "audit.example.com/acme/gpu-08", Key: strings.TrimSpace(idle.Trust()), Enrolled: enrolled},
+		{Log: "audit.example.com/acme/gpu-08", State: "nothing received", Key: strings.TrimSpace(idle.Trust()), Enrolled: enrolled},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("agents (-want +got):\n%s", diff)
@@ -205,7 +205,7 @@ func TestSize(t *testing.T) {
 	f := newFixture(t)
 	origin := f.epoch.Origin
 	for n := range uint64(20) {
-		if got, err := f.server.store.size(origin); err != nil || got != n {
+		if got, err := f.server.store.run(origin, 0); err != nil || got != n {
 			t.Fatalf("size %d, %v; want %d", got, err, n)
 		}
 		if err := f.server.store.write(origin.ManifestPath(n), []byte("x")); err != nil {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/auditail/auditail/internal/archive"
@@ -22,6 +23,11 @@ type Server struct {
 	logger   *slog.Logger
 	clock    func() time.Time
 	witness  *witness
+	journal  Journal
+	refusals struct {
+		sync.Mutex
+		last time.Time
+	}
 	logs     logs
 	requests chan struct{}                // one of its slots a request
 	checkers chan *archive.PayloadChecker // idle ones; there are as many as payloads may be checked at a time
@@ -57,7 +63,7 @@ func New(c Config, d Deps) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		places: p, config: c, logger: d.Logger, clock: d.Now, witness: w,
+		places: p, config: c, logger: d.Logger, clock: d.Now, witness: w, journal: d.Journal,
 		logs:     logs{byAgent: make(map[string]*agentLog)},
 		requests: make(chan struct{}, maxRequests),
 		checkers: make(chan *archive.PayloadChecker, runtime.GOMAXPROCS(0)),

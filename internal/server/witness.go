@@ -70,7 +70,7 @@ func (s *Server) addCheckpoint(w http.ResponseWriter, r *http.Request) error {
 		return refuse(http.StatusForbidden, "%s was revoked", e.Log)
 	}
 	a := s.logs.get(e)
-	if err := a.acquire(r.Context()); err != nil {
+	if err := a.acquire(r.Context(), e); err != nil {
 		return err
 	}
 	line, conflict, err := func() ([]byte, *seal.Head, error) {

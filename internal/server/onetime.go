@@ -1,0 +1,180 @@
+package server
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/auditail/auditail/internal/enrol"
+	"github.com/auditail/auditail/seal"
+)
+
+// oneTime is a token with which one agent may enrol itself. It is kept after its
+// use, so that the agent whose answer was lost can ask again, and nobody else.
+type oneTime struct {
+	TokenSHA256  string    `json:"token_sha256"`
+	Organization string    `json:"organization,omitempty"` // "": any
+	Agent        string    `json:"agent,omitempty"`        // "": any
+	Start        string    `json:"start,omitempty"`        // as in Enrolment
+	Created      time.Time `json:"created"`
+	Expires      time.Time `json:"expires"`
+	UsedBy       string    `json:"used_by,omitempty"` // verifier key
+}
+
+// OneTime says for whom a one-time token is.
+type OneTime struct {
+	Organization string // "" for any
+	Agent        string // "" for any
+	Start        string // where the log may begin, as in Enrolment
+	Expires      time.Time
+}
+
+func oneTimeCell(id string) string { return "one-time/" + id + registrySuffix }
+
+// NewOneTime makes a one-time token for `auditail enroll`.
+func NewOneTime(c Config, d Deps, o OneTime) (token string, err error) {
+	if o.Organization != "" && !seal.ValidOrganization(o.Organization) {
+		return "", fmt.Errorf("organization %q is no name", o.Organization)
+	}
+	if o.Agent != "" && !seal.ValidName(o.Agent) {
+		return "", fmt.Errorf("agent %q is no name", o.Agent)
+	}
+	if _, err := parseStart(o.Start); err != nil {
+		return "", err
+	}
+	if !d.Now().Before(o.Expires) {
+		return "", errors.New("a one-time token needs an expiry in the future")
+	}
+	p, err := openPlaces(c, d, true)
+	if err != nil {
+		return "", err
+	}
+	var id [8]byte
+	rand.Read(id[:])
+	name := hex.EncodeToString(id[:])
+	token = newToken(oneTimeToken, name)
+	return token, p.cells.swapJSON(oneTimeCell(name), nil, oneTime{
+		TokenSHA256: tokenDigest(token).String(), Organization: o.Organization, Agent: o.Agent, Start: o.Start,
+		Created: d.Now().UTC().Truncate(time.Second), Expires: o.Expires.UTC().Truncate(time.Second),
+	})
+}
+
+// enroll answers POST /v1/enroll; see package enrol.
+func (s *Server) enroll(w http.ResponseWriter, r *http.Request) error {
+	if r.Method != http.MethodPost {
+		return notAllowed(w, "POST")
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, enrol.MaxBody))
+	if err != nil {
+		return cutOff(err)
+	}
+	var request enrol.Request
+	if err := strictJSON(body, &request); err != nil {
+		return refuse(http.StatusBadRequest, "not an enrolment: %s", err)
+	}
+	log, key, err := ParseKey(request.Key)
+	if err != nil {
+		return refuse(http.StatusUnprocessableEntity, "%s", err)
+	}
+	if err := request.Verify(key); err != nil {
+		return refuse(http.StatusUnprocessableEntity, "%s", err)
+	}
+	start, err := s.claim(&request, log)
+	if err != nil {
+		return err
+	}
+	e := Enrolment{Log: log, Key: key, Enrolled: s.clock().UTC().Truncate(time.Second)}
+	if e.Anchors, err = parseStart(start); err != nil {
+		return err
+	}
+	if start == StartAnywhere {
+		e.Start = start
+	}
+	token, err := s.enrolClaimed(e)
+	if err != nil {
+		return err
+	}
+	if err := s.record(r.Context(), Event{Event: "auth.key", Actor: log.String(), Log: log.String(), Client: r.RemoteAddr, Detail: "enrolled with a one-time token"}); err != nil {
+		return err
+	}
+	s.logger.InfoContext(r.Context(), "enrolled with a one-time token", "log", log.String())
+	answer, err := json.Marshal(enrol.Response{Token: token, Witness: s.witness.String()})
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(answer)))
+	w.Write(answer)
+	return nil
+}
+
+// claim uses a one-time token for a key, or finds that it was used for the same
+// key, and returns where the log may begin.
+func (s *Server) claim(request *enrol.Request, log seal.Log) (start string, err error) {
+	unknown := refuse(http.StatusUnauthorized, "the one-time token is unknown, has expired or was used; ask the server's operator for another one")
+	id, ok := tokenName(oneTimeToken, request.Token)
+	if !ok {
+		return "", unknown
+	}
+	var o oneTime
+	old, err := s.cells.readJSON(oneTimeCell(id), &o)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", unknown
+	}
+	if err != nil {
+		return "", err
+	}
+	digest, err := seal.ParseDigest(o.TokenSHA256)
+	if err != nil {
+		return "", fmt.Errorf("read state %s: %w", oneTimeCell(id), err)
+	}
+	switch {
+	case !sameToken(request.Token, digest), !s.clock().Before(o.Expires), o.UsedBy != "" && o.UsedBy != request.Key:
+		return "", unknown
+	case o.Organization != "" && o.Organization != log.Organization, o.Agent != "" && o.Agent != log.Agent:
+		return "", refuse(http.StatusForbidden, "the one-time token is not for %s", log)
+	case o.UsedBy == request.Key:
+		return o.Start, nil
+	}
+	o.UsedBy = request.Key
+	err = s.cells.swapJSON(oneTimeCell(id), old, o)
+	if errors.Is(err, errSwapped) {
+		return "", later(http.StatusServiceUnavailable, retrySoon, nil, "the one-time token is being used by another request")
+	}
+	return o.Start, err
+}
+
+// enrolClaimed enrols an agent that holds a claim. When it is enrolled with this
+// key already it gets a new token: the first answer was lost.
+func (s *Server) enrolClaimed(e Enrolment) (token string, err error) {
+	if err := s.checkStoredKey(e.Log, e.Key); errors.Is(err, ErrEnrolled) {
+		return "", refuse(http.StatusConflict, "%s", err)
+	} else if err != nil {
+		return "", err
+	}
+	token = newToken(agentToken, e.Log.Agent)
+	e.token = tokenDigest(token)
+	err = s.registry.add(e)
+	if !errors.Is(err, ErrEnrolled) {
+		return token, err
+	}
+	known, findErr := s.registry.find(e.Log.Agent)
+	if findErr != nil {
+		return "", findErr
+	}
+	if known.Log != e.Log || !known.Key.Equal(e.Key) {
+		return "", refuse(http.StatusConflict, "the agent id %q is taken by another key or organization; choose another agent.id", e.Log.Agent)
+	}
+	if known.revoked() {
+		return "", refuse(http.StatusForbidden, "%s was revoked; its operator must be asked", e.Log)
+	}
+	known.token = e.token
+	return token, s.registry.change(known)
+}

@@ -1,0 +1,193 @@
+package server
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/auditail/auditail/seal"
+)
+
+// caller is who sent a request: an agent or the holder of an account.
+type caller struct {
+	enrolment *Enrolment
+	account   *Account
+}
+
+func (c caller) String() string {
+	if c.account != nil {
+		return c.account.Name
+	}
+	return c.enrolment.Log.String()
+}
+
+// authenticate returns whose bearer token a request carries.
+func (s *Server) authenticate(r *http.Request) (caller, error) {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return caller{}, refuse(http.StatusUnauthorized, "a bearer token is needed; auditail-server enroll prints that of an agent, auditail-server accounts add that of an auditor")
+	}
+	token = strings.TrimLeft(token, " ")
+	if _, ok := tokenName(accountToken, token); ok {
+		account, err := s.account(token, s.clock())
+		if errors.Is(err, errUnknown) {
+			return caller{}, s.unauthorized(r, "the bearer token is that of no account, or of one that expired or was revoked")
+		}
+		return caller{account: account}, err
+	}
+	e, err := s.registry.authenticate(token)
+	if errors.Is(err, errUnknown) {
+		return caller{}, s.unauthorized(r, "the bearer token is not that of an enrolled agent")
+	}
+	if err == nil && e.revoked() {
+		return caller{}, refuse(http.StatusForbidden, "%s was revoked", e.Log)
+	}
+	return caller{enrolment: e}, err
+}
+
+// unauthorized refuses a token that is wrong, and keeps that it was tried.
+func (s *Server) unauthorized(r *http.Request, detail string) error {
+	s.noteRefusal(r, Event{Event: "auth.failure", Outcome: "denied", Reason: "unknown_token", Client: r.RemoteAddr, Path: logged(r.URL.Path), Status: http.StatusUnauthorized})
+	return refuse(http.StatusUnauthorized, "%s", detail)
+}
+
+// accessed keeps that an account read something, before it does.
+func (s *Server) accessed(r *http.Request, who caller, path string) error {
+	if who.account == nil {
+		return nil
+	}
+	return s.record(r.Context(), Event{Event: "store.access", Actor: who.account.Name, Client: r.RemoteAddr, Path: logged(path), Detail: r.Method})
+}
+
+// get hands out what is stored: to an agent of its own log, to auditors all of it.
+func (s *Server) get(w http.ResponseWriter, r *http.Request, path string) error {
+	who, err := s.authenticate(r)
+	if err != nil {
+		return err
+	}
+	if path == "" {
+		return s.list(w, r, who)
+	}
+	name, err := seal.ParsePath(path)
+	if err != nil {
+		return refuse(http.StatusUnprocessableEntity, "%s", err)
+	}
+	if who.enrolment != nil && name.Agent != who.enrolment.Log.Agent {
+		return refuse(http.StatusForbidden, "the token belongs to %s, the object to the agent %q", who, name.Agent)
+	}
+	if err := s.accessed(r, who, path); err != nil {
+		return err
+	}
+	f, size, err := s.store.open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return refuse(http.StatusNotFound, "%s is not stored", path)
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	control := http.NewResponseController(w)
+	if err := control.SetWriteDeadline(bodyDeadline(size)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if name.Kind == seal.PayloadObject {
+		w.Header().Set("Content-Type", "application/zstd") // RFC 8878, section 7.1
+	}
+	http.ServeContent(w, r, "", time.Time{}, io.NewSectionReader(f, 0, size))
+	return nil
+}
+
+// Listing is the answer to GET /v1/objects/?prefix=…: the stored objects behind
+// After in the order of their paths' bytes. Next, when it is there, is the after
+// of the next page.
+type Listing struct {
+	Objects []ListedObject `json:"objects"`
+	Next    string         `json:"next,omitempty"`
+}
+
+// ListedObject is one stored object.
+type ListedObject struct {
+	Path string `json:"path"`
+	Size int64  `json:"size"`
+}
+
+// maxListed is how many objects a page has at most.
+const maxListed = 1000
+
+// list answers a listing. An agent sees the seals of its own log alone: payloads
+// of all agents share their folders.
+func (s *Server) list(w http.ResponseWriter, r *http.Request, who caller) error {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return refuse(http.StatusBadRequest, "the query is not readable: %s", err)
+	}
+	prefix, limit := query.Get("prefix"), maxListed
+	if text := query.Get("limit"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 {
+			return refuse(http.StatusBadRequest, "limit %q is not a positive number", text)
+		}
+		limit = min(n, maxListed)
+	}
+	if who.enrolment != nil && !strings.HasPrefix(prefix, "seals/"+who.enrolment.Log.Agent+"/") {
+		return refuse(http.StatusForbidden, "agents list what begins with seals/%s/; auditors list everything", who.enrolment.Log.Agent)
+	}
+	if err := s.accessed(r, who, prefix); err != nil {
+		return err
+	}
+	page := Listing{Objects: []ListedObject{}}
+	page.Objects, err = s.store.list(r.Context(), prefix, query.Get("after"), limit+1)
+	if err != nil {
+		return err
+	}
+	if len(page.Objects) > limit {
+		page.Objects = page.Objects[:limit]
+		page.Next = page.Objects[limit-1].Path
+	}
+	return writeJSON(w, page)
+}
+
+// agentsOverHTTP answers GET /v1/agents for admins.
+func (s *Server) agentsOverHTTP(w http.ResponseWriter, r *http.Request) error {
+	if r.Method != http.MethodGet {
+		return notAllowed(w, "GET")
+	}
+	who, err := s.authenticate(r)
+	if err != nil {
+		return err
+	}
+	if who.account == nil || who.account.Role != Admin {
+		return refuse(http.StatusForbidden, "the state of the agents is for accounts of the role %s", Admin)
+	}
+	all, err := s.agents(s.clock())
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, all)
+}
+
+func writeJSON(w http.ResponseWriter, value any) error {
+	body, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)+1))
+	w.Write(append(body, '\n'))
+	return nil
+}
+
+// logged is a path as it is logged: anyone can send one.
+func logged(path string) string {
+	if len(path) > maxLoggedPath {
+		return path[:maxLoggedPath] + "…"
+	}
+	return path
+}
