@@ -132,6 +132,7 @@ var modelCalls = map[string]string{
 	"generate_stream":             "text_completion",
 	"invoke":                      "predict",
 	"invoke-with-response-stream": "predict",
+	"invocations":                 "predict", // SageMaker, MLflow
 	"converse":                    "chat",
 	"converse-stream":             "chat",
 }
@@ -210,6 +211,10 @@ func named(v verb, path, version []byte) (Route, bool) {
 		name, call := cutLast(rest)
 		if operation, ok := modelCalls[string(call)]; ok && mayPost {
 			return Route{Event: "model.inference", Operation: operation, Model: name}, true
+		}
+	case "gateway", "serving-endpoints": // MLflow's gateway, Databricks
+		if name, call := cutLast(rest); string(call) == "invocations" && mayPost {
+			return Route{Event: "model.inference", Operation: modelCalls["invocations"], Model: name}, true
 		}
 	case "predictions": // TorchServe
 		if mayPost || v == puts {

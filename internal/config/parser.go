@@ -487,7 +487,7 @@ func dataMembers() []string {
 // mappable tells whether a field map may fill the field: the allow-list of what
 // a line can say. The rest is the envelope, or concluded by the agent.
 func mappable(name string) bool {
-	if name == "input" || name == "output" || extraField.MatchString(name) {
+	if name == "input" || name == "output" || name == audit.PromptSystemHMAC.String() || name == audit.ToolHMAC.String() || extraField.MatchString(name) {
 		return true
 	}
 	if member, ok := strings.CutPrefix(name, "data."); ok {

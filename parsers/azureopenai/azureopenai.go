@@ -28,11 +28,17 @@ const (
 	slotSignature
 	slotResponse
 	slotBackendResponse
+	slotTableCategory // of Log Analytics
+	slotTableOperation
+	slotTableAPIName
+	slotTableStream
+	slotTableCaller
 )
 
 func slots() [][]string {
 	return fieldmap.Paths("category", "operationName", "resourceId", "callerIpAddress", "properties/apiName", "properties/streamType",
-		"resultType", "resultSignature", "properties/responseBody", "properties/backendResponseBody")
+		"resultType", "resultSignature", "properties/responseBody", "properties/backendResponseBody",
+		"Category", "OperationName", "properties_s/apiName", "properties_s/streamType", "CallerIPAddress")
 }
 
 // claim is a claim of an activity log's caller.
@@ -42,7 +48,7 @@ func claim(uri string) fieldmap.Source {
 
 func fields() []fieldmap.Mapping {
 	from := fieldmap.From
-	actor := from("actor.id", "properties/objectId", "properties/userId")
+	actor := from("actor.id", "properties/objectId", "properties/userId", "properties_s/objectId")
 	actor.Or = append(actor.Or, claim("http://schemas.microsoft.com/identity/claims/objectidentifier"), claim("appid"))
 	name := from("actor.name", "identity/claims/upn")
 	name.Or = append(name.Or, claim("http://schemas.xmlsoap.org/ws/2005/05/identity/claims/upn"), claim("name"))
@@ -56,12 +62,12 @@ func fields() []fieldmap.Mapping {
 		from("session.response_id", "properties/responseBody/id", "properties/backendResponseBody/id"),
 		from("api.method", "properties/method", "properties/backendMethod"),
 		from("api.path", "properties/url", "properties/backendUrl"),
-		from("api.status", "properties/responseCode", "resultSignature", "properties/backendResponseCode"),
+		from("api.status", "properties/responseCode", "resultSignature", "ResultSignature", "properties/backendResponseCode"),
 		from("reason", "properties/lastError/reason", "properties/responseBody/error/code", "properties/backendResponseBody/error/code"),
-		from("model.name", "properties/modelDeploymentName", "properties/deploymentName", "properties/requestBody/model",
+		from("model.name", "properties/modelDeploymentName", "properties_s/modelDeploymentName", "properties/deploymentName", "properties/requestBody/model",
 			"properties/backendRequestBody/model", "properties/modelName"),
-		from("model.served", "properties/modelName", "properties/responseBody/model", "properties/backendResponseBody/model"),
-		from("model.version", "properties/modelVersion"),
+		from("model.served", "properties/modelName", "properties_s/modelName", "properties/responseBody/model", "properties/backendResponseBody/model"),
+		from("model.version", "properties/modelVersion", "properties_s/modelVersion"),
 		from("api.fingerprint", "properties/responseBody/system_fingerprint", "properties/backendResponseBody/system_fingerprint"),
 
 		from("params.temperature", "properties/requestBody/temperature", "properties/backendRequestBody/temperature"),
@@ -77,8 +83,8 @@ func fields() []fieldmap.Mapping {
 			"properties/backendResponseBody/usage/completion_tokens"),
 		from("usage.cached_tokens", "properties/responseBody/usage/prompt_tokens_details/cached_tokens",
 			"properties/backendResponseBody/usage/prompt_tokens_details/cached_tokens"),
-		from("usage.request_bytes", "properties/requestLength", "properties/requestSize"),
-		from("usage.response_bytes", "properties/responseLength", "properties/responseSize"),
+		from("usage.request_bytes", "properties/requestLength", "properties_s/requestLength", "properties/requestSize"),
+		from("usage.response_bytes", "properties/responseLength", "properties_s/responseLength", "properties/responseSize"),
 		from("usage.duration_ms", "durationMs", "DurationMs"),
 
 		from("input", "properties/requestBody", "properties/backendRequestBody", "properties/requestMessages"),
@@ -110,7 +116,7 @@ func New(c parsers.Config) (parsers.Parser, error) {
 	p := &parser{}
 	return fieldmap.NewJSON(fieldmap.Config{
 		Config: c, Fields: fields(), Slots: slots(), Decide: p.decide,
-		Embedded: fieldmap.Paths("properties", "properties/requestBody", "properties/responseBody",
+		Embedded: fieldmap.Paths("properties", "properties_s", "properties/requestBody", "properties/responseBody",
 			"properties/backendRequestBody", "properties/backendResponseBody", "properties/requestMessages", "properties/responseMessages",
 			"identity"),
 	})
@@ -118,11 +124,12 @@ func New(c parsers.Config) (parsers.Parser, error) {
 
 func (p *parser) decide(m *fieldmap.Map, d *parsers.Draft) parsers.Outcome {
 	r := &d.Record
-	operation := m.Slot(slotOperation)
-	if operation == nil || m.Slot(slotCategory) == nil && m.Slot(slotResource) == nil {
+	operation := either(m.Slot(slotOperation), m.Slot(slotTableOperation))
+	category := either(m.Slot(slotCategory), m.Slot(slotTableCategory))
+	if operation == nil || category == nil && m.Slot(slotResource) == nil {
 		return parsers.Outcome{Rule: "not a resource log of Azure"}
 	}
-	switch category := string(m.Slot(slotCategory)); {
+	switch category := string(category); {
 	case category == "GatewayLogs":
 		p.gateway(m, d)
 	case category == "GatewayLlmLogs":
@@ -135,6 +142,9 @@ func (p *parser) decide(m *fieldmap.Map, d *parsers.Draft) parsers.Outcome {
 		}
 	default:
 		call := callOf(operation)
+		if category == "AzureOpenAIRequestUsage" {
+			call.event = "model.inference"
+		}
 		r.SetString(audit.Event, call.event)
 		r.SetString(audit.APIOperation, call.operation)
 		if call.event == "admin.config" {
@@ -142,23 +152,23 @@ func (p *parser) decide(m *fieldmap.Map, d *parsers.Draft) parsers.Outcome {
 		}
 	}
 	// "Azure OpenAI API version 2023-07-01-preview"
-	if name := m.Slot(slotAPIName); bytes.Contains(name, []byte(" version ")) {
+	if name := either(m.Slot(slotAPIName), m.Slot(slotTableAPIName)); bytes.Contains(name, []byte(" version ")) {
 		r.SetText(audit.APIVersion, name[bytes.LastIndexByte(name, ' ')+1:])
 	}
 	if r.Has(audit.ModelVersion) && r.Has(audit.ModelServed) { // together they identify a model of Azure's
 		fieldmap.ExactModel(d, "azure", r.Text(audit.ModelServed))
 	}
-	switch string(m.Slot(slotStream)) {
+	switch string(either(m.Slot(slotStream), m.Slot(slotTableStream))) {
 	case "Streaming":
 		r.SetBool(audit.ParamsStream, true)
 	case "Non-Streaming":
 		r.SetBool(audit.ParamsStream, false)
 	}
-	if caller := m.Slot(slotCaller); bytes.IndexByte(caller, '*') >= 0 {
+	if caller := either(m.Slot(slotCaller), m.Slot(slotTableCaller)); bytes.IndexByte(caller, '*') >= 0 {
 		m.AddExtra("caller_ip_masked", caller)
 	}
 	if r.Has(audit.ActorID) {
-		if m.Slot(slotCategory) != nil && r.Has(audit.ActorKeyID) { // a user of the gateway, known by a subscription key
+		if category != nil && r.Has(audit.ActorKeyID) { // a user of the gateway, known by a subscription key
 			r.SetString(audit.ActorBasis, "api_key")
 		} else {
 			r.SetString(audit.ActorBasis, "idp_token") // an object of Entra ID
@@ -219,4 +229,13 @@ func refused(raw []byte) bool {
 		return false
 	}
 	return string(fieldmap.Member(raw, "filtered")) == "true"
+}
+
+// either returns the first that is there. Log Analytics spells the same names in
+// its own way.
+func either(a, b []byte) []byte {
+	if a != nil {
+		return a
+	}
+	return b
 }

@@ -6,7 +6,10 @@ import (
 	"bytes"
 	"time"
 
+	"github.com/auditail/auditail/audit"
 	"github.com/auditail/auditail/parsers"
+	"github.com/auditail/auditail/parsers/internal/access"
+	"github.com/auditail/auditail/parsers/internal/ansi"
 	"github.com/auditail/auditail/parsers/internal/fieldmap"
 )
 
@@ -20,17 +23,19 @@ const (
 	slotMessage
 	slotMethod
 	slotStatus
+	slotDuration
 )
 
 func slots() [][]string {
-	return fieldmap.Paths("level", "logger", "msg", "request/method", "status")
+	return fieldmap.Paths("level", "logger", "msg", "request/method", "status", "duration")
 }
 
 func fields() []fieldmap.Mapping {
 	from := fieldmap.From
 	return []fieldmap.Mapping{
-		// A count of milliseconds read as seconds is beyond the year 9999.
-		from("time", "ts unix", "ts unix_ms", "ts", "ts 2006/01/02 15:04:05.000"),
+		// A count of milliseconds read as seconds is beyond the year 9999. Go's layouts
+		// take a fraction behind the seconds.
+		from("time", "ts unix", "ts unix_ms", "ts unix_ns", "ts", "ts 2006/01/02 15:04:05", "ts 02/Jan/2006:15:04:05 -0700"),
 		from("actor.id", "user_id", "request/headers/X-Forwarded-User/0", "request/headers/X-Auth-Request-User/0", "request/headers/X-User-Id/0"),
 		from("client.ip", "request/client_ip", "request/remote_ip", "request/remote_addr"),
 		from("client.user_agent", "request/headers/User-Agent/0"),
@@ -53,6 +58,8 @@ type Parser struct {
 	*fieldmap.JSON
 	zone *time.Location
 	head console // of the line in hand, when it is of the console format
+
+	plain []byte // the line in hand without colours
 }
 
 // console is what the console format puts before the fields.
@@ -70,6 +77,7 @@ func New(c parsers.Config) (*Parser, error) {
 func (p *Parser) Parse(dst []parsers.Draft, line parsers.Line) ([]parsers.Draft, parsers.Outcome, error) {
 	p.head = console{}
 	if len(line.Data) > 0 && line.Data[0] != '{' {
+		line.Data, p.plain = ansi.Plain(p.plain, line.Data)
 		head, fields, ok := splitConsole(line.Data)
 		switch {
 		case !ok:
@@ -104,7 +112,28 @@ func (p *Parser) decide(m *fieldmap.Map, d *parsers.Draft) parsers.Outcome {
 	if string(h.message) == "NOP" && m.Status() == 0 { // no site for it: not a caller that went away
 		m.SetStatus(parsers.NoStatus)
 	}
+	duration(d, m.Slot(slotDuration))
 	return parsers.Outcome{Verdict: parsers.Recorded}
+}
+
+// duration corrects a duration in another format than Caddy's default, seconds with
+// a fraction: nanoseconds, or Go's text. A small whole number may be milliseconds or
+// seconds, so it is none.
+func duration(d *parsers.Draft, text []byte) {
+	r := &d.Record
+	n, whole := access.ParseCount(text)
+	switch {
+	case len(text) == 0 || whole && n == 0:
+	case whole && n >= int64(time.Millisecond):
+		r.SetInt(audit.UsageDurationMs, time.Duration(n).Round(time.Millisecond).Milliseconds())
+	case whole:
+		r.Clear(audit.UsageDurationMs)
+		r.Flag(audit.FieldsDropped)
+	case text[len(text)-1] == 's':
+		if took, err := time.ParseDuration(string(text)); err == nil && took >= 0 {
+			r.SetInt(audit.UsageDurationMs, took.Round(time.Millisecond).Milliseconds())
+		}
+	}
 }
 
 // judge decides over a line that is about no request.

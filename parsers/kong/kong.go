@@ -4,6 +4,7 @@ package kong
 
 import (
 	"bytes"
+	"strconv"
 
 	"github.com/auditail/auditail/audit"
 	"github.com/auditail/auditail/parsers"
@@ -68,6 +69,9 @@ func fields() []fieldmap.Mapping {
 		ai("model.provider", "meta/provider_name"),
 		ai("usage.input_tokens", "usage/prompt_tokens", "usage/prompt_token"),
 		ai("usage.output_tokens", "usage/completion_tokens", "usage/completion_token"),
+		ai("usage.cached_tokens", "usage/prompt_tokens_details/cached_tokens"),
+		from("tool.name", "ai/mcp/rpc/0/tool_name"),
+		from("session.id", "ai/mcp/mcp_session_id"),
 		ai("params.temperature", "payload/request/temperature"),
 		ai("params.top_p", "payload/request/top_p"),
 		ai("params.max_tokens", "payload/request/max_tokens", "payload/request/max_completion_tokens"),
@@ -119,7 +123,7 @@ func (p *parser) decide(m *fieldmap.Map, d *parsers.Draft) parsers.Outcome {
 		s := fieldmap.Stream{Map: m, Draft: d}
 		s.Events(p.sent)
 	}
-	p.extras(m)
+	p.extras(m, r)
 	if r.Has(audit.ActorID) && r.Has(audit.ActorKeyID) {
 		r.SetString(audit.ActorBasis, "api_key")
 	}
@@ -144,7 +148,7 @@ func (p *parser) models(m *fieldmap.Map, r *audit.Record) {
 }
 
 // extras keeps cost, latency of the first token and the verdict of the cache.
-func (p *parser) extras(m *fieldmap.Map) {
+func (p *parser) extras(m *fieldmap.Map, r *audit.Record) {
 	raw := m.Slot(slotAI)
 	for w := fieldmap.Open(raw); w.Next(); {
 		usage, cache := fieldmap.Member(w.Value, "usage"), fieldmap.Member(w.Value, "cache")
@@ -153,6 +157,9 @@ func (p *parser) extras(m *fieldmap.Map) {
 			usage = w.Value
 		case "cache":
 			cache = w.Value
+		case "sanitizer":
+			sanitized(m, r, w.Value)
+			continue
 		case "proxy", "ai-proxy", "ai-proxy-advanced":
 		default:
 			continue
@@ -160,5 +167,26 @@ func (p *parser) extras(m *fieldmap.Map) {
 		m.AddExtraNumber("cost", fieldmap.Member(usage, "cost"))
 		m.AddExtraNumber("time_to_first_token_ms", fieldmap.Member(usage, "time_to_first_token"))
 		m.AddExtra("cache_status", m.Text(fieldmap.Member(cache, "cache_status")))
+	}
+}
+
+// sanitized fills what the AI sanitizer did before the model saw the prompt, without
+// looking at the items, which are what it took out.
+func sanitized(m *fieldmap.Map, r *audit.Record, raw []byte) {
+	found, ok := m.Integer(fieldmap.Member(raw, "pii_identified"))
+	if !ok || found < 0 {
+		return
+	}
+	r.SetString(audit.PolicyBy, "kong/ai-sanitizer")
+	if found == 0 {
+		r.SetString(audit.PolicyDecision, "allow")
+		return
+	}
+	var list [32]byte
+	r.SetJSON(audit.PolicyFindings, append(strconv.AppendInt(append(list[:0], `{"pii":`...), found, 10), '}'))
+	if masked, ok := m.Integer(fieldmap.Member(raw, "pii_anonymized")); ok && masked > 0 {
+		r.SetString(audit.PolicyDecision, "redact")
+	} else {
+		r.SetString(audit.PolicyDecision, "flag")
 	}
 }

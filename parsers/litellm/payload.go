@@ -88,6 +88,7 @@ func payloadFields() []fieldmap.Mapping {
 
 		from("policy.rules", "metadata/applied_guardrails"),
 		from("tool.name", "metadata/mcp_tool_call_metadata/name", "mcp_namespaced_tool_name"),
+		from("tool.hmac", "metadata/mcp_tool_call_metadata/arguments"),
 
 		from("extra.call_type", "call_type"),
 		from("extra.cost", "response_cost"),

@@ -156,7 +156,7 @@ func write(to *bytes.Buffer, d *parsers.Draft) {
 	for _, content := range []struct {
 		name string
 		c    *parsers.Content
-	}{{"input", &d.Input}, {"output", &d.Output}} {
+	}{{"input", &d.Input}, {"output", &d.Output}, {"system", &d.System}, {"arguments", &d.Arguments}} {
 		switch c := content.c; {
 		case len(c.Applied) > 0:
 			fmt.Fprintf(to, "  %s applied: %s\n", content.name, c.Applied)

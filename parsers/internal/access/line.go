@@ -12,7 +12,7 @@ import (
 type Combined struct {
 	Host, Ident, User, Time, Request, Status, Bytes []byte
 
-	VirtualHost []byte // "name:port" in front of the host, Apache's vhost_combined
+	VirtualHost []byte // "name:port" in front of the host, Apache's vhost_combined, or "name"
 	Rest        []byte // behind the bytes: nothing, or a space and more fields
 }
 
@@ -72,14 +72,14 @@ func openingQuote(line []byte) int {
 
 // splitHead takes host, identity and user apart. The host may be a list with
 // ", ", where a format has X-Forwarded-For in its place. Apache's
-// "vhost_combined" puts "name:port" before the host.
+// "vhost_combined" puts "name:port" before the host, others only the name.
 func (f *Combined) splitHead(head []byte) bool {
 	host, rest, ok := bytes.Cut(head, []byte(" "))
 	isAddress := parsers.IsAddress(host)
 	if ok && !isAddress {
 		next, tail, more := bytes.Cut(rest, []byte(" "))
 		switch {
-		case more && isVirtualHost(host) && parsers.IsAddress(next):
+		case more && (isVirtualHost(host) || isHostName(host) && bytes.IndexByte(tail, ' ') > 0) && parsers.IsAddress(next):
 			f.VirtualHost, host, rest, isAddress = host, next, tail, true
 		case bytes.HasSuffix(host, []byte(",")):
 			host, rest, isAddress = cutList(head)

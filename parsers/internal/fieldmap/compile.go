@@ -98,7 +98,7 @@ func (c *compiler) note(t target, source string) {
 		if earlier := trace[field]; earlier != "" {
 			source = earlier + ", " + source
 		}
-	case toField, toSlot:
+	case toField, toSlot, toSystem, toArguments:
 	}
 	trace[field] = source
 }
@@ -132,6 +132,11 @@ func (c *compiler) newTarget(m Mapping) (target, error) {
 		return target{purpose: toInput}, noLayout(m)
 	case "output":
 		return target{purpose: toOutput}, noLayout(m)
+	case audit.PromptSystemHMAC.String():
+		c.parser.mapsSystem = true
+		return target{purpose: toSystem, field: audit.PromptSystemHMAC}, noLayout(m)
+	case audit.ToolHMAC.String():
+		return target{purpose: toArguments, field: audit.ToolHMAC}, noLayout(m)
 	}
 	if name, ok := strings.CutPrefix(m.Field, "extra."); ok {
 		if name == "" {
@@ -215,8 +220,7 @@ func lineField(path string) (audit.Field, error) {
 		return 0, errors.New("map extra.NAME")
 	}
 	switch field {
-	case audit.ModelRef, audit.ModelBasis, audit.ModelAmbiguous, audit.ModelSensitivity, audit.ModelOwner,
-		audit.PromptSystemHMAC, audit.ToolHMAC:
+	case audit.ModelRef, audit.ModelBasis, audit.ModelAmbiguous, audit.ModelSensitivity, audit.ModelOwner:
 		return 0, errors.New("the agent fills this field")
 	default:
 		return field, nil

@@ -19,7 +19,7 @@ func (p *pass) takeComposite(t *target, i, end, depth int) bool {
 	switch {
 	case c != nil:
 		p.begun(t, c)
-		p.content(i, c, depth)
+		p.collect(t, i, c, depth)
 		taken = c.Parts > 0
 	case end >= 0 && t.purpose == toSlot && !p.scalars:
 		p.slots[t.slot], taken = p.data[i:end], true

@@ -1,6 +1,10 @@
 package fieldmap
 
-import "github.com/auditail/auditail/parsers"
+import (
+	"bytes"
+
+	"github.com/auditail/auditail/parsers"
+)
 
 // content collects the text of what was entered or came back. A string is taken
 // as it is. In arrays and objects, in the shapes that OpenAI, Anthropic, Google,
@@ -23,6 +27,15 @@ func (p *pass) content(i int, c *parsers.Content, depth int) int {
 	default:
 		return skipValue(p.data, i, depth)
 	}
+}
+
+// collect is content for a target. The arguments of a tool call have no keys that
+// one could know; given as an object or array they are taken as they stand.
+func (p *pass) collect(t *target, i int, c *parsers.Content, depth int) int {
+	if t.purpose == toArguments && (p.data[i] == '{' || p.data[i] == '[') {
+		return p.contentRaw(i, c, depth)
+	}
+	return p.content(i, c, depth)
 }
 
 // contentString adds a string, whose inside begins at i, as one part. Of a
@@ -80,6 +93,8 @@ func (p *pass) contentObject(i int, c *parsers.Content, depth int) int {
 	if depth < 0 {
 		return tooDeep
 	}
+	begin, system := len(c.Text), len(p.draft.System.Text)
+	instructs := false
 	i, done := openBracket(p.data, i, '}')
 	for !done {
 		end, value, _ := scanKey(p.data, i)
@@ -88,6 +103,17 @@ func (p *pass) contentObject(i int, c *parsers.Content, depth int) int {
 		}
 		key := p.data[i+1 : end]
 		switch {
+		case string(key) == "role":
+			if i = skipValue(p.data, value, depth); i < 0 {
+				return i
+			}
+			instructs = isSystemRole(p.data[value:i])
+		case isSystemKey(key) && c != &p.draft.Output: // OpenAI's responses repeat there what was entered
+			from, seen := len(c.Text), len(p.draft.System.Text)
+			if i = p.content(value, c, depth); i < 0 {
+				return i
+			}
+			p.instructions(c, from, seen)
 		case isArgumentsKey(key) && p.data[value] == '{':
 			if i = p.contentRaw(value, c, depth); i < 0 {
 				return i
@@ -103,7 +129,43 @@ func (p *pass) contentObject(i int, c *parsers.Content, depth int) int {
 		}
 		i, done = nextElement(p.data, i, '}')
 	}
+	if instructs && i >= 0 {
+		p.instructions(c, begin, system)
+	}
 	return i
+}
+
+// instructions adds what content has got since from to the system instructions, as
+// a part of its own, unless an object inside did so already: they had seen bytes.
+func (p *pass) instructions(c *parsers.Content, from, seen int) {
+	text, s := c.Text[from:], &p.draft.System
+	if c != &p.draft.Input || p.noSystem || len(s.Text) > seen {
+		return
+	}
+	if from > 0 {
+		text = bytes.TrimPrefix(text, []byte{'\n'}) // between parts
+	}
+	if len(text) > 0 {
+		p.addPart(s)
+		s.Text = append(s.Text, text...)
+	}
+}
+
+// isSystemRole tells whether a role, as it stands in the line, is that of whoever
+// instructs the model: "developer" is OpenAI's newer word for it.
+func isSystemRole(role []byte) bool {
+	return string(role) == `"system"` || string(role) == `"developer"`
+}
+
+// isSystemKey tells keys beside the messages under which the system instructions
+// stand: of Anthropic and Bedrock, OpenAI's responses, Google.
+func isSystemKey(key []byte) bool {
+	switch string(key) {
+	case "system", "instructions", "systemInstruction", "system_instruction":
+		return true
+	default:
+		return false
+	}
 }
 
 // contentRaw adds the arguments of a tool call that are given as an object, as
@@ -136,11 +198,11 @@ func isArgumentsKey(key []byte) bool {
 func isContentKey(key []byte) bool {
 	switch string(key) {
 	case "messages", "message", "content", "contents", "text", "parts", "choices", "candidates", "delta",
-		"prompt", "system", "instructions", "input", "inputs", "output", "outputs", "response", "completion",
+		"prompt", "input", "inputs", "output", "outputs", "response", "completion",
 		"generated_text", "refusal", "reasoning", "reasoning_content", "thinking", "query", "documents",
 		"tool_calls", "tool_call", "function_call", "functionCall", "function", "arguments", "args",
 		"inputText", "outputText", "generation", "generations", "completions", "results", "texts", "chat_history",
-		"toolUse", "toolResult", "reasoningContent", "reasoningText", "systemInstruction", "system_instruction":
+		"toolUse", "toolResult", "reasoningContent", "reasoningText":
 		return true
 	default:
 		return false

@@ -50,18 +50,19 @@ type (
 // Map is a compiled field map with the state of the line in hand. It holds
 // nothing between lines, and is used by one goroutine at a time.
 type Map struct {
-	provider  string
-	root      *node
-	nodes     int
-	constants []constant
-	flat      bool
-	decide    func(*Map, *parsers.Draft) parsers.Outcome
-	trace     map[audit.Field]string
-	mapsPath  bool // api.path is in the field map
-	mapsEvent bool // event is in the field map
-	dropped   atomic.Uint64
-	pass      pass
-	spare     parsers.Draft // of ReadSlots
+	provider   string
+	root       *node
+	nodes      int
+	constants  []constant
+	flat       bool
+	decide     func(*Map, *parsers.Draft) parsers.Outcome
+	trace      map[audit.Field]string
+	mapsPath   bool // api.path is in the field map
+	mapsEvent  bool // event is in the field map
+	mapsSystem bool // the system instructions are in the field map
+	dropped    atomic.Uint64
+	pass       pass
+	spare      parsers.Draft // of ReadSlots
 }
 
 // New compiles the map.
@@ -93,6 +94,7 @@ func New(config Config) (*Map, error) {
 	m := c.finish()
 	m.pass = pass{
 		zone: config.Zone(), config: &config.Config, seen: make([]uint64, m.nodes/64+1), ranks: make([]uint8, c.groups+1), slots: make([][]byte, len(config.Slots)),
+		noSystem: m.mapsSystem,
 	}
 	return m, nil
 }
@@ -132,6 +134,7 @@ type pass struct {
 	slots     [][]byte
 	met       []int // slots that the line filled with a scalar, in its order
 	scalars   bool  // objects and arrays do not go into slots
+	noSystem  bool  // system instructions are not looked for in what was entered
 	filled    int   // values that found a home, times not counted
 	dropped   int
 	duplicate bool
@@ -146,7 +149,7 @@ func (p *pass) begin(line *parsers.Line, d *parsers.Draft) {
 	*p = pass{
 		data: line.Data, cut: line.Cut, draft: d, zone: p.zone, config: p.config, now: line.Seen, seen: p.seen, ranks: p.ranks,
 		slots: p.slots, met: p.met[:0],
-		scratch: p.scratch[:0], list: p.list, extra: p.extra[:0], item: p.item[:0], status: parsers.NoStatus,
+		scratch: p.scratch[:0], list: p.list, extra: p.extra[:0], item: p.item[:0], status: parsers.NoStatus, noSystem: p.noSystem,
 	}
 }
 
@@ -366,7 +369,7 @@ func (p *pass) cutContent(i int, n *node, depth int) {
 		target := &n.targets[t]
 		if c := p.contentOf(target.purpose); c != nil && p.wants(target) { // half an identity is none
 			p.begun(target, c)
-			p.content(i, c, depth)
+			p.collect(target, i, c, depth)
 			p.used(target)
 		}
 	}
@@ -376,7 +379,7 @@ func (p *pass) cutContent(i int, n *node, depth int) {
 // they are found even when a cut line interrupts the content, then the whole.
 func (p *pass) composite(i int, n *node, depth int) int {
 	if t, c := p.onlyContent(n); c != nil {
-		end := p.content(i, c, depth)
+		end := p.collect(t, i, c, depth)
 		p.count(c.Parts > 0)
 		if c.Parts > 0 {
 			p.used(t)
@@ -437,6 +440,9 @@ func (p *pass) used(t *target) {
 func (p *pass) begun(t *target, c *parsers.Content) {
 	if t.group != 0 && p.ranks[t.group] != 0 {
 		c.Reset()
+		if t.purpose == toInput {
+			p.draft.System.Reset()
+		}
 	}
 }
 
@@ -446,6 +452,10 @@ func (p *pass) contentOf(use purpose) *parsers.Content {
 		return &p.draft.Input
 	case toOutput:
 		return &p.draft.Output
+	case toSystem:
+		return &p.draft.System
+	case toArguments:
+		return &p.draft.Arguments
 	default:
 		return nil
 	}

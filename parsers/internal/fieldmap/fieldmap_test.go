@@ -147,3 +147,44 @@ func TestWalk(t *testing.T) {
 		t.Errorf("member %q of an array", got)
 	}
 }
+
+// TestSystem: system instructions are found in what was entered, wherever an API
+// has them, once; or where the map says that they stand.
+func TestSystem(t *testing.T) {
+	body := []fieldmap.Mapping{{Field: "input", Path: []string{"in"}}, {Field: "output", Path: []string{"out"}}}
+	for _, c := range []struct {
+		line, system, input, output string
+	}{
+		{`{"in":{"messages":[{"role":"system","content":"Be"},{"role":"user","content":"hi"}]}}`, "Be", "Be\nhi", ""},
+		{`{"in":[{"content":[{"type":"text","text":"hi"}],"role":"user"},{"content":[{"text":"a"},{"text":"b"}],"role":"developer"}]}`, "a\nb", "hi\na\nb", ""},
+		{`{"in":{"system":[{"text":"Be"}],"messages":[{"role":"user","content":[{"text":"hi"}]}]}}`, "Be", "Be\nhi", ""},
+		{`{"in":{"contents":[{"role":"user","parts":[{"text":"hi"}]}],"systemInstruction":{"role":"system","parts":[{"text":"Be"}]}}}`, "Be", "hi\nBe", ""},
+		{`{"in":{"instructions":"Be","input":"hi"},"out":{"instructions":"Be","output":[{"content":[{"text":"yes"}]}]}}`, "Be", "Be\nhi", "yes"},
+		{`{"in":{"messages":[{"role":"system","content":"A"}],"system":"B"}}`, "A\nB", "A\nB", ""},
+		{`{"in":"system"}`, "", "system", ""},
+		{`{"out":{"choices":[{"message":{"role":"system","content":"x"}}]}}`, "", "", "x"},
+	} {
+		m, err := fieldmap.New(fieldmap.Config{Fields: body})
+		if err != nil {
+			t.Fatal(err)
+		}
+		drafts, outcome := m.ParseJSON(nil, &parsers.Line{Data: []byte(c.line)})
+		if len(drafts) != 1 {
+			t.Fatal(c.line, outcome)
+		}
+		d := &drafts[0]
+		if string(d.System.Text) != c.system || string(d.Input.Text) != c.input || string(d.Output.Text) != c.output {
+			t.Errorf("%s: system %q, input %q, output %q", c.line, d.System.Text, d.Input.Text, d.Output.Text)
+		}
+	}
+	m, err := fieldmap.New(fieldmap.Config{Fields: append(body,
+		fieldmap.Mapping{Field: "prompt.system_hmac", Path: []string{"sys"}}, fieldmap.Mapping{Field: "tool.hmac", Path: []string{"args"}})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := `{"in":{"messages":[{"role":"system","content":"A"}]},"sys":"B","args":{"city": "Rome"}}`
+	drafts, _ := m.ParseJSON(nil, &parsers.Line{Data: []byte(line)})
+	if d := &drafts[0]; string(d.System.Text) != "B" || string(d.Arguments.Text) != `{"city": "Rome"}` {
+		t.Errorf("system %q, arguments %q", d.System.Text, d.Arguments.Text)
+	}
+}

@@ -41,6 +41,12 @@ func newLayout(name string) (layout, error) {
 	return layout{text: name, zoned: strings.Contains(name, "-07") || strings.Contains(name, "Z07"), dated: strings.Contains(name, "06")}, nil
 }
 
+// mayFit tells at a glance whether a text can be of a layout that begins with the
+// year: package time takes memory for each text that is not.
+func (l *layout) mayFit(text []byte) bool {
+	return !strings.HasPrefix(l.text, "2006") || len(l.text) < 5 || len(text) > 4 && text[4] == l.text[4]
+}
+
 // setTime parses a time into a field. It reports whether the text was one.
 func (p *pass) setTime(t *target, text []byte) bool {
 	r := &p.draft.Record
@@ -55,6 +61,8 @@ func (p *pass) setTime(t *target, text []byte) bool {
 		if isTime {
 			p.draft.SetTimeBasis(true)
 		}
+	case !t.layout.mayFit(text):
+		return false
 	case t.layout.text != "":
 		when, err := time.ParseInLocation(t.layout.text, string(text), p.zone)
 		ok := err == nil

@@ -42,12 +42,14 @@ func (n *node) find(key []byte) *node {
 type purpose uint8
 
 const (
-	toField  purpose = iota // a field of the record
-	toInput                 // what was entered
-	toOutput                // what came back
-	toExtra                 // a member of extra
-	toData                  // a member of the only item of data
-	toSlot                  // looked at by a preset
+	toField     purpose = iota // a field of the record
+	toInput                    // what was entered
+	toOutput                   // what came back
+	toSystem                   // the system instructions, of which a keyed hash is kept
+	toArguments                // the arguments of a tool call, of which a keyed hash is kept
+	toExtra                    // a member of extra
+	toData                     // a member of the only item of data
+	toSlot                     // looked at by a preset
 )
 
 // target is one use of a mapped value.
