@@ -23,6 +23,7 @@ import (
 	"github.com/auditail/auditail/buffer"
 	"github.com/auditail/auditail/inputs"
 	"github.com/auditail/auditail/internal/durable"
+	"github.com/auditail/auditail/internal/memory"
 	"github.com/auditail/auditail/outputs"
 	"github.com/auditail/auditail/parsers"
 	"github.com/auditail/auditail/seal"
@@ -93,8 +94,9 @@ type Agent struct {
 	own      *ownRecords
 	stored   storedBytes
 	outputs  []*shipper
-	failures recentFailures // of buffers
-	started  bool           // the record of the start is durable
+	failures recentFailures      // of buffers
+	records  memory.Slices[byte] // for the entries of all pipelines
+	started  bool                // the record of the start is durable
 
 	// Of the session at hand:
 	buffer    *buffer.Buffer

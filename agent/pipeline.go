@@ -30,20 +30,30 @@ type pipeline struct {
 	watched    uint64 // records seen by watch
 	identified bool   // the last record's actor is from the identity map
 
-	turn     chan struct{} // holds one token while a chunk is on its way: the parser's state follows the commit order
-	envelope envelope
-	line     parsers.Line // the one in hand; here, because on the stack it would be allocated for each line
-	drafts   []parsers.Draft
-	record   audit.Record
-	held     uint64
-	observed []byte
-	seen     catalog.Seen
-	counted  bool // the input's offsets count lines, not bytes
-	unparsed unparsedRun
-	unknown  *capture.Unparsed // what is kept of the lines of unparsed
-	free     []*buffer.Entry
-	broken   error // set when a commit failed: the parser's state is ahead of the buffer's for good
+	turn      chan struct{} // holds one token while a chunk is on its way: the parser's state follows the commit order
+	envelope  envelope
+	line      parsers.Line // the one in hand; here, because on the stack it would be allocated for each line
+	drafts    []parsers.Draft
+	drafted   int // bytes of the longest line that was parsed into drafts since they were new
+	record    audit.Record
+	held      uint64
+	observed  []byte
+	seen      catalog.Seen
+	counted   bool // the input's offsets count lines, not bytes
+	unparsed  unparsedRun
+	unknown   *capture.Unparsed // what is kept of the lines of unparsed
+	ranges    []buffer.Range    // memory of the last entry, like positions
+	positions []buffer.Position
+	broken    error // set when a commit failed: the parser's state is ahead of the buffer's for good
 }
+
+// mostDrafted is the longest line behind which what it was parsed into is kept for
+// the next ones.
+const mostDrafted = 64 << 10
+
+// mostRecords is the room of what is kept for the records of the next entry: of
+// an ordinary chunk, not of one long line.
+const mostRecords = 8 << 20
 
 // unparsedRun is a number of lines of one generation, in one chunk, that the
 // parser does not know: they make one agent.unparsed record. No lines: none yet.
@@ -204,15 +214,10 @@ func (p *pipeline) Append(ctx context.Context, c inputs.Chunk) error {
 
 func (p *pipeline) newEntry() *buffer.Entry {
 	p.spec.Catalog.Begin()
-	e := &buffer.Entry{}
-	if n := len(p.free); n > 0 {
-		e, p.free = p.free[n-1], p.free[:n-1]
+	return &buffer.Entry{
+		Stream: p.stream, Input: p.spec.Name, Ranges: p.ranges[:0], Positions: p.positions[:0],
+		Records: p.agent.records.Get(0),
 	}
-	*e = buffer.Entry{
-		Stream: p.stream, Input: p.spec.Name,
-		Records: e.Records[:0], Ranges: e.Ranges[:0], Positions: e.Positions[:0],
-	}
-	return e
 }
 
 // commit checks that every line is accounted for and appends the entry.
@@ -227,12 +232,24 @@ func (p *pipeline) commit(ctx context.Context, e *buffer.Entry) error {
 		return fmt.Errorf("parser %s lost count of lines: held %d + read %d is not recorded %d + unparsed %d + ignored %d + held %d",
 			p.spec.ParserName, before, l.Read, l.Recorded, l.Unparsed, l.Ignored, l.Held)
 	}
+	p.forget(len(e.Records) > mostRecords)
 	p.broken = p.to.Append(ctx, e)
-	p.free = append(p.free, e)
-	if p.broken == nil {
-		p.spec.Catalog.Committed(e.FirstSeq)
+	if p.broken != nil {
+		return p.broken // the entry stays the buffer's
 	}
-	return p.broken
+	p.ranges, p.positions = e.Ranges, e.Positions
+	p.agent.records.Put(e.Records, mostRecords)
+	p.spec.Catalog.Committed(e.FirstSeq)
+	return nil
+}
+
+// forget lets go of the last line, and with all of what it was parsed into.
+func (p *pipeline) forget(all bool) {
+	p.line = parsers.Line{}
+	if all || p.drafted > mostDrafted {
+		p.drafts, p.record = nil, audit.Record{}
+	}
+	p.drafted = 0
 }
 
 // parse turns one line into records and counts it.
@@ -246,6 +263,7 @@ func (p *pipeline) parse(e *buffer.Entry, in *inputs.Line) error {
 		Source: in.Source, Path: in.Path, Generation: in.Generation, Offset: in.Offset, Size: in.Size, Lines: in.Physical,
 		Data: in.Data, Seen: in.Seen, Cut: in.Cut != nil || in.Partial,
 	}
+	p.drafted = max(p.drafted, len(in.Data))
 	physical := uint64(max(1, in.Physical)) //nolint:gosec // a count
 	drafts, outcome := p.drafts[:0], p.spec.ignored(in.Data)
 	if outcome.Verdict != parsers.Ignored {

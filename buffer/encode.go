@@ -40,7 +40,19 @@ type group struct {
 }
 
 func (g *group) reset() {
-	*g = group{buf: g.buf[:0], waiting: g.waiting[:0], cut: g.cut[:0], flushed: g.flushed[:0]}
+	*g = group{buf: reuse(g.buf), waiting: g.waiting[:0], cut: g.cut[:0], flushed: g.flushed[:0]}
+}
+
+// mostKept is the room of what is kept from one entry or batch to the next: one
+// long line leaves nothing behind (promise 11 of the README).
+const mostKept = 4 << 20
+
+// reuse returns an empty slice in the memory of b, unless that is too much to keep.
+func reuse(b []byte) []byte {
+	if cap(b) > mostKept {
+		return nil
+	}
+	return b[:0]
 }
 
 func newZstdEncoder() (*zstd.Encoder, error) {
@@ -169,10 +181,10 @@ func (b *Buffer) frame(g *group, kind frameType, meta any, records []byte) (ref 
 	enc := &b.enc
 	h = frameHeader{kind: kind, first: kind == snapshotFrame || len(g.buf) == 0, commit: enc.commit + 1, seq: enc.seq}
 	var body []byte
-	enc.lines = enc.lines[:0]
+	enc.lines, enc.body = reuse(enc.lines), reuse(enc.body)
 	if len(records) > 0 {
 		h.count = enc.closeRecords(records)
-		enc.body = enc.zstd.EncodeAll(enc.lines, enc.body[:0])
+		enc.body = enc.zstd.EncodeAll(enc.lines, enc.body)
 		body = enc.body
 	}
 	h.plain = uint32(len(enc.lines)) //nolint:gosec // appendFrame refuses what is longer than maxBody

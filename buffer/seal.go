@@ -383,7 +383,7 @@ func (b *Buffer) copyFrames(t *batch, w io.Writer) (err error) {
 	if t.recovered {
 		t.tree.Reset()
 	}
-	b.sealer.small = b.sealer.small[:0]
+	b.sealer.small, b.sealer.check, b.sealer.body = reuse(b.sealer.small), reuse(b.sealer.check), reuse(b.sealer.body)
 	for _, ref := range t.frames {
 		if ref.segment != open {
 			if err := closeFile(); err != nil {

@@ -64,10 +64,10 @@ func memoryLimit(cfg *config.Config) {
 	if debug.SetMemoryLimit(-1) != math.MaxInt64 {
 		return
 	}
-	longest := config.Size(0)
-	cfg.Inputs.Each(func(_ string, _ int, in *config.Input) { longest = max(longest, in.MaxLine) })
-	const base = 52 << 20 // 64 MiB without what the collector does not see: program text, stacks
-	debug.SetMemoryLimit(base + 6*int64(longest))
+	// The rest of 64 MiB + 6 × max_line is what the collector does not see (program
+	// text) and what it has not yet given back.
+	const base = 36 << 20
+	debug.SetMemoryLimit(base + 5*longestLine(cfg))
 }
 
 func runAgent(ctx context.Context, s *setup, once bool, timeout time.Duration) error {

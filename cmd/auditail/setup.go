@@ -132,13 +132,14 @@ func countInputs(cfg *config.Config) (n int) {
 }
 
 func newInputs(cfg *config.Config, key keyed.Key, log *slog.Logger) (list []agent.Input, err error) {
+	memory := inputs.NewMemory(longestLine(cfg))
 	cfg.Inputs.Each(func(kind string, i int, in *config.Input) {
 		if err != nil {
 			return
 		}
 		spec, specErr := newSpec(cfg, in, key)
 		if specErr == nil {
-			spec.Input, specErr = newReader(&cfg.Inputs, kind, i, log.With("input", in.Name))
+			spec.Input, specErr = newReader(&cfg.Inputs, kind, i, memory, log.With("input", in.Name))
 		}
 		if specErr != nil {
 			err = fmt.Errorf("input %s: %w", in.Name, specErr)
@@ -149,27 +150,34 @@ func newInputs(cfg *config.Config, key keyed.Key, log *slog.Logger) (list []agen
 	return list, err
 }
 
+// longestLine returns the largest max_line, in bytes.
+func longestLine(cfg *config.Config) int64 {
+	longest := config.Size(0)
+	cfg.Inputs.Each(func(_ string, _ int, in *config.Input) { longest = max(longest, in.MaxLine) })
+	return int64(longest)
+}
+
 // newReader makes what reads an input: the kind of the i-th entry.
-func newReader(cfg *config.Inputs, kind string, i int, log *slog.Logger) (inputs.Input, error) {
+func newReader(cfg *config.Inputs, kind string, i int, memory *inputs.Memory, log *slog.Logger) (inputs.Input, error) {
 	switch kind {
 	case "file":
 		in := &cfg.File[i]
-		return file.New(fileConfig(in), file.Deps{Logger: log})
+		return file.New(fileConfig(in), file.Deps{Logger: log, Memory: memory})
 	case "pipe":
 		in := &cfg.Pipe[i]
-		return pipe.New(pipe.Config{Name: in.Name, Path: in.Path, MaxLine: int64(in.MaxLine)}, pipe.Deps{Logger: log})
+		return pipe.New(pipe.Config{Name: in.Name, Path: in.Path, MaxLine: int64(in.MaxLine)}, pipe.Deps{Logger: log, Memory: memory})
 	case "journald":
 		in := &cfg.Journald[i]
 		return journald.New(journald.Config{
 			Name: in.Name, Units: in.Units, Identifiers: in.Identifiers, Start: journald.Start(in.Start), Since: in.Since,
 			Directory: in.Directory, MaxLine: int64(in.MaxLine),
-		}, journald.Deps{Logger: log})
+		}, journald.Deps{Logger: log, Memory: memory})
 	case "syslog":
-		return syslog.New(syslogConfig(&cfg.Syslog[i]), syslog.Deps{Logger: log})
+		return syslog.New(syslogConfig(&cfg.Syslog[i]), syslog.Deps{Logger: log, Memory: memory})
 	case "http":
-		return httpinput.New(webConfig(&cfg.HTTP[i]), httpinput.Deps{Logger: log})
+		return httpinput.New(webConfig(&cfg.HTTP[i]), httpinput.Deps{Logger: log, Memory: memory})
 	case "otlp":
-		return otlp.New(webConfig(&cfg.OTLP[i]), otlp.Deps{Logger: log})
+		return otlp.New(webConfig(&cfg.OTLP[i]), otlp.Deps{Logger: log, Memory: memory})
 	}
 	return nil, fmt.Errorf("unknown kind %q", kind)
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/auditail/auditail/inputs"
 	"github.com/auditail/auditail/inputs/internal/framing"
 )
 
@@ -114,6 +115,8 @@ type Deps struct {
 	// Now defaults to time.Now. Its monotonic reading measures waits; its wall
 	// clock stamps lines and serves IgnoreOlder, nothing else.
 	Now func() time.Time
+	// Memory is shared by the inputs of an agent; nil: the input has its own.
+	Memory *inputs.Memory
 }
 
 // Validate returns nil or an error that says in full what is wrong.

@@ -62,7 +62,7 @@ func defaultLimits() limits {
 	return limits{
 		poll: 20 * time.Millisecond, list: time.Second, grace: 5 * time.Second, settled: time.Second, deleted: 30 * time.Second,
 		cool: 10 * time.Second, retry: time.Second, parked: 10 * time.Second,
-		maxOpen: 512, readSize: 1 << 20, maxLines: 16 << 10, listShare: 20,
+		maxOpen: 512, readSize: 1 << 20, maxLines: 6 << 10, listShare: 20,
 	}
 }
 
@@ -77,6 +77,9 @@ func New(config Config, deps Deps) (*Input, error) {
 	}
 	if deps.Now == nil {
 		deps.Now = time.Now
+	}
+	if deps.Memory == nil {
+		deps.Memory = inputs.NewMemory(config.MaxLine)
 	}
 	return &Input{config: config, deps: deps, limits: defaultLimits(), events: fsnotify.NewWatcher}, nil
 }
@@ -112,7 +115,7 @@ func (in *Input) follower(resume []inputs.Position, to inputs.Appender) (*follow
 	in.unread.Store(0)
 	f := &follower{
 		in: in, config: &in.config, limits: in.limits, log: in.deps.Logger.With("input", in.config.Name),
-		now: in.deps.Now, to: to,
+		now: in.deps.Now, to: to, memory: in.deps.Memory,
 		byIdent:  map[fileID]*generation{},
 		byName:   map[string]*generation{},
 		byRoot:   map[string][]*generation{},

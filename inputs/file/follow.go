@@ -8,6 +8,7 @@ import (
 
 	"github.com/auditail/auditail/inputs"
 	"github.com/auditail/auditail/inputs/internal/framing"
+	"github.com/auditail/auditail/internal/memory"
 )
 
 // follower is the state of one Run or Scan. One goroutine owns all of it; a
@@ -48,7 +49,10 @@ type follower struct {
 	watch    *watcher
 	chunk    inputs.Chunk // being gathered
 	touched  []*generation
-	spare    inputs.Chunk    // memory of the last chunk
+	spare    inputs.Chunk // memory of the last chunk
+	memory   *inputs.Memory
+	claim    *memory.Claim   // of the chunk being gathered or in flight; nil: none is asked for
+	long     bool            // the claim is, or is to be, for a line that does not fit into an ordinary chunk
 	buffer   []byte          // lines of the chunk being gathered or in flight
 	framer   *framing.Framer // nil: physical lines are handed over as they are
 	inFlight bool
@@ -71,7 +75,7 @@ func (f *follower) run(ctx context.Context) error {
 	defer timer.Stop()
 	for ctx.Err() == nil {
 		f.pollIfDue(ctx)
-		if !f.inFlight {
+		if !f.inFlight && f.hasRoom() {
 			f.gather(ctx)
 			if err := f.ship(ctx); err != nil {
 				return err
@@ -84,6 +88,7 @@ func (f *follower) run(ctx context.Context) error {
 			if err := f.appended(ctx, err); err != nil {
 				return err
 			}
+		case <-f.awaitedRoom(): // the loop gathers
 		case <-f.watch.C:
 			f.takeHints(ctx)
 		case <-timer.C:
@@ -106,11 +111,21 @@ func (f *follower) scanOnce(ctx context.Context) error {
 		}
 	}
 	for ctx.Err() == nil {
+		if !f.hasRoom() {
+			select {
+			case <-f.awaitedRoom(): // the loop gathers
+			case <-ctx.Done():
+			}
+			continue
+		}
 		f.gather(ctx)
 		if err := f.ship(ctx); err != nil {
 			return err
 		}
 		if !f.inFlight {
+			if len(f.queue) > 0 {
+				continue // a line that is being measured, or that waits for its memory
+			}
 			return f.failed()
 		}
 		select {
@@ -171,14 +186,17 @@ func (f *follower) ship(ctx context.Context) error {
 	f.touched = f.touched[:0]
 	c := &f.chunk
 	if len(c.Lines) == 0 && len(c.Ranges) == 0 && len(c.Gaps) == 0 && len(c.Positions) == 0 {
+		if f.claim != nil {
+			f.long = false // the line that it was for is not there any more
+		}
+		f.giveBack()
 		return nil
 	}
 	select {
 	case f.work <- f.chunk:
 		f.inFlight = true
 		f.spare, f.chunk = f.chunk, f.spare
-		// One set of lines is enough: lines are gathered when none are in flight.
-		f.chunk.Lines = nil
+		f.chunk.Lines = nil // lines are gathered when none are in flight
 	case <-ctx.Done():
 	}
 	return nil
@@ -190,20 +208,17 @@ func (f *follower) appended(ctx context.Context, err error) error {
 	if err != nil && ctx.Err() == nil {
 		return fmt.Errorf("append lines of input %s: %w", f.config.Name, err)
 	}
-	clear(f.spare.Lines)
-	f.chunk.Lines = f.spare.Lines[:0]
+	f.chunk.Lines = f.spare.Lines
 	clear(f.spare.Positions)
 	f.spare = inputs.Chunk{Ranges: f.spare.Ranges[:0], Gaps: f.spare.Gaps[:0], Positions: f.spare.Positions[:0]}
-	f.buffer = f.buffer[:0]
-	if cap(f.buffer) > f.limits.readSize {
-		f.buffer = nil // it had grown for one long line
-	}
+	f.long = false
+	f.giveBack()
 	return nil
 }
 
 // pause is how long nothing needs to be done.
 func (f *follower) pause() time.Duration {
-	if len(f.queue) > 0 && !f.inFlight {
+	if len(f.queue) > 0 && !f.inFlight && f.awaitedRoom() == nil {
 		return 0
 	}
 	if len(f.hot) > 0 {
@@ -317,6 +332,7 @@ func (f *follower) release() {
 	for _, g := range f.generations {
 		f.closeFile(g)
 	}
+	f.giveBack()
 	f.in.sources.Store(0)
 	f.in.unread.Store(0)
 }

@@ -67,6 +67,8 @@ func (f *follower) takeFramed(ctx context.Context, g *generation) (full bool) {
 			want = room
 		case len(f.buffer) > 0:
 			return true
+		case !f.roomForLong():
+			return true
 		default:
 			want = min(2*cap(f.buffer), f.framer.WindowSize()+leastRoom)
 			f.buffer = make([]byte, 0, want)

@@ -22,6 +22,9 @@ const (
 // gather fills the chunk from the files that have something to read, in turn.
 func (f *follower) gather(ctx context.Context) {
 	for turns := len(f.queue); turns > 0 && len(f.queue) > 0; turns-- {
+		if f.long && len(f.chunk.Lines) > 0 {
+			return // a long line has its chunk to itself
+		}
 		if len(f.chunk.Lines) >= f.limits.maxLines || f.buffer != nil && cap(f.buffer)-len(f.buffer) < leastRoom {
 			return
 		}
@@ -55,9 +58,7 @@ func (f *follower) take(ctx context.Context, g *generation) (full bool) {
 	if g.file == nil && !f.openFile(ctx, g) {
 		return false
 	}
-	if f.buffer == nil {
-		f.buffer = make([]byte, 0, f.limits.readSize)
-	}
+	f.prepareRoom()
 	if g.long != nil {
 		return f.takeLong(ctx, g)
 	}
@@ -92,6 +93,8 @@ func (f *follower) take(ctx context.Context, g *generation) (full bool) {
 		case want < room:
 			want = room
 		case len(f.buffer) > 0:
+			return true
+		case !f.roomForLong():
 			return true
 		default:
 			want = int(min(int64(2*cap(f.buffer)), f.config.MaxLine+2+leastRoom))
@@ -239,6 +242,9 @@ func (f *follower) takeLong(ctx context.Context, g *generation) (full bool) {
 	keep := int(min(f.config.MaxLine, l.length))
 	if cap(f.buffer)-len(f.buffer) < keep {
 		if len(f.buffer) > 0 || len(f.chunk.Lines) > 0 {
+			return true
+		}
+		if !f.roomForLong() {
 			return true
 		}
 		f.buffer = make([]byte, 0, keep)

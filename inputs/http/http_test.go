@@ -44,7 +44,7 @@ func start(t *testing.T, config Config, limits web.Limits, to *inputstest.Record
 	socket := webtest.Socket(t)
 	config.Name, config.Listen = "app", "unix:"+socket
 	ready := make(chan struct{})
-	in, err := newInput(config, Deps{Logger: slog.New(slog.DiscardHandler)}, limits, func(net.Addr) { close(ready) })
+	in, err := web.New(config, Deps{Logger: slog.New(slog.DiscardHandler)}, kind(), limits, func(net.Addr) { close(ready) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +88,7 @@ func TestConformance(t *testing.T) {
 			Memory: inputstest.Repeats,
 			Feed:   sender.Feed,
 			New: func(t testing.TB) inputs.Input {
-				in, err := newInput(Config{Name: "app", Listen: "unix:" + socket}, Deps{Logger: slog.New(slog.DiscardHandler)}, quick(), nil)
+				in, err := web.New(Config{Name: "app", Listen: "unix:" + socket}, Deps{Logger: slog.New(slog.DiscardHandler)}, kind(), quick(), nil)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -291,7 +291,7 @@ func TestFullBuffer(t *testing.T) {
 		return nil
 	})
 	limits := quick()
-	limits.Patience, limits.Waiting = 20*time.Millisecond, 64<<10
+	limits.Patience, limits.Waiting = 20*time.Millisecond, 600<<10
 	client, running := start(t, Config{}, limits, to)
 	first := make(chan webtest.Answer, 1)
 	request := webtest.Post(t, "/", "text/plain", []byte("first\n"))
@@ -310,8 +310,6 @@ func TestFullBuffer(t *testing.T) {
 			t.Error("429 without Retry-After")
 		}
 	}
-	// More than there is memory for, even with nothing else waiting.
-	problem(t, send(t, client, webtest.Post(t, "/", "text/plain", []byte(strings.Repeat("\n", 1000)))), http.StatusRequestEntityTooLarge)
 	close(release)
 	if answer := <-first; answer.Status != http.StatusOK {
 		t.Errorf("the first request was answered with %d", answer.Status)
@@ -319,6 +317,8 @@ func TestFullBuffer(t *testing.T) {
 	if answer := send(t, client, webtest.Post(t, "/", "text/plain", []byte("last\n"))); answer.Status != http.StatusOK {
 		t.Errorf("with space again the answer is %d %s", answer.Status, answer.Body)
 	}
+	// More than there is memory for, even with nothing else waiting.
+	problem(t, send(t, client, webtest.Post(t, "/", "text/plain", []byte(strings.Repeat("\n", 10_000)))), http.StatusRequestEntityTooLarge)
 	running.Stop()
 	to.Same([]string{"first", "last"})
 }
@@ -327,7 +327,7 @@ func TestFullBuffer(t *testing.T) {
 func TestRoomIsGivenBack(t *testing.T) {
 	to := inputstest.NewRecorder(t)
 	limits := quick()
-	limits.Waiting = 256 << 10
+	limits.Waiting = 1 << 20
 	client, running := start(t, Config{}, limits, to)
 	body := []byte(`[{"a":"` + strings.Repeat("x", 60<<10) + `"}]`)
 	for range 20 {
@@ -354,7 +354,7 @@ func TestClientGone(t *testing.T) {
 		return nil
 	})
 	socket := webtest.Socket(t)
-	in, err := newInput(Config{Name: "app", Listen: "unix:" + socket}, Deps{Logger: slog.New(slog.DiscardHandler)}, quick(), nil)
+	in, err := web.New(Config{Name: "app", Listen: "unix:" + socket}, Deps{Logger: slog.New(slog.DiscardHandler)}, kind(), quick(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -411,7 +411,7 @@ func TestStopAnswersWhatIsInFlight(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	result := make(chan error, 1)
 	ready := make(chan struct{})
-	in, err := newInput(Config{Name: "app", Listen: "unix:" + socket}, Deps{Logger: slog.New(slog.DiscardHandler)}, limits, func(net.Addr) { close(ready) })
+	in, err := web.New(Config{Name: "app", Listen: "unix:" + socket}, Deps{Logger: slog.New(slog.DiscardHandler)}, kind(), limits, func(net.Addr) { close(ready) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -511,7 +511,7 @@ func TestTLSOverTCP(t *testing.T) {
 	}
 	config := Config{Name: "app", Listen: "0.0.0.0:0", TLS: files, Token: func() ([]byte, error) { return []byte("secret"), nil }}
 	ready := make(chan net.Addr, 1)
-	in, err := newInput(config, Deps{Logger: slog.New(slog.DiscardHandler)}, quick(), func(a net.Addr) { ready <- a })
+	in, err := web.New(config, Deps{Logger: slog.New(slog.DiscardHandler)}, kind(), quick(), func(a net.Addr) { ready <- a })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/auditail/auditail/inputs"
 	"github.com/auditail/auditail/inputs/internal/pushed"
 )
 
@@ -55,6 +56,8 @@ type Config struct {
 // Deps is what code gives to a journald input.
 type Deps struct {
 	Logger *slog.Logger
+	// Memory is shared by the inputs of an agent; nil: the input has its own.
+	Memory *inputs.Memory
 	// Now defaults to time.Now; it stamps lines and serves Since.
 	Now func() time.Time
 	// Journalctl is the program to run; empty looks for journalctl in PATH.

@@ -77,6 +77,9 @@ func New(config Config, deps Deps) (*Input, error) {
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
+	if deps.Memory == nil {
+		deps.Memory = inputs.NewMemory(config.MaxLine)
+	}
 	return &Input{config: config, deps: deps, limits: defaultLimits()}, nil
 }
 
@@ -91,7 +94,7 @@ func (in *Input) Run(ctx context.Context, resume []inputs.Position, to inputs.Ap
 	if err != nil {
 		return fmt.Errorf("the journal is read through journalctl, which is not to be had: %w; install systemd or remove the input", err)
 	}
-	feed, err := pushed.Open(pushed.Config{Name: in.config.Name, MaxLine: in.config.MaxLine, Now: in.deps.Now}, resume, to)
+	feed, err := pushed.Open(pushed.Config{Name: in.config.Name, MaxLine: in.config.MaxLine, Memory: in.deps.Memory, Now: in.deps.Now}, resume, to)
 	if err != nil {
 		return err
 	}

@@ -10,9 +10,7 @@
 package otlp
 
 import (
-	"context"
 	"encoding/json"
-	"net"
 	"net/http"
 	"strconv"
 
@@ -36,33 +34,16 @@ type Config = web.Config
 type Deps = web.Deps
 
 // Input takes records until its context ends. Run may be called once at a time.
-type Input struct{ server *web.Server }
+type Input = web.Server
 
 var _ inputs.Input = (*Input)(nil)
 
 // New checks the configuration. It opens nothing.
 func New(config Config, deps Deps) (*Input, error) {
-	return newInput(config, deps, web.DefaultLimits(config.MaxBody), nil)
+	return web.New(config, deps, kind(), web.DefaultLimits(config.MaxBody), nil)
 }
 
-func newInput(config Config, deps Deps, limits web.Limits, ready func(net.Addr)) (*Input, error) {
-	if config.Listen == "" {
-		config.Listen = DefaultListen
-	}
-	if config.Path == "" {
-		config.Path = DefaultPath
-	}
-	server, err := web.New(config, deps, format{}, limits, ready)
-	if err != nil {
-		return nil, err
-	}
-	return &Input{server: server}, nil
-}
-
-// Run implements inputs.Input.
-func (in *Input) Run(ctx context.Context, resume []inputs.Position, to inputs.Appender) error {
-	return in.server.Run(ctx, resume, to)
-}
+func kind() web.Kind { return web.Kind{Listen: DefaultListen, Path: DefaultPath, Format: format{}} }
 
 // The media types of OTLP/HTTP. An answer has that of its request.
 const (

@@ -180,7 +180,7 @@ func TestConformance(t *testing.T) {
 					New: func(t testing.TB) inputs.Input {
 						limits := web.DefaultLimits(web.DefaultMaxBody)
 						limits.Grace = 100 * time.Millisecond
-						in, err := newInput(Config{Name: "otlp", Listen: "unix:" + socket}, Deps{Logger: slog.New(slog.DiscardHandler)}, limits, nil)
+						in, err := web.New(Config{Name: "otlp", Listen: "unix:" + socket}, Deps{Logger: slog.New(slog.DiscardHandler)}, kind(), limits, nil)
 						if err != nil {
 							t.Fatal(err)
 						}
@@ -250,7 +250,7 @@ func start(t *testing.T, config Config, limits web.Limits, to *inputstest.Record
 	socket := webtest.Socket(t)
 	config.Name, config.Listen = "otlp", "unix:"+socket
 	ready := make(chan struct{})
-	in, err := newInput(config, Deps{Logger: slog.New(slog.DiscardHandler)}, limits, func(net.Addr) { close(ready) })
+	in, err := web.New(config, Deps{Logger: slog.New(slog.DiscardHandler)}, kind(), limits, func(net.Addr) { close(ready) })
 	if err != nil {
 		t.Fatal(err)
 	}

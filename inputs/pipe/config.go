@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/auditail/auditail/inputs"
 	"github.com/auditail/auditail/inputs/internal/pushed"
 )
 
@@ -33,6 +34,8 @@ type Config struct {
 // Deps is what code gives to a pipe input.
 type Deps struct {
 	Logger *slog.Logger
+	// Memory is shared by the inputs of an agent; nil: the input has its own.
+	Memory *inputs.Memory
 	// Now defaults to time.Now; it stamps lines.
 	Now func() time.Time
 }

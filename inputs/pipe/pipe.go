@@ -67,12 +67,15 @@ func New(config Config, deps Deps) (*Input, error) {
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
+	if deps.Memory == nil {
+		deps.Memory = inputs.NewMemory(config.MaxLine)
+	}
 	return &Input{config: config, deps: deps, limits: defaultLimits()}, nil
 }
 
 // Run implements inputs.Input.
 func (in *Input) Run(ctx context.Context, resume []inputs.Position, to inputs.Appender) error {
-	feed, err := pushed.Open(pushed.Config{Name: in.config.Name, MaxLine: in.config.MaxLine, Now: in.deps.Now}, resume, to)
+	feed, err := pushed.Open(pushed.Config{Name: in.config.Name, MaxLine: in.config.MaxLine, Memory: in.deps.Memory, Now: in.deps.Now}, resume, to)
 	if err != nil {
 		return err
 	}

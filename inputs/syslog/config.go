@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/auditail/auditail/inputs"
 	"github.com/auditail/auditail/inputs/internal/listen"
 )
 
@@ -49,6 +50,8 @@ type Config struct {
 type Deps struct {
 	Logger *slog.Logger
 	Now    func() time.Time // nil is time.Now
+	// Memory is shared by the inputs of an agent; nil: the input has its own.
+	Memory *inputs.Memory
 }
 
 // Validate returns nil or an error that says in full what is wrong.

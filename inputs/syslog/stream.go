@@ -13,6 +13,7 @@ import (
 
 	"github.com/auditail/auditail/inputs"
 	"github.com/auditail/auditail/inputs/internal/pushed"
+	"github.com/auditail/auditail/internal/memory"
 )
 
 // What ends a stream.
@@ -70,7 +71,7 @@ func (c *pacedConn) Read(b []byte) (int, error) {
 // wake shortens the read that runs when ctx ends. An error shows in that read.
 func (c *pacedConn) wake() { _ = c.SetReadDeadline(time.Now().Add(c.drain)) }
 
-// connBuffer holds what one read brought. A longer message takes the token.
+// connBuffer holds what one read brought. A longer message claims memory.
 const connBuffer = 32 << 10
 
 // maxCount is the most digits of an octet count: a message of just below 1 GiB
@@ -90,7 +91,7 @@ const (
 type frame struct {
 	data []byte
 	cut  *inputs.Cut
-	long bool // it holds the token
+	long bool // memory is claimed for it
 }
 
 // stream cuts a connection into messages. How they are delimited is seen from
@@ -99,16 +100,16 @@ type stream struct {
 	conn    *pacedConn // nil where time does not count
 	r       *bufio.Reader
 	maxLine int64
-	long    chan struct{}
-	holds   bool
+	memory  *inputs.Memory
+	claim   *memory.Claim // of a message that is longer than the buffer; nil: there is none
 	framing framing
 	ended   error         // what comes after the messages
 	lines   []pushed.Line // for reuse
 }
 
-func newStream(from io.Reader, size int, maxLine int64, long chan struct{}) *stream {
+func newStream(from io.Reader, size int, maxLine int64, room *inputs.Memory) *stream {
 	conn, _ := from.(*pacedConn)
-	return &stream{conn: conn, r: bufio.NewReaderSize(from, size), maxLine: maxLine, long: long}
+	return &stream{conn: conn, r: bufio.NewReaderSize(from, size), maxLine: maxLine, memory: room}
 }
 
 // next returns the next message. After an error there is none.
@@ -256,23 +257,22 @@ func (s *stream) limit(data []byte) frame {
 	return frame{data: data[:s.maxLine], cut: &inputs.Cut{Length: int64(len(data)), SHA256: sha256.Sum256(data)}}
 }
 
-// take waits for the token of messages that are longer than the buffer.
+// take waits for the memory of a message that is longer than the buffer.
 func (s *stream) take(ctx context.Context) error {
-	select {
-	case s.long <- struct{}{}:
-		s.holds = true
-		return nil
-	case <-ctx.Done():
+	claim, err := s.memory.Take(ctx, s.memory.LongCost(s.maxLine))
+	if err != nil {
 		s.end(pushed.ErrStopped)
 		return s.ended
 	}
+	s.claim = claim
+	return nil
 }
 
-// release gives the token back. The messages returned so far are no more valid.
+// release gives the memory back. The messages returned so far are no more valid.
 func (s *stream) release() {
-	if s.holds {
-		<-s.long
-		s.holds = false
+	if s.claim != nil {
+		s.claim.Release()
+		s.claim = nil
 	}
 }
 

@@ -43,6 +43,7 @@ func defaultLimits() limits {
 
 // Input takes messages until its context ends. Run may be called once at a time.
 type Input struct {
+	memory  *inputs.Memory
 	config  Config
 	address listen.Address
 	log     *slog.Logger
@@ -71,8 +72,12 @@ func New(config Config, deps Deps) (*Input, error) {
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
+	if deps.Memory == nil {
+		deps.Memory = inputs.NewMemory(config.MaxLine)
+	}
 	return &Input{
-		config: config, address: address, log: deps.Logger.With("input", config.Name), now: deps.Now, limits: defaultLimits(),
+		config: config, address: address, log: deps.Logger.With("input", config.Name), now: deps.Now, memory: deps.Memory,
+		limits: defaultLimits(),
 	}, nil
 }
 
@@ -82,19 +87,18 @@ type run struct {
 	feed *pushed.Feed
 	late context.Context //nolint:containedctx // outlives ctx by limits.grace, for what was read already
 	path string          // Line.Path
-	long chan struct{}   // held by the one message in hand that is longer than a connection's buffer
 }
 
 // Run implements inputs.Input. When ctx ends it takes what lies in the sockets
 // and makes it durable.
 func (in *Input) Run(ctx context.Context, resume []inputs.Position, to inputs.Appender) error {
-	feed, err := pushed.Open(pushed.Config{Name: in.config.Name, MaxLine: in.config.MaxLine, Now: in.now}, resume, to)
+	feed, err := pushed.Open(pushed.Config{Name: in.config.Name, MaxLine: in.config.MaxLine, Memory: in.memory, Now: in.now}, resume, to)
 	if err != nil {
 		return err
 	}
 	late, cancel := pushed.Linger(ctx, in.limits.grace)
 	defer cancel()
-	r := &run{Input: in, feed: feed, late: late, path: in.address.String(), long: make(chan struct{}, 1)}
+	r := &run{Input: in, feed: feed, late: late, path: in.address.String()}
 	receive, err := r.open(ctx)
 	if err != nil {
 		return err
@@ -201,7 +205,7 @@ func (r *run) connection(ctx context.Context, conn net.Conn) {
 	paced := &pacedConn{Conn: conn, ctx: ctx, idle: r.config.IdleTimeout, frame: r.limits.frame, drain: r.limits.drain}
 	stop := context.AfterFunc(ctx, paced.wake)
 	defer stop()
-	s := newStream(paced, connBuffer, r.config.MaxLine, r.long)
+	s := newStream(paced, connBuffer, r.config.MaxLine, r.memory)
 	for {
 		err := r.batch(s)
 		switch {

@@ -695,14 +695,14 @@ func (r *stepReader) Read(b []byte) (int, error) {
 // readAll returns the messages of a stream; a cut one with its length.
 func readAll(t testing.TB, from io.Reader, size int) []string {
 	t.Helper()
-	long := make(chan struct{}, 1)
-	s := newStream(from, size, 100, long)
+	room := inputs.NewMemory(100)
+	s := newStream(from, size, 100, room)
 	var out []string
 	for {
 		m, err := s.next(t.Context())
 		if err != nil {
-			if len(long) != 0 {
-				t.Fatal("the token is held after the end")
+			if room.Free() != room.Size() {
+				t.Fatal("memory is claimed after the end")
 			}
 			return out
 		}

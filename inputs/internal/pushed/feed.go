@@ -47,9 +47,9 @@ const DefaultMaxLine = 4 << 20
 
 const (
 	defaultMaxWaiting = 8 << 20
-	// One chunk takes what waits up to these; a call is never divided.
+	// One chunk takes what waits up to these; a larger call becomes several.
 	maxChunkBytes = 1 << 20
-	maxChunkLines = 8 << 10
+	maxChunkLines = 6 << 10
 	// lineCost is what a line takes beside its bytes.
 	lineCost = 160
 )
@@ -63,6 +63,9 @@ type Config struct {
 	// MaxWaiting bounds, in bytes, what may wait when TryAppend is called; 0 is
 	// 8 MiB. One call is always let in when nothing waits.
 	MaxWaiting int64
+	// Memory is claimed for each chunk; nil: the callers of Append hold a claim
+	// for what they hand over and the records made from it.
+	Memory *inputs.Memory
 	// Now stamps lines that carry no time of their own; nil is time.Now.
 	Now func() time.Time
 }
@@ -169,7 +172,9 @@ func (f *Feed) Cursor() string {
 // Append returns nil when the delivery is durable. It waits as long as the
 // buffer is full. When ctx ends it returns the error of ctx, but not while the
 // lines are being made durable: then it waits for the outcome. After a failed
-// append of the input's lines it returns that error, as Run does.
+// append of the input's lines it returns that error, as Run does. A delivery that
+// is larger than a chunk and has no cursor becomes several: a crash in between may
+// leave the first of them durable without an answer.
 func (f *Feed) Append(ctx context.Context, d Delivery) error {
 	return f.hand(ctx, d, false)
 }
@@ -305,11 +310,15 @@ func (f *Feed) Run(ctx context.Context) error {
 			return nil
 		case <-f.wake:
 		}
-		group := f.take()
-		if len(group) == 0 {
-			continue // withdrawn
+		room, err := f.room(ctx)
+		if err != nil {
+			continue // ctx has ended
 		}
-		err := f.commit(ctx, group)
+		group := f.take()
+		if len(group) > 0 { // else it was withdrawn
+			err = f.commitAll(ctx, group)
+		}
+		room()
 		stopped := err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err())
 		if stopped {
 			err = ErrStopped
@@ -326,6 +335,50 @@ func (f *Feed) Run(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// room waits for the memory of one chunk and returns what gives it back.
+func (f *Feed) room(ctx context.Context) (done func(), err error) {
+	if f.config.Memory == nil {
+		return func() {}, nil
+	}
+	claim, err := f.config.Memory.Take(ctx, inputs.ChunkCost)
+	if err != nil {
+		return nil, err
+	}
+	return claim.Release, nil
+}
+
+// commitAll appends a group as one chunk, and a call that is larger than a chunk
+// as several: the answer is for all of it. A delivery with a cursor is never
+// divided, because its source would be read again from the cursor before.
+func (f *Feed) commitAll(ctx context.Context, group []*call) error {
+	if len(group) > 1 || group[0].delivery.Cursor != "" {
+		return f.commit(ctx, group)
+	}
+	for whole := *group[0]; ; {
+		part := whole.split()
+		if err := f.commit(ctx, []*call{part}); err != nil || len(whole.lines) == 0 {
+			return err
+		}
+	}
+}
+
+// split takes the lines of one chunk off the front of a call.
+func (c *call) split() *call {
+	n, cost := 0, int64(0)
+	for n < len(c.lines) && n < maxChunkLines && (n == 0 || cost < maxChunkBytes) {
+		cost += lineCost + int64(len(c.lines[n].Data))
+		n++
+	}
+	part := *c
+	part.lines = c.lines[:n]
+	c.lines, c.delivery.Hole = c.lines[n:], nil
+	if len(c.lines) > 0 {
+		part.cost = cost
+		c.cost -= cost
+	}
+	return &part
 }
 
 // take removes what fits one chunk from the queue, at least one call.

@@ -98,7 +98,7 @@ func (s *Server) readAll(from io.Reader, length int64, share *Share) ([]byte, er
 	}
 	for {
 		var err error
-		if body, err = share.Grow(body, int(want)); err != nil {
+		if body, err = share.grow(body, int(want), int(s.config.MaxBody)+1); err != nil {
 			return nil, err
 		}
 		want = 1

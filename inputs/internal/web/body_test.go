@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/auditail/auditail/internal/memory"
 )
 
 // FuzzDecode: no body breaks a decoder, what comes out is within max_body and
@@ -59,8 +61,8 @@ func FuzzDecode(f *testing.F) {
 // TestShares: what does not fit beside others is for later, what never fits is
 // refused for good, and all is given back.
 func TestShares(t *testing.T) {
-	all := &room{most: 100}
-	one, two := &Share{room: all}, &Share{room: all}
+	all := memory.New(100)
+	one, two := &Share{claim: all.Claim(0), most: 100}, &Share{claim: all.Claim(0), most: 100}
 	status := func(err error) int {
 		refusal, ok := errors.AsType[*RefusalError](err)
 		if !ok {
@@ -88,7 +90,7 @@ func TestShares(t *testing.T) {
 		t.Error(err)
 	}
 	two.release()
-	if used := all.used.Load(); used != 0 {
-		t.Errorf("%d are still taken", used)
+	if free := all.Free(); free != 100 {
+		t.Errorf("%d are free at the end", free)
 	}
 }

@@ -15,21 +15,17 @@ import (
 	"github.com/auditail/auditail/inputs/internal/pushed"
 )
 
-// lineMemory is what the feed and the agent take for a line beside its bytes.
-const lineMemory = 160
-
 // handler answers the requests of one run.
 type handler struct {
 	*Server
 	feed       *pushed.Feed
-	room       room
 	complaints complaints
 	path       string // Line.Path
 }
 
 func (s *Server) handler(feed *pushed.Feed) *handler {
 	return &handler{
-		Server: s, feed: feed, room: room{most: s.limits.Waiting},
+		Server: s, feed: feed,
 		complaints: complaints{log: s.log, now: s.now},
 		path:       s.address.String(),
 	}
@@ -85,7 +81,10 @@ func (h *handler) take(w http.ResponseWriter, r *http.Request) (Lines, error) {
 	if err != nil {
 		return Lines{}, err
 	}
-	share := &Share{room: &h.room}
+	share, err := h.share(r)
+	if err != nil {
+		return Lines{}, err
+	}
 	defer share.release()
 	body, err := h.readBody(w, r, share)
 	if err != nil {
@@ -95,10 +94,25 @@ func (h *handler) take(w http.ResponseWriter, r *http.Request) (Lines, error) {
 	if err != nil || lines.Count == 0 {
 		return lines, err
 	}
-	if err := share.Take(lines.Count * lineMemory); err != nil {
+	if err := share.Take(lines.Count*lineMemory + recordMemory(int64(len(lines.Data)))); err != nil {
 		return Lines{}, err
 	}
 	return lines, h.hand(r.Context(), lines.Data)
+}
+
+// share waits for the memory of a request. Nothing of the body was read yet.
+func (h *handler) share(r *http.Request) (*Share, error) {
+	patient, cancel := context.WithTimeout(r.Context(), h.limits.Patience)
+	defer cancel()
+	room := min(expected(min(r.ContentLength, h.config.MaxBody)), h.memory.Size())
+	claim, err := h.memory.Take(patient, room)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return nil, later(http.StatusTooManyRequests, retrySoon, "too many requests wait: come again")
+	case err != nil:
+		return nil, err
+	}
+	return &Share{claim: claim, room: room, most: h.memory.Size()}, nil
 }
 
 // hand waits until the lines are durable, or until they were taken back.

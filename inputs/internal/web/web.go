@@ -9,6 +9,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -22,6 +23,7 @@ import (
 	"github.com/auditail/auditail/inputs"
 	"github.com/auditail/auditail/inputs/internal/listen"
 	"github.com/auditail/auditail/inputs/internal/pushed"
+	"github.com/auditail/auditail/internal/memory"
 )
 
 // DefaultMaxBody is the largest body, in bytes and decompressed, when nothing
@@ -50,6 +52,8 @@ type Config struct {
 type Deps struct {
 	Logger *slog.Logger
 	Now    func() time.Time // nil is time.Now
+	// Memory is shared by the inputs of an agent; nil: the input has its own.
+	Memory *inputs.Memory
 }
 
 // Limits of MaxLine and MaxBody in bytes.
@@ -81,6 +85,13 @@ func (c *Config) Validate() error {
 		problems = append(problems, fmt.Errorf("max_line is %d bytes: must be from %d bytes to 1 GiB", c.MaxLine, minMaxLine))
 	}
 	return errors.Join(problems...)
+}
+
+// Kind is what one kind of input over HTTP is: where it listens when nothing
+// else is configured, and what it makes of requests.
+type Kind struct {
+	Listen, Path string
+	Format
 }
 
 // Format is what one kind of input makes of requests.
@@ -118,7 +129,7 @@ type Limits struct {
 	Patience    time.Duration // until a request that waits for the buffer is asked to come again
 	Grace       time.Duration // for requests in flight when the input stops
 	Connections int
-	Waiting     int64 // bytes that all requests may take together
+	Waiting     int64 // bytes that all requests may take together where Deps.Memory is not given
 }
 
 // DefaultLimits fit a body of maxBody bytes and as much for its lines.
@@ -134,6 +145,7 @@ const maxHeader = 16 << 10
 
 // Server is one input. Run may be called once at a time.
 type Server struct {
+	memory  *inputs.Memory
 	config  Config
 	address listen.Address
 	log     *slog.Logger
@@ -145,7 +157,9 @@ type Server struct {
 
 // New checks the configuration. It opens nothing. ready, when not nil, is told
 // the address when requests can come.
-func New(config Config, deps Deps, format Format, limits Limits, ready func(net.Addr)) (*Server, error) {
+func New(config Config, deps Deps, kind Kind, limits Limits, ready func(net.Addr)) (*Server, error) {
+	config.Listen = cmp.Or(config.Listen, kind.Listen)
+	config.Path = cmp.Or(config.Path, kind.Path)
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
@@ -156,12 +170,13 @@ func New(config Config, deps Deps, format Format, limits Limits, ready func(net.
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
-	if config.MaxBody == 0 {
-		config.MaxBody = DefaultMaxBody
+	if deps.Memory == nil {
+		deps.Memory = &inputs.Memory{Budget: memory.New(limits.Waiting)}
 	}
+	config.MaxBody = cmp.Or(config.MaxBody, DefaultMaxBody)
 	return &Server{
 		config: config, address: address, log: deps.Logger.With("input", config.Name), now: deps.Now,
-		format: format, limits: limits, ready: ready,
+		format: kind.Format, limits: limits, ready: ready, memory: deps.Memory,
 	}, nil
 }
 
@@ -169,7 +184,7 @@ func New(config Config, deps Deps, format Format, limits Limits, ready func(net.
 // the requests in flight.
 func (s *Server) Run(ctx context.Context, resume []inputs.Position, to inputs.Appender) error {
 	feed, err := pushed.Open(pushed.Config{
-		Name: s.config.Name, MaxLine: s.config.MaxLine, MaxWaiting: s.limits.Waiting, Now: s.now,
+		Name: s.config.Name, MaxLine: s.config.MaxLine, MaxWaiting: s.memory.Size(), Now: s.now,
 	}, resume, to)
 	if err != nil {
 		return err

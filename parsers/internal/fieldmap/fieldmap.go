@@ -175,10 +175,18 @@ func (m *Map) end(dst []parsers.Draft) ([]parsers.Draft, parsers.Outcome) {
 	return dst, outcome
 }
 
-// forget lets go of the line.
+// forget lets go of the line, and of memory that only a long line needs.
 func (p *pass) forget() {
 	p.data, p.draft, p.target, p.method, p.userAgent = nil, nil, nil, nil, nil
+	for _, kept := range []*[]byte{&p.scratch, &p.list, &p.extra, &p.item} {
+		if cap(*kept) > mostKept {
+			*kept = nil
+		}
+	}
 }
+
+// mostKept is how much of its memory a buffer of a pass keeps between lines.
+const mostKept = 64 << 10
 
 // Facts is what ReadSlots says about a line.
 type Facts struct {
