@@ -3,17 +3,25 @@ package main
 import (
 	"context"
 	"crypto/ed25519"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"net"
+	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/auditail/auditail/internal/archive"
 	"github.com/auditail/auditail/seal"
 	"github.com/auditail/auditail/seal/sealtest"
 )
@@ -34,7 +42,7 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"vkey": vkey, "listening": listening, "take": take,
+			"vkey": vkey, "listening": listening, "take": take, "get": get, "records": records, "read": read,
 		},
 	})
 }
@@ -85,4 +93,66 @@ func listening(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("the server does not listen: %s", fmt.Sprint(string(log), err))
 		}
 	}
+}
+
+// get URL TOKEN STATUS wants an answer.
+func get(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: get URL TOKEN STATUS")
+	}
+	r, err := http.NewRequestWithContext(context.Background(), http.MethodGet, args[0], nil)
+	ts.Check(err)
+	r.Header.Set("Authorization", "Bearer "+strings.TrimSpace(args[1]))
+	answer, err := http.DefaultClient.Do(r)
+	ts.Check(err)
+	body, err := io.ReadAll(answer.Body)
+	ts.Check(errors.Join(err, answer.Body.Close()))
+	if strconv.Itoa(answer.StatusCode) != args[2] {
+		ts.Fatalf("status %d, want %s: %s", answer.StatusCode, args[2], body)
+	}
+	ts.Logf("%s", body)
+}
+
+// records DIR TRUST FILE verifies an archive and writes its record lines to FILE.
+func records(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: records DIR TRUST FILE")
+	}
+	keys, err := os.Open(ts.MkAbs(args[1]))
+	ts.Check(err)
+	defer keys.Close()
+	trust, _, err := archive.ParseTrust(keys)
+	ts.Check(err)
+	root := ts.MkAbs(args[0])
+	source, err := archive.OpenDir(root)
+	ts.Check(err)
+	defer source.Close()
+	_, err = archive.Verify(context.Background(), source, archive.Options{Trust: trust, Found: func(f archive.Finding) {
+		if f.Level == archive.Violation {
+			ts.Fatalf("%v", f)
+		}
+	}})
+	ts.Check(err)
+	var lines []byte
+	decoder, err := zstd.NewReader(nil)
+	ts.Check(err)
+	ts.Check(filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, seal.PayloadSuffix) {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if err == nil {
+			lines, err = decoder.DecodeAll(data, lines)
+		}
+		return err
+	}))
+	ts.Check(os.WriteFile(ts.MkAbs(args[2]), lines, 0o600))
+}
+
+// read FILE VARIABLE sets a variable to what a file holds.
+func read(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: read FILE VARIABLE")
+	}
+	ts.Setenv(args[1], strings.TrimSpace(ts.ReadFile(args[0])))
 }

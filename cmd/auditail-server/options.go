@@ -29,16 +29,23 @@ func storeOptions(c *cobra.Command) *options {
 	return o
 }
 
+// nameOptions adds the flags that say under which names the server signs.
+func nameOptions(o *options) {
+	f, defaults := o.command.Flags(), server.DefaultConfig()
+	f.StringVar(&o.flags.Organization, "organization", defaults.Organization, "first part of the names under which the server signs")
+	f.StringVar(&o.flags.ID, "id", defaults.ID, "name of the server's own log; each of several servers over one store needs another")
+}
+
 // listenOptions adds the flags that say how agents reach the server.
 func listenOptions(c *cobra.Command) *options {
 	o := storeOptions(c)
+	nameOptions(o)
 	f := c.Flags()
 	defaults := server.DefaultConfig()
 	f.StringVar(&o.flags.Listen, "listen", defaults.Listen, "address to listen on; without TLS only a loopback address")
 	f.StringVar(&o.flags.TLSCert, "tls-cert", "", "PEM file of the certificate chain")
 	f.StringVar(&o.flags.TLSKey, "tls-key", "", "PEM file of the certificate's key")
 	f.Int64Var(&o.flags.MaxPayload, "max-payload", defaults.MaxPayload, "most bytes a payload may have, compressed")
-	f.StringVar(&o.flags.Organization, "organization", defaults.Organization, "first part of the names under which the server signs")
 	return o
 }
 
@@ -59,6 +66,7 @@ func (o *options) config() (server.Config, error) {
 		"tls-key":      func() { c.TLSKey = o.flags.TLSKey },
 		"max-payload":  func() { c.MaxPayload = o.flags.MaxPayload },
 		"organization": func() { c.Organization = o.flags.Organization },
+		"id":           func() { c.ID = o.flags.ID },
 	} {
 		if f := o.command.Flags().Lookup(flag); f != nil && f.Changed {
 			set()

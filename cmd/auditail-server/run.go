@@ -1,7 +1,10 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"log/slog"
+	"net"
 
 	"github.com/spf13/cobra"
 
@@ -19,7 +22,7 @@ func runCommand() *cobra.Command {
 	}
 	o := listenOptions(c)
 	verbose := c.Flags().Bool("verbose", false, "log every stored object")
-	c.RunE = func(c *cobra.Command, _ []string) error {
+	c.RunE = func(c *cobra.Command, _ []string) (err error) {
 		config, err := o.config()
 		if err != nil {
 			return err
@@ -34,12 +37,41 @@ func runCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		s, err := server.New(config, deps(c.ErrOrStderr(), level))
+		own := newJournal()
+		d := deps(c.ErrOrStderr(), level)
+		d.Journal = own
+		dir, unlock, err := lockOwn(config, d)
 		if err != nil {
-			l.Close()
-			return err
+			return errors.Join(err, l.Close())
 		}
-		return s.Run(c.Context(), l)
+		defer func() { err = errors.Join(err, unlock()) }()
+		s, err := server.New(config, d)
+		if err != nil {
+			return errors.Join(err, l.Close())
+		}
+		keepLog, err := own.start(c.Context(), config, dir, d.Logger)
+		if err != nil {
+			return errors.Join(err, l.Close())
+		}
+		return serve(c.Context(), s, l, keepLog)
 	}
 	return c
+}
+
+// serve runs the server, and its own log until the last request has ended. When
+// one fails the other stops, too.
+func serve(ctx context.Context, s *server.Server, l net.Listener, keepLog func(context.Context) error) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	logging, stopLog := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopLog()
+	done := make(chan error, 1)
+	go func() {
+		err := keepLog(logging)
+		stop()
+		done <- err
+	}()
+	err := s.Run(ctx, l)
+	stopLog()
+	return errors.Join(err, <-done)
 }

@@ -19,7 +19,7 @@ what add-checkpoint answers. The key is made when there is none yet.`,
 		Args: cobra.NoArgs,
 	}
 	o := storeOptions(c)
-	c.Flags().StringVar(&o.flags.Organization, "organization", server.DefaultConfig().Organization, "first part of the witness's name, when its key is made now")
+	nameOptions(o)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		config, err := o.config()
 		if err != nil {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"regexp"
 	"time"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/auditail/auditail/agent"
 	"github.com/auditail/auditail/agent/capture/keyed"
-	"github.com/auditail/auditail/audit"
 	"github.com/auditail/auditail/buffer"
 	"github.com/auditail/auditail/inputs"
 	"github.com/auditail/auditail/inputs/file"
@@ -92,7 +90,7 @@ func prepare(cfg *config.Config, log *slog.Logger) (_ *setup, err error) {
 
 // baseConfig is what needs no kind.
 func baseConfig(cfg *config.Config, host agent.Host) (agent.Config, error) {
-	run, err := thisRun(cfg)
+	run, err := version.Run(cfg.JSON())
 	if err != nil {
 		return agent.Config{}, err
 	}
@@ -105,22 +103,6 @@ func baseConfig(cfg *config.Config, host agent.Host) (agent.Config, error) {
 			Dir: filepath.Join(cfg.Agent.DataDir, "buffer"), MaxDisk: int64(cfg.Buffer.MaxDisk), BatchSize: int64(cfg.Buffer.BatchSize),
 			BatchAge: cfg.Buffer.BatchAge, Heartbeat: cfg.Buffer.Heartbeat, Retention: cfg.Retention,
 		},
-	}, nil
-}
-
-// thisRun says which program with which configuration makes the records.
-func thisRun(cfg *config.Config) (seal.Run, error) {
-	path, err := os.Executable()
-	if err != nil {
-		return seal.Run{}, fmt.Errorf("find the running program: %w", err)
-	}
-	binary, err := digestFile(path)
-	if err != nil {
-		return seal.Run{}, fmt.Errorf("hash the running program: %w", err)
-	}
-	return seal.Run{
-		Schema: audit.SchemaID, SchemaDigest: seal.DigestOf(audit.Schema()),
-		Version: version.String(), Binary: binary, Config: seal.DigestOf(cfg.JSON()),
 	}, nil
 }
 

@@ -2,9 +2,11 @@ package server
 
 import (
 	"bytes"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -15,8 +17,9 @@ import (
 // cells are small values in the state directory that several servers may change:
 // a value is replaced only by whoever knows the one before.
 type cells struct {
-	fs  durable.FS
-	dir string
+	fs       durable.FS
+	dir      string
+	incoming string // for files without a name yet
 	// lock keeps other processes out; nil where there is only this one.
 	lock func(name string) (unlock func() error, err error)
 
@@ -62,6 +65,9 @@ func (c *cells) swap(name string, old, data []byte) (err error) {
 	if err := c.fs.MkdirAll(filepath.Dir(file), stateDirMode); err != nil {
 		return fmt.Errorf("change state %s: %w", name, err)
 	}
+	if old == nil {
+		return c.create(name, file, data)
+	}
 	if c.lock != nil {
 		unlock, err := c.acquire()
 		if err != nil {
@@ -70,7 +76,7 @@ func (c *cells) swap(name string, old, data []byte) (err error) {
 		defer func() { err = errors.Join(err, unlock()) }()
 	}
 	have, err := c.read(name)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err != nil {
 		return err
 	}
 	if !bytes.Equal(have, old) {
@@ -78,6 +84,33 @@ func (c *cells) swap(name string, old, data []byte) (err error) {
 	}
 	if err := durable.WriteFile(c.fs, file, data, stateFileMode); err != nil {
 		return fmt.Errorf("change state %s: %w", name, err)
+	}
+	return nil
+}
+
+// create gives a cell its first value. The link decides who was first, also
+// where nothing locks.
+func (c *cells) create(name, file string, data []byte) error {
+	temp := filepath.Join(c.incoming, rand.Text()+durable.TempSuffix)
+	f, err := c.fs.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, stateFileMode)
+	if err != nil {
+		return fmt.Errorf("make state %s: %w", name, err)
+	}
+	if _, err = f.Write(data); err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = c.fs.Link(temp, file)
+	}
+	removeErr := c.fs.Remove(temp)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("make state %s: %w", name, errSwapped)
+	}
+	if err = errors.Join(err, removeErr); err == nil {
+		err = c.fs.SyncDir(filepath.Dir(file))
+	}
+	if err != nil {
+		return fmt.Errorf("make state %s: %w", name, err)
 	}
 	return nil
 }

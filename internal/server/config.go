@@ -26,6 +26,9 @@ type Config struct {
 	// Organization is the first part of the names under which the server signs:
 	// <organization>/witness.
 	Organization string `toml:"organization"`
+	// ID names this server's own log in the archive, as agent.id does an agent's.
+	// Each of several servers over one store needs another.
+	ID string `toml:"id"`
 	// WitnessKey is the file of the witness's key, the same for all servers over
 	// one store; "" for one in the state directory, made by the first start.
 	WitnessKey string `toml:"witness_key"`
@@ -33,7 +36,7 @@ type Config struct {
 
 // DefaultConfig returns the values of what is not given. There is no default store.
 func DefaultConfig() Config {
-	return Config{Listen: "127.0.0.1:8443", MaxPayload: 1 << 30, Organization: "localhost"}
+	return Config{Listen: "127.0.0.1:8443", MaxPayload: 1 << 30, Organization: "localhost", ID: "auditail-server"}
 }
 
 // Deps comes from code. All fields but Lock and Journal are needed.
@@ -82,7 +85,7 @@ func configError(name string, err error) error {
 	if unknown, ok := errors.AsType[*toml.StrictMissingError](err); ok && len(unknown.Errors) > 0 {
 		first := unknown.Errors[0]
 		row, column := first.Position()
-		return fmt.Errorf("%s:%d:%d: unknown key %s; the keys are store, state, listen, tls_cert, tls_key, max_payload, organization, witness_key\n%s",
+		return fmt.Errorf("%s:%d:%d: unknown key %s; the keys are store, state, listen, tls_cert, tls_key, max_payload, organization, id, witness_key\n%s",
 			name, row, column, strings.Join(first.Key(), "."), first.String())
 	}
 	if wrong, ok := errors.AsType[*toml.DecodeError](err); ok {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/auditail/auditail/internal/durable"
+	"github.com/auditail/auditail/internal/durable/faulty"
 	"github.com/auditail/auditail/seal"
 	"github.com/auditail/auditail/seal/sealtest"
 )
@@ -77,6 +78,9 @@ func newFixtureAt(t *testing.T, fsys durable.FS, store string) *fixture {
 		Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		FS:     fsys,
 		Now:    func() time.Time { return time.Date(2026, 11, 20, 9, 0, 0, 0, time.UTC) },
+	}
+	if _, memory := fsys.(*faulty.FS); !memory {
+		f.deps.Lock = durable.Lock
 	}
 	f.token = f.enrol(f.epoch)
 	f.start()

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/auditail/auditail/internal/durable"
+	"github.com/auditail/auditail/seal"
 )
 
 // places are the directories of a server.
@@ -24,6 +25,9 @@ type places struct {
 // missing are made. The store itself is never made: where it is missing, it
 // may be a file system that is not mounted.
 func openPlaces(c Config, d Deps, create bool) (*places, error) {
+	if !seal.ValidName(c.ID) || !seal.ValidOrganization(c.Organization) {
+		return nil, fmt.Errorf("id %q or organization %q: every part between slashes is at most 63 of a-z, 0-9, dot, dash and underscore", c.ID, c.Organization)
+	}
 	root, err := existing(d.FS, "store", c.Store)
 	if err != nil {
 		return nil, err
@@ -52,8 +56,8 @@ func openPlaces(c Config, d Deps, create bool) (*places, error) {
 	if err := outside(root, state); err != nil { // it may be a link itself
 		return nil, err
 	}
-	p := &places{store: newStore(d.FS, root, filepath.Join(state, "incoming")), forks: filepath.Join(state, "forks"), owed: filepath.Join(state, "owed")}
-	p.state, p.cells = state, &cells{fs: d.FS, dir: state, lock: d.Lock}
+	p := &places{store: newStore(d.FS, root, filepath.Join(state, "incoming", c.ID)), forks: filepath.Join(state, "forks"), owed: filepath.Join(state, "owed")}
+	p.state, p.cells = state, &cells{fs: d.FS, dir: state, incoming: p.store.incoming, lock: d.Lock}
 	p.registry = &registry{fs: d.FS, dir: filepath.Join(state, "agents"), cells: p.cells}
 	for _, dir := range []string{state, p.registry.dir, p.store.incoming, p.forks, p.owed} {
 		if create {

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/auditail/auditail/internal/archive"
-	"github.com/auditail/auditail/seal"
 )
 
 // Server receives objects. Its handler may be used by any number of goroutines.
@@ -39,9 +38,6 @@ const maxRequests = 512
 
 // New opens the store and proves that it can be written.
 func New(c Config, d Deps) (*Server, error) {
-	if !seal.ValidOrganization(c.Organization) {
-		return nil, fmt.Errorf("organization %q: every part between slashes is of a-z, 0-9, dot, dash and underscore", c.Organization)
-	}
 	if c.MaxPayload <= 0 {
 		return nil, fmt.Errorf("max payload must be more than %d bytes", c.MaxPayload)
 	}
@@ -76,6 +72,15 @@ func New(c Config, d Deps) (*Server, error) {
 		s.checkers <- checker
 	}
 	return s, nil
+}
+
+// StateDir returns the state directory of a configuration, made where it is missing.
+func StateDir(c Config, d Deps) (string, error) {
+	p, err := openPlaces(c, d, true)
+	if err != nil {
+		return "", err
+	}
+	return p.state, nil
 }
 
 // Limits of time. A body has its own, by its length.

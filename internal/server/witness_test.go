@@ -12,7 +12,6 @@ import (
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
-	"github.com/auditail/auditail/internal/durable"
 	"github.com/auditail/auditail/internal/durable/faulty"
 	"github.com/auditail/auditail/seal"
 	"github.com/auditail/auditail/seal/sealtest"
@@ -186,8 +185,6 @@ func TestWitnessSeesFork(t *testing.T) {
 func TestWitnessAtOnce(t *testing.T) {
 	for range 20 {
 		f := newFixture(t)
-		f.deps.Lock = durable.Lock
-		f.start()
 		second := *f
 		second.start()
 		e := f.epoch
