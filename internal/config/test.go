@@ -80,6 +80,11 @@ func (k *checker) tests(inputs []string) {
 		if !slices.Contains(inputs, t.Input) {
 			k.wrong(at.key("input"), "test.input %q is the name of no input; there are %s", t.Input, strings.Join(inputs, ", "))
 		}
+		for j, line := range t.Lines {
+			if strings.ContainsAny(line, "\r\n") {
+				k.wrong(append(at.key("lines"), j), "each of test.lines is one line; write the next as an element of its own")
+			}
+		}
 		if len(t.Records) == 0 && t.Unparsed == 0 && t.Ignored == 0 {
 			k.wrong(at, "the test %q expects nothing; add [[test.records]], unparsed or ignored", t.Name)
 		}

@@ -131,7 +131,30 @@ func parse(src *source) (*node, error) {
 		}
 		return nil, b.span(b.parser.Range(syntax.Highlight)).errorf("%s", message)
 	}
+	if err := refuseControls(b.root, ""); err != nil {
+		return nil, err
+	}
 	return b.root, b.legal()
+}
+
+// refuseControls refuses text with control characters, which is a slip of the pen,
+// except where it stands for what logs hold: in [[test]], and as a separator.
+func refuseControls(n *node, name string) error {
+	if n.kind == text && strings.ContainsFunc(n.text, func(r rune) bool { return r < ' ' && (r != '\t' || name != "separator") || r == 0x7f }) {
+		return n.value.errorf("text must not hold control characters such as line ends")
+	}
+	for i, item := range n.items {
+		within := name
+		if n.kind == table {
+			if within = n.names[i]; name == "" && within == "test" {
+				continue
+			}
+		}
+		if err := refuseControls(item, within); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 type builder struct {
@@ -293,9 +316,6 @@ func (b *builder) value(from *unstable.Node, at span) (*node, error) {
 		n.kind = text
 		if variable := substitution.FindStringSubmatch(n.text); variable != nil {
 			return nil, at.errorf("%s is not replaced: text is taken as it is; write the value, or { env = %q } where a secret is wanted", variable[0], variable[1])
-		}
-		if strings.ContainsFunc(n.text, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-			return nil, at.errorf("text must not hold control characters such as line ends")
 		}
 	case unstable.Integer:
 		n.kind = integer

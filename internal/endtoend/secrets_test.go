@@ -95,8 +95,7 @@ const manyFields = `
 "extra.error" = "error"
 `
 
-const manyLine = `{"user":"u","roles":["a","b"],"api_key":"k_1","user_agent":"x/1","id":"r-1","trace_id":"t","tenant":"acme","team":"legal","model":"m","path":"/v1/chat/completions","policy":"p","findings":{"IBAN":1},"tool":"search","messages":[{"role":"user","content":"hello"}],"response":"bye","finish_reason":["stop"],"dataset":"d","msg":"all well","error":"none","unmapped":"x"}
-`
+const manyLine = `{"user":"u","roles":["a","b"],"api_key":"k_1","user_agent":"x/1","id":"r-1","trace_id":"t","tenant":"acme","team":"legal","model":"m","path":"/v1/chat/completions","policy":"p","findings":{"IBAN":1},"tool":"search","messages":[{"role":"user","content":"hello"}],"response":"bye","finish_reason":["stop"],"dataset":"d","msg":"all well","error":"none","unmapped":"x"}`
 
 // plantedInputs lays planted variants of every sample log into the site's folder
 // and returns the inputs that read them with the parser that knows them.
@@ -130,9 +129,9 @@ func plantedInputs(t *testing.T, dir string, most int) string {
 	if samples < 20 {
 		t.Fatalf("only %d sample logs", samples)
 	}
-	add("json", []byte(strings.Repeat(manyLine, 8)), "[inputs.file.parser]\ntype = \"json\"\n[inputs.file.parser.fields]"+manyFields)
-	add("wrapped", []byte(strings.Repeat("2026-11-21T09:06:34.1Z stdout F "+strings.TrimSpace(manyLine)+"\n", 4)),
-		"wrapper = \"cri\"\n[inputs.file.parser]\ntype = \"json\"\n[inputs.file.parser.fields]"+manyFields)
+	for _, form := range mappedForms() {
+		add(form.name, []byte(strings.Repeat(form.line+"\n", form.lines)), form.parser)
+	}
 	return inputs.String()
 }
 
@@ -201,6 +200,14 @@ func searchIn(t *testing.T, what string, data []byte, texts []string) {
 	}
 }
 
+// searchSite looks for texts in all that an agent leaves on its host: its own log
+// and its data directory. What else it comes to show, metrics and status, belongs here.
+func searchSite(s *site, log string, texts []string) {
+	s.t.Helper()
+	searchIn(s.t, "the agent's log", []byte(log), texts)
+	searchAll(s.t, s.path("data"), texts)
+}
+
 // auditor is who can decrypt.
 type auditor struct{ identity *age.X25519Identity }
 
@@ -250,8 +257,7 @@ func TestSecretsSurviveNowhere(t *testing.T) {
 			s := newSite(t, plantedInputs(t, logs, 60), directoryOutput+fmt.Sprintf("[capture]\ndefault = %q\nrecipients = [%q]\nunparsed = %q\n",
 				mode, auditor.identity.Recipient(), map[bool]string{true: "encrypted", false: "hashed"}[mode == "encrypted" || mode == "full"]))
 			output := s.run("auditail", "run", "--once", "--config", s.path("auditail.toml"))
-			searchIn(t, "the agent's log", []byte(output), needles)
-			searchAll(t, s.path("data"), needles)
+			searchSite(s, output, needles)
 			searchAll(t, s.path("archive"), needles)
 			c := s.read(s.path("archive"))
 			if mode == "full" { // each takes seconds
@@ -318,8 +324,7 @@ func TestSecretsInHeldLines(t *testing.T) {
 		p.kill()
 		size = len(s.segments())
 		held += bytes.Count(segments, marker)
-		searchIn(t, "the agent's log", []byte(p.log.String()), needles)
-		searchAll(t, s.path("data"), needles)
+		searchSite(s, p.log.String(), needles)
 	}
 	if held == 0 {
 		t.Error("no parser held anything when the agent was killed")
@@ -431,8 +436,7 @@ pseudonyms = true
 			if mode == "full" {
 				forbidden = []string{"quentin.zephyr", "email=", "no parser knows"}
 			}
-			searchIn(t, "the agent's log", []byte(p.log.String()), forbidden)
-			searchAll(t, s.path("data"), forbidden)
+			searchSite(s, p.log.String(), forbidden)
 			s.once()
 			searchAll(t, s.path("data"), forbidden)
 			searchAll(t, s.path("archive"), forbidden)
