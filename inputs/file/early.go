@@ -2,6 +2,8 @@ package file
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,24 +23,38 @@ type earlyFile struct {
 // become of them.
 const maxEarly = 128
 
+// arrived says what a name that an event carried leads to.
+type arrived int
+
+const (
+	unwanted arrived = iota // no glob leads there, or it is nothing to be read
+	gone                    // nothing is there any more
+	opened
+)
+
 // openEarly opens a file that was just created or moved into a watched
 // directory, when a glob leads to it. It runs in the goroutine that takes
 // events: what lives for less than a few milliseconds is not seen.
-func (c *Config) openEarly(name string) (earlyFile, bool) {
+func (c *Config) openEarly(name string) (earlyFile, arrived) {
 	if _, packed := plainName(name); packed || !c.wants(name) {
-		return earlyFile{}, false
+		return earlyFile{}, unwanted
 	}
-	if st, err := statPath(name); err != nil || st.kind != kindRegular {
-		return earlyFile{}, false
+	if st, err := statPath(name); errors.Is(err, fs.ErrNotExist) {
+		return earlyFile{}, gone
+	} else if err != nil || st.kind != kindRegular {
+		return earlyFile{}, unwanted
 	}
 	h, err := openHandle(name)
-	if err != nil {
-		return earlyFile{}, false // the look says why
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return earlyFile{}, gone
+	case err != nil:
+		return earlyFile{}, unwanted // the look says why
 	}
 	e := earlyFile{name: name, real: name, file: h}
 	if e.st, err = h.stat(); err != nil || e.st.kind != kindRegular {
 		_ = h.close() // it was something else, and nothing was written
-		return earlyFile{}, false
+		return earlyFile{}, unwanted
 	}
 	if info, err := os.Lstat(name); err == nil && info.Mode()&os.ModeSymlink != 0 {
 		if target, err := filepath.EvalSymlinks(name); err == nil {
@@ -48,10 +64,10 @@ func (c *Config) openEarly(name string) (earlyFile, bool) {
 		// rotated siblings would be looked for in vain.
 		if st, err := statPath(e.real); err != nil || st.id != e.st.id {
 			_ = h.close()
-			return earlyFile{}, false
+			return earlyFile{}, unwanted
 		}
 	}
-	return e, true
+	return e, opened
 }
 
 // wants tells whether a path is one that a glob leads to.
@@ -74,7 +90,11 @@ func (f *follower) admitEarly(ctx context.Context, l *listings, now time.Time) {
 	if f.watch == nil {
 		return
 	}
-	for _, e := range f.watch.takeEarly() {
+	early, vanished := f.watch.takeEarly()
+	for _, e := range early {
+		if g := f.byIdent[e.st.id]; g != nil {
+			g.announced = true
+		}
 		switch f.inspectEarly(ctx, e, l) {
 		case isNew:
 			f.followEarly(ctx, e, now)
@@ -85,6 +105,7 @@ func (f *follower) admitEarly(ctx context.Context, l *listings, now time.Time) {
 			f.lookDue = true
 		}
 	}
+	f.reportVanished(ctx, vanished)
 }
 
 func (f *follower) inspectEarly(ctx context.Context, e earlyFile, l *listings) novelty {
@@ -116,7 +137,7 @@ func (f *follower) followEarly(ctx context.Context, e earlyFile, now time.Time) 
 		return
 	}
 	g := f.create(e.name, e.real, e.name, st)
-	g.attached, g.file, g.left = false, e.file, now
+	g.attached, g.file, g.left, g.announced = false, e.file, now, true
 	f.open++
 	if _, err := g.begins(g.file, f.scratch[:]); err != nil {
 		f.readFailed(ctx, g, err)

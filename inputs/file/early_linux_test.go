@@ -11,9 +11,9 @@ import (
 	"github.com/auditail/auditail/inputs/inputstest"
 )
 
-// opened waits until somebody beside the writer holds the file of a name open:
+// heldOpen waits until somebody beside the writer holds the file of a name open:
 // the input has taken it.
-func opened(t *testing.T, name string) {
+func heldOpen(t *testing.T, name string) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
@@ -73,7 +73,7 @@ func TestGoneBeforeTheNextLook(t *testing.T) {
 				}
 			}
 			s.write(500)
-			opened(t, target)
+			heldOpen(t, target)
 			s.write(500)
 			s.closeWriter()
 			leave(s)
@@ -93,12 +93,12 @@ func TestEarlyFilesAreBounded(t *testing.T) {
 		appendTo(t, name, "x\n")
 		config := Config{Paths: []string{filepath.Dir(name) + "/*.log"}}
 		e, ok := config.openEarly(name)
-		if !ok {
+		if ok != opened {
 			t.Fatal("not opened")
 		}
 		w.keepEarly(e)
 	}
-	early := w.takeEarly()
+	early, _ := w.takeEarly()
 	if len(early) != maxEarly || !strings.HasSuffix(early[maxEarly-1].name, fmt.Sprintf("%d.log", 2*maxEarly-1)) {
 		t.Errorf("%d are kept", len(early))
 	}

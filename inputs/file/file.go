@@ -46,6 +46,7 @@ var (
 type limits struct {
 	poll      time.Duration // between two looks at the sizes of files that are written to
 	list      time.Duration // between two listings of the directories, at least
+	rest      time.Duration // between two listings when nothing stirs and events tell all
 	grace     time.Duration // a rotated file that did not change for so long is over
 	settled   time.Duration // a rotated file that was read and did not change for so long has nothing left
 	deleted   time.Duration // a deleted file that did not change for so long is let go
@@ -60,7 +61,7 @@ type limits struct {
 
 func defaultLimits() limits {
 	return limits{
-		poll: 20 * time.Millisecond, list: time.Second, grace: 5 * time.Second, settled: time.Second, deleted: 30 * time.Second,
+		poll: 20 * time.Millisecond, list: time.Second, rest: 30 * time.Second, grace: 5 * time.Second, settled: time.Second, deleted: 30 * time.Second,
 		cool: 10 * time.Second, retry: time.Second, parked: 10 * time.Second,
 		maxOpen: 512, readSize: 1 << 20, maxLines: 6 << 10, listShare: 20,
 	}

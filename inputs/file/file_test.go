@@ -26,6 +26,7 @@ func TestMain(m *testing.M) {
 // quick are limits under which a test need not wait long for what is over.
 func quick() limits {
 	l := defaultLimits()
+	l.rest = 500 * time.Millisecond
 	l.list, l.grace, l.deleted, l.retry, l.parked = 50*time.Millisecond, 150*time.Millisecond,
 		300*time.Millisecond, 50*time.Millisecond, 200*time.Millisecond
 	l.listShare = 1

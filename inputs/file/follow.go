@@ -39,12 +39,16 @@ type follower struct {
 	queue       []*generation       // with something to read
 	open        int                 // descriptors held
 
-	round    uint64
-	fresh    bool // nothing was ever committed: start = "end" applies
-	lookDue  bool
-	looked   time.Time     // when the directories were listed last
-	lookTook time.Duration // how long that took
-	polled   time.Time
+	round     uint64
+	fresh     bool // nothing was ever committed: start = "end" applies
+	lookDue   bool
+	looked    time.Time             // when the directories were listed last
+	lookTook  time.Duration         // how long that took
+	dirs      map[string]watchedDir // as they were then
+	resting   bool                  // until something stirs, glances and rare looks will do
+	glanced   time.Time             // when the directories were glanced at last
+	unsettled bool                  // the last look met something that is to be tried again
+	polled    time.Time
 
 	watch    *watcher
 	chunk    inputs.Chunk // being gathered
@@ -224,7 +228,11 @@ func (f *follower) pause() time.Duration {
 	if len(f.hot) > 0 {
 		return max(f.limits.poll-f.now().Sub(f.polled), 0)
 	}
-	return max(f.nextLook().Sub(f.now()), 0)
+	next := f.nextLook()
+	if glance := f.glanced.Add(f.limits.list); f.resting && glance.Before(next) {
+		next = glance
+	}
+	return max(next.Sub(f.now()), 0)
 }
 
 // nextLook is when the directories are listed next: soon after an event, and
@@ -232,14 +240,21 @@ func (f *follower) pause() time.Duration {
 // that is done.
 func (f *follower) nextLook() time.Time {
 	wait := max(f.limits.list, f.lookTook*f.limits.listShare)
-	if f.lookDue {
+	switch {
+	case f.lookDue:
 		wait = max(f.limits.poll, f.lookTook*4)
+	case f.resting:
+		wait = max(f.limits.rest, wait)
 	}
 	return f.looked.Add(wait)
 }
 
 func (f *follower) lookIfDue(ctx context.Context) {
-	if !f.now().Before(f.nextLook()) {
+	now := f.now()
+	if f.resting && !f.lookDue && now.Sub(f.glanced) >= f.limits.list {
+		f.glance(now)
+	}
+	if !now.Before(f.nextLook()) {
 		f.look(ctx)
 	}
 }
@@ -249,6 +264,8 @@ func (f *follower) takeHints(ctx context.Context) {
 	look, all := f.watch.take(func(name string) {
 		if g := f.byName[name]; g != nil && !g.ended {
 			f.warm(g)
+		} else {
+			f.stir(name)
 		}
 	})
 	f.lookDue = f.lookDue || look
@@ -350,6 +367,7 @@ func (f *follower) closeFile(g *generation) {
 
 // noteOnce logs a condition when it begins; cleared makes it news again.
 func (f *follower) noteOnce(ctx context.Context, message, path string, reason any) {
+	f.unsettled = f.unsettled || message != noteKind && message != notePacked
 	key := message + "\x00" + path
 	if _, ok := f.noted[key]; ok || len(f.noted) >= maxNoted {
 		return

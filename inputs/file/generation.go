@@ -59,6 +59,9 @@ type generation struct {
 	resumed   bool   // known from a position only, not found yet
 	mismatch  string // what its inode holds now is other content: the cause of a gap
 
+	announced bool // an event led to it
+
+	first   uint64    // look that made it known
 	round   uint64    // of the last look that found it
 	changed time.Time // when size or modification time changed last
 	since   time.Time // when it was last seen read to its end: what comes behind was written later

@@ -40,7 +40,7 @@ func newGenerationID() string {
 // then new ones, so that nothing known is taken for new.
 func (f *follower) look(ctx context.Context) {
 	begin := f.now()
-	f.lookDue = false
+	f.lookDue, f.unsettled = false, false
 	f.round++
 	listings := f.listings()
 	matches, dirs := f.list(ctx)
@@ -96,6 +96,7 @@ func (f *follower) look(ctx context.Context) {
 	}
 	f.looked = f.now()
 	f.lookTook = f.looked.Sub(begin)
+	f.rest(dirs)
 }
 
 // nameForEvents makes a generation be found by the names that events carry.
@@ -108,9 +109,9 @@ func (f *follower) nameForEvents(g *generation) {
 
 // list expands the globs. Every path that leads to a regular file is returned,
 // and every directory whose entries matter.
-func (f *follower) list(ctx context.Context) ([]found, map[string]fileID) {
+func (f *follower) list(ctx context.Context) ([]found, map[string]watchedDir) {
 	var matches []found
-	dirs := map[string]fileID{}
+	dirs := map[string]watchedDir{}
 	w := walker{
 		dir: func(name string) { f.addDir(dirs, name) },
 		fail: func(name string, err error) {
@@ -148,12 +149,12 @@ func (f *follower) list(ctx context.Context) ([]found, map[string]fileID) {
 	return matches, dirs
 }
 
-func (f *follower) addDir(dirs map[string]fileID, name string) {
+func (f *follower) addDir(dirs map[string]watchedDir, name string) {
 	if _, ok := dirs[name]; ok {
 		return
 	}
 	if st, err := statPath(name); err == nil && st.kind == kindDirectory {
-		dirs[name] = st.id
+		dirs[name] = watchedDir{id: st.id, modified: st.modified}
 		f.cleared(noteList, name)
 	}
 }

@@ -276,7 +276,7 @@ func (f *follower) create(path, realPath, name string, st status) *generation {
 	g := &generation{
 		id: newGenerationID(), path: path, real: realPath, name: name, ident: st.id,
 		size: st.size, sure: st.size, modified: st.modified, links: st.links, limit: math.MaxInt64, loss: -1,
-		attached: true, round: f.round, changed: f.now(),
+		attached: true, first: f.round, round: f.round, changed: f.now(),
 	}
 	if f.scan {
 		g.limit, g.flush = st.size, true

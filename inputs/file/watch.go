@@ -20,19 +20,29 @@ import (
 type watcher struct {
 	log  *slog.Logger
 	fs   *fsnotify.Watcher // nil: polling only
-	open func(name string) (earlyFile, bool)
+	open func(name string) (earlyFile, arrived)
 
 	// C carries one token when there are hints to take.
 	C chan struct{}
 
-	mu    sync.Mutex
-	hints hints
-	early []earlyFile
+	mu       sync.Mutex
+	hints    hints
+	early    []earlyFile
+	vanished []string // names of files that went before they could be opened
+
+	arrivals arrivals // of the draining goroutine
 
 	dirs    map[string]fileID // watched now; of the goroutine that calls watch
+	deaf    map[string]bool   // of them, those in which things happen that no event tells
 	refused bool              // a refusal was logged
 	closing chan struct{}
 	drained chan struct{} // closed when the draining goroutine has ended
+}
+
+// watchedDir is a directory whose entries matter, before it was listed.
+type watchedDir struct {
+	id       fileID
+	modified int64
 }
 
 // hints is what happened since the last take.
@@ -55,10 +65,10 @@ const (
 // newWatcher never fails: when start does, the input polls. open is called with
 // every name that came into a watched directory.
 func newWatcher(
-	ctx context.Context, log *slog.Logger, start func() (*fsnotify.Watcher, error), open func(name string) (earlyFile, bool),
+	ctx context.Context, log *slog.Logger, start func() (*fsnotify.Watcher, error), open func(name string) (earlyFile, arrived),
 ) *watcher {
 	w := &watcher{
-		log: log, open: open, C: make(chan struct{}, 1), dirs: map[string]fileID{},
+		log: log, open: open, C: make(chan struct{}, 1), dirs: map[string]fileID{}, deaf: map[string]bool{}, arrivals: arrivals{},
 		closing: make(chan struct{}), drained: make(chan struct{}),
 	}
 	w.hints.written = map[string]struct{}{}
@@ -129,13 +139,17 @@ func (w *watcher) note(event fsnotify.Event) {
 		return
 	}
 	var early earlyFile
-	opened := false
+	var what arrived
 	if event.Has(fsnotify.Create) {
-		early, opened = w.open(event.Name)
+		early, what = w.open(event.Name)
 	}
+	vanished := w.arrive(event, early.st.id, what)
 	w.mu.Lock()
-	if opened {
+	if what == opened {
 		w.addEarly(early)
+	}
+	if vanished && len(w.vanished) < maxHints {
+		w.vanished = append(w.vanished, event.Name)
 	}
 	switch {
 	case event.Op != fsnotify.Write:
@@ -148,6 +162,22 @@ func (w *watcher) note(event fsnotify.Event) {
 	}
 	w.mu.Unlock()
 	w.wake()
+}
+
+// arrive keeps account of the files that come and go. True: one went before it
+// could be opened.
+func (w *watcher) arrive(event fsnotify.Event, id fileID, what arrived) (vanished bool) {
+	switch {
+	case event.Has(fsnotify.Create) && what == unwanted, event.Has(fsnotify.Rename):
+		w.arrivals.left(event.Name)
+	case event.Has(fsnotify.Create):
+		return w.arrivals.came(event.Name, id)
+	case event.Has(fsnotify.Remove):
+		return w.arrivals.went(event.Name)
+	case event.Has(fsnotify.Write):
+		w.arrivals.wrote(event.Name)
+	}
+	return false
 }
 
 // addEarly keeps an open file until the next look; of too many it closes the
@@ -167,13 +197,14 @@ func (w *watcher) keepEarly(e earlyFile) {
 	w.addEarly(e)
 }
 
-// takeEarly hands over the files that were opened since it was called last.
-func (w *watcher) takeEarly() []earlyFile {
+// takeEarly hands over the files that were opened since it was called last, and
+// the names of those that went before they could be.
+func (w *watcher) takeEarly() (early []earlyFile, vanished []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	early := w.early
-	w.early = nil
-	return early
+	early, vanished = w.early, w.vanished
+	w.early, w.vanished = nil, nil
+	return early, vanished
 }
 
 func (w *watcher) noteError(err error) {
@@ -211,21 +242,22 @@ func (w *watcher) take(written func(name string)) (look, all bool) {
 // watch makes dirs the watched directories. A directory that was replaced
 // under its name is watched anew. It returns true when one was added: what came
 // into it after it was listed and before it was watched, no event tells.
-func (w *watcher) watch(ctx context.Context, dirs map[string]fileID) (added bool) {
+func (w *watcher) watch(ctx context.Context, dirs map[string]watchedDir) (added bool) {
 	if w.fs == nil {
 		return false
 	}
 	w.forgetLost()
 	for name, id := range w.dirs {
-		if now, ok := dirs[name]; ok && now == id {
+		if now, ok := dirs[name]; ok && now.id == id {
 			continue
 		}
 		delete(w.dirs, name)
+		delete(w.deaf, name)
 		if err := w.fs.Remove(name); err != nil && !errors.Is(err, fsnotify.ErrNonExistentWatch) {
 			w.log.DebugContext(ctx, "stop watching directory", "path", name, "reason", err)
 		}
 	}
-	for name, id := range dirs {
+	for name, dir := range dirs {
 		if _, ok := w.dirs[name]; ok {
 			continue
 		}
@@ -238,7 +270,10 @@ func (w *watcher) watch(ctx context.Context, dirs map[string]fileID) (added bool
 			}
 			continue
 		}
-		w.dirs[name] = id
+		w.dirs[name] = dir.id
+		if !tellsAll(name) {
+			w.deaf[name] = true
+		}
 		added = true
 	}
 	return added
@@ -258,6 +293,12 @@ func (w *watcher) forgetLost() {
 	for name := range w.dirs {
 		if !slices.Contains(kept, name) {
 			delete(w.dirs, name)
+			delete(w.deaf, name)
 		}
 	}
+}
+
+// covers tells whether events tell of everything that happens in dirs.
+func (w *watcher) covers(dirs map[string]watchedDir) bool {
+	return w != nil && w.fs != nil && len(dirs) == len(w.dirs) && len(w.deaf) == 0
 }

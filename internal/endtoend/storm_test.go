@@ -1,7 +1,6 @@
 package endtoend
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,11 +13,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/auditail/auditail/seal"
@@ -32,32 +29,12 @@ var (
 	stormBusy  = flag.Int("storm.busy", 0, "processes that TestStorm lets burn the processor beside")
 )
 
-// storms are the ways in which logs are rotated, each as one turn.
-var storms = map[string]storm{
-	"rename": {turn: (*lineWriter).renameNumbered},
-	"rename by date": {turn: func(w *lineWriter) {
-		w.rename(fmt.Sprintf("%s-20261121-%010d", w.name, w.turns))
-	}},
-	"rename by date before the extension": {turn: func(w *lineWriter) {
-		w.rename(w.path(fmt.Sprintf("access-20261121-%010d.log", w.turns)))
-	}},
-	"rename, writer goes on": {turn: (*lineWriter).renameLate},
-	"olddir": {turn: func(w *lineWriter) {
-		w.rename(w.path(fmt.Sprintf("old/access.log-20261121-%010d", w.turns)))
-	}},
-	"gzip":            {turn: (*lineWriter).renameAndPack},
-	"gzip later":      {turn: (*lineWriter).renameAndPackLater},
-	"copytruncate":    {turn: (*lineWriter).copyTruncate},
-	"copies followed": {turn: (*lineWriter).copyTruncate, glob: "access.log*"},
-	"symbolic link":   {turn: (*lineWriter).switchLink, linked: true},
-	"delete":          {turn: (*lineWriter).deleteLog, destroys: true},
-}
-
 // storm is one way to rotate.
 type storm struct {
 	turn     func(w *lineWriter)
 	glob     string // default access.log
-	linked   bool   // the log is a symbolic link
+	linked   bool   // the log is a symbolic link to a file of its own name
+	pod      bool   // the log is a symbolic link to a file that is rotated
 	destroys bool   // what a dead agent has not read is gone
 }
 
@@ -118,177 +95,6 @@ func burn(t *testing.T, processes int) {
 		}
 		t.Cleanup(func() { _ = c.Process.Kill(); _ = c.Wait() })
 	}
-}
-
-// lineWriter writes numbered lines into a log and rotates it.
-type lineWriter struct {
-	t       *testing.T
-	dir     string
-	name    string
-	file    *os.File
-	out     *bufio.Writer
-	lines   int
-	turns   int
-	removed []span // lines in files that were deleted
-	current span
-	done    chan struct{}
-	linked  bool
-	pace    *time.Ticker
-	seen    atomic.Bool // what was rotated away before the first start is in nobody's glob
-}
-
-// span is a range of lines.
-type span struct{ from, to int }
-
-// keep is how many rotated files are left in place.
-const keep = 200
-
-func (r storm) startWriter(ctx context.Context, t *testing.T, dir string) *lineWriter {
-	w := &lineWriter{t: t, dir: dir, name: filepath.Join(dir, "access.log"), done: make(chan struct{}), linked: r.linked}
-	w.check(os.Mkdir(w.path("old"), 0o700))
-	w.open()
-	random := rand.New(rand.NewPCG(*stormSeed, 7))
-	go func() {
-		defer close(w.done)
-		w.pace = time.NewTicker(10 * time.Millisecond)
-		defer w.pace.Stop()
-		for ctx.Err() == nil && !t.Failed() {
-			for range 5 + random.IntN(50) { // ticks a file
-				w.tick()
-			}
-			if ctx.Err() == nil && w.seen.Load() {
-				w.turns++
-				r.turn(w)
-			}
-		}
-		w.check(w.file.Close())
-	}()
-	return w
-}
-
-func (w *lineWriter) path(name string) string { return filepath.Join(w.dir, name) }
-
-func (w *lineWriter) check(err error) {
-	if err != nil {
-		w.t.Error(err)
-	}
-}
-
-// tick writes what is due.
-func (w *lineWriter) tick() {
-	n := *stormRate / 100
-	_, err := w.out.Write(accessLines(w.lines, n))
-	w.check(err)
-	w.lines += n
-	w.current.to = w.lines
-	w.check(w.out.Flush())
-	<-w.pace.C
-}
-
-// open opens a new log.
-func (w *lineWriter) open() {
-	name := w.name
-	if w.linked {
-		name = w.path(fmt.Sprintf("old/access.%d.log", w.turns))
-	}
-	var err error
-	w.file, err = os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
-	w.check(err)
-	w.out = bufio.NewWriter(w.file)
-	w.current = span{w.lines, w.lines}
-	if w.linked {
-		w.check(os.Symlink(name, w.path("new")))
-		w.check(os.Rename(w.path("new"), w.name))
-	}
-}
-
-func (w *lineWriter) reopen() {
-	w.check(w.file.Close())
-	w.open()
-}
-
-func (w *lineWriter) rename(to string) {
-	w.check(os.Rename(w.name, to))
-	w.reopen()
-}
-
-// shift moves access.log.1 on to .2 and so on.
-func (w *lineWriter) shift(suffixes ...string) {
-	for n := keep; n > 1; n-- {
-		for _, suffix := range suffixes {
-			err := os.Rename(fmt.Sprintf("%s.%d%s", w.name, n-1, suffix), fmt.Sprintf("%s.%d%s", w.name, n, suffix))
-			if !os.IsNotExist(err) {
-				w.check(err)
-			}
-		}
-	}
-}
-
-func (w *lineWriter) renameNumbered() {
-	w.shift("")
-	w.rename(w.name + ".1")
-}
-
-// renameLate goes on in the rotated file for a while.
-func (w *lineWriter) renameLate() {
-	w.shift("")
-	w.check(os.Rename(w.name, w.name+".1"))
-	for range w.turns % 20 {
-		w.tick()
-	}
-	w.reopen()
-}
-
-func (w *lineWriter) renameAndPack() {
-	w.shift("", ".gz")
-	w.rename(w.name + ".1")
-	w.pack(w.name + ".1")
-}
-
-// renameAndPackLater is logrotate's delaycompress.
-func (w *lineWriter) renameAndPackLater() {
-	w.shift("", ".gz")
-	w.rename(w.name + ".1")
-	if _, err := os.Stat(w.name + ".2"); err == nil {
-		w.pack(w.name + ".2")
-	}
-}
-
-// pack does what gzip(1) does.
-func (w *lineWriter) pack(name string) {
-	data, err := os.ReadFile(name)
-	w.check(err)
-	info, err := os.Stat(name)
-	w.check(err)
-	out, err := os.Create(name + ".gz")
-	w.check(err)
-	z, err := gzip.NewWriterLevel(out, gzip.BestSpeed)
-	w.check(err)
-	_, err = z.Write(data)
-	w.check(err)
-	w.check(z.Close())
-	w.check(out.Close())
-	w.check(os.Chtimes(name+".gz", info.ModTime(), info.ModTime()))
-	w.check(os.Remove(name))
-}
-
-// copyTruncate is logrotate's, of a writer that does not write meanwhile:
-// what it wrote between copying and truncating nobody could save.
-func (w *lineWriter) copyTruncate() {
-	w.shift("")
-	data, err := os.ReadFile(w.name)
-	w.check(err)
-	w.check(os.WriteFile(w.name+".1", data, 0o600))
-	w.check(os.Truncate(w.name, 0))
-	w.current.from = w.lines
-}
-
-func (w *lineWriter) switchLink() { w.reopen() }
-
-func (w *lineWriter) deleteLog() {
-	w.check(os.Remove(w.name))
-	w.removed = append(w.removed, w.current)
-	w.reopen()
 }
 
 // judge checks that the archive holds each line once. Lines that were

@@ -1,0 +1,46 @@
+package file
+
+import (
+	"path/filepath"
+	"time"
+)
+
+// rest decides, at the end of a look, whether events and a glance at the
+// directories are enough for a while. Listing a thousand idle files every
+// second would cost a hundredth of a processor.
+func (f *follower) rest(dirs map[string]watchedDir) {
+	f.dirs, f.glanced = dirs, f.looked
+	f.resting = f.watch.covers(dirs) && !f.unsettled && len(f.suspects) == 0 && len(f.succeeded) == 0
+	if f.resting {
+		for _, g := range f.generations {
+			if !g.attached && (!g.over || g.file != nil || !g.missing.IsZero()) {
+				f.resting = false
+				return
+			}
+		}
+	}
+	if f.resting && len(f.queue) == 0 && len(f.hot) == 0 && !f.inFlight {
+		f.buffer, f.chunk.Lines = nil, nil // nothing came for a while
+	}
+}
+
+// glance sees what no event may have told: a directory that was replaced,
+// mounted over, or that names came into.
+func (f *follower) glance(now time.Time) {
+	f.glanced = now
+	for name, before := range f.dirs {
+		st, err := statPath(name)
+		if err != nil || st.id != before.id || st.modified != before.modified {
+			f.lookDue = true
+			return
+		}
+	}
+}
+
+// stir ends the rest: a file was written to that is not followed, perhaps
+// because it was too old.
+func (f *follower) stir(name string) {
+	if _, packed := plainName(name); f.resting && !packed && f.config.wants(filepath.Clean(name)) {
+		f.resting = false
+	}
+}
