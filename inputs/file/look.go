@@ -179,7 +179,7 @@ func (f *follower) recognise(ctx context.Context, g *generation, m found, now ti
 	default:
 		f.settle(ctx, g, now) // rotated away to another name that matches
 	}
-	f.byBase[filepath.Base(g.real)] = append(f.byBase[filepath.Base(g.real)], g)
+	f.nameForCopies(g)
 	if g.file != nil {
 		if g.changedFrom(m.st) {
 			f.warm(g)
@@ -248,7 +248,7 @@ func (f *follower) admit(ctx context.Context, m found, astray []*generation, now
 		realPath = m.name
 	}
 	g := f.create(m.name, realPath, m.name, m.st)
-	f.byBase[filepath.Base(realPath)] = append(f.byBase[filepath.Base(realPath)], g)
+	f.nameForCopies(g)
 	if !f.openFile(ctx, g) {
 		f.warm(g) // not yet readable: kept, so that it is found when it is renamed
 		return
@@ -274,7 +274,8 @@ func (f *follower) tooOld(m found, now time.Time) bool {
 // one and named like its rotated copy: copytruncate at work. It waits, until
 // it differs, or the original is truncated and goes on in it. A short one that
 // nothing happened to for the grace period is a file of its own: it may hold
-// the same few lines that a service writes at every start.
+// the same few lines that a service writes at every start. An empty one has
+// nothing to be read, and whoever copies may be slow.
 func (f *follower) isSuspect(ctx context.Context, m found, now time.Time) bool {
 	if f.scan {
 		return false
@@ -283,23 +284,30 @@ func (f *follower) isSuspect(ctx context.Context, m found, now time.Time) bool {
 	if !known || s.size != m.st.size {
 		s = suspect{size: m.st.size, since: now}
 	}
-	if m.st.size < sampleSize && known && now.Sub(s.since) >= f.limits.grace {
+	if 0 < m.st.size && m.st.size < sampleSize && known && now.Sub(s.since) >= f.limits.grace {
 		return false
 	}
-	for _, g := range f.originals(m.name) {
-		if g.file == nil || g.ended || m.st.id == g.ident {
-			continue
-		}
-		alike := f.beginsLike(m, g)
-		// Only now is it certain what they were compared with: when the
-		// original was truncated, it may already go on in this very copy.
-		intact := f.verify(ctx, g)
-		if f.byIdent[m.st.id] != nil {
-			return true
-		}
-		if alike && intact {
-			f.suspects[m.st.id] = s
-			return true
+	for again := true; again; {
+		again = false
+		for _, g := range f.originals(m.name) {
+			if g.file == nil || g.ended || m.st.id == g.ident {
+				continue
+			}
+			alike := f.beginsLike(m, g)
+			// Only now is it certain what they were compared with: when the
+			// original was truncated, it may already go on in this very copy.
+			intact := f.verify(ctx, g)
+			if f.byIdent[m.st.id] != nil {
+				return true
+			}
+			if alike && intact {
+				f.suspects[m.st.id] = s
+				return true
+			}
+			if g.file == nil {
+				again = true // the generation that has its file now is an original too
+				break
+			}
 		}
 	}
 	return m.st.size >= sampleSize && f.isCopy(&sibling{found: m})
@@ -318,6 +326,12 @@ func (f *follower) isCopyOfLost(ctx context.Context, m found) bool {
 		}
 	}
 	return false
+}
+
+// nameForCopies makes a generation be found by the names of its copies.
+func (f *follower) nameForCopies(g *generation) {
+	base := filepath.Base(g.real)
+	f.byBase[base] = append(f.byBase[base], g)
 }
 
 // originals returns the followed files that name may be a rotated form of.

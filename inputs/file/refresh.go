@@ -218,6 +218,9 @@ func (f *follower) replaced(ctx context.Context, g *generation, cause string) {
 		n = f.create(g.path, g.real, name, st)
 		n.attached, n.file = attached, h
 		f.open++
+		if attached {
+			f.nameForCopies(n)
+		}
 	}
 	if !f.continueInCopy(ctx, g, f.listings()) {
 		if g.resumed && !g.over {

@@ -10,7 +10,10 @@ import (
 // second would cost a hundredth of a processor.
 func (f *follower) rest(dirs map[string]watchedDir) {
 	f.dirs, f.glanced = dirs, f.looked
-	f.resting = f.watch.covers(dirs) && !f.unsettled && len(f.suspects) == 0 && len(f.succeeded) == 0
+	f.resting = f.watch.covers(dirs) && !f.unsettled && len(f.succeeded) == 0
+	for _, s := range f.suspects {
+		f.resting = f.resting && s.size == 0 // else it waits for its time
+	}
 	if f.resting {
 		for _, g := range f.generations {
 			if !g.attached && (!g.over || g.file != nil || !g.missing.IsZero()) {
