@@ -62,8 +62,9 @@ bench: build ## measure the whole path on a generated gateway log
 
 torture: stock-tools s3-server ## break things for an hour: power cuts, failing disks, kills, rotations
 	AUDITAIL_TORTURE=500 $(GO) test -count=1 -timeout 60m ./buffer
-	$(GO) test -count=1 -timeout 60m -run 'Model|Storm' ./inputs/file -rapid.checks=10000
-	$(GO) test -count=1 -timeout 60m -run Storm -v ./internal/endtoend -storm.kills=90 -storm.rate=1500
+	$(GO) test -count=1 -timeout 60m -run 'Model$$|Storm' ./inputs/file -rapid.checks=10000
+	$(GO) test -count=1 -timeout 60m -run ModelLive ./inputs/file -model.workers=50 -rapid.checks=200
+	$(GO) test -count=1 -timeout 60m -run Storm -v ./internal/endtoend -storm.kills=45 -storm.rate=1500
 	$(GO) test -count=1 -timeout 60m -run Storm -v ./internal/endtoend -storm.kills=6 -storm.rate=50000
 
 package: $(TOOLS)/nfpm ## make deb, rpm and tar.gz for amd64 and arm64 in dist/

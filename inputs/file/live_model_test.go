@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"os"
 	"slices"
 	"testing"
 	"time"
@@ -103,12 +102,8 @@ func TestModelLive(t *testing.T) {
 }
 
 func testLive(t *testing.T, rt *rapid.T) {
-	dir, err := os.MkdirTemp(t.TempDir(), "")
-	if err != nil {
-		t.Fatal(err)
-	}
 	m := &liveModel{outer: t, model: model{
-		t: rt, dir: dir, to: inputstest.NewRecorder(t),
+		t: rt, dir: t.TempDir(), to: inputstest.NewRecorder(t),
 		dated:     rapid.Bool().Draw(rt, "dated"),
 		multiline: rapid.SampledFrom([]Multiline{{}, {Continue: "^never"}}).Draw(rt, "multiline"),
 		files:     map[string][]string{}, fate: map[string]bool{}, read: map[string]bool{},
