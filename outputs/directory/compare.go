@@ -52,6 +52,9 @@ func (o *Output) taken(ctx context.Context, final string, object seal.Object) er
 	if err = errors.Join(f.Sync(), f.Close()); err != nil {
 		return fmt.Errorf("sync what is stored: %w", err)
 	}
+	if err = o.protect(ctx, final); err != nil {
+		return err
+	}
 	if err = o.fsys.SyncDir(filepath.Dir(final)); err != nil {
 		return fmt.Errorf("sync directory: %w", err)
 	}

@@ -39,6 +39,10 @@ const (
 type Config struct {
 	Name string // of the output, for logs
 	Path string // absolute path of the archive's root; made when it does not exist
+	// Immutable gives each stored file the immutable attribute (chattr +i). Where
+	// file system or rights do not allow it the files are only read-only: the log
+	// says so at once, and Probe fails.
+	Immutable bool
 }
 
 // Deps is what the program provides.
@@ -50,12 +54,15 @@ type Deps struct {
 // Output is a directory that batches are shipped to. Its methods are safe for
 // concurrent use.
 type Output struct {
-	root   string
-	fsys   durable.FS
-	faults *retry.Faults
+	root      string
+	fsys      durable.FS
+	log       *slog.Logger
+	faults    *retry.Faults
+	immutable bool
 
 	mu    sync.Mutex
 	ready map[string]bool // directories that this process has made durable and swept
+	said  bool            // that files can not be made immutable
 }
 
 var (
@@ -76,11 +83,14 @@ func New(c Config, d Deps) (*Output, error) {
 	if d.Log == nil {
 		d.Log = slog.New(slog.DiscardHandler)
 	}
+	log := d.Log.With(slog.String("output", c.Name))
 	o := &Output{
-		root:   filepath.Clean(c.Path),
-		fsys:   d.FS,
-		faults: retry.NewFaults(d.Log.With(slog.String("output", c.Name))),
-		ready:  make(map[string]bool),
+		root:      filepath.Clean(c.Path),
+		fsys:      d.FS,
+		log:       log,
+		faults:    retry.NewFaults(log),
+		immutable: c.Immutable,
+		ready:     make(map[string]bool),
 	}
 	if err := o.makeRoot(); err != nil {
 		return nil, fmt.Errorf("output %s: %w", c.Name, err)
@@ -175,10 +185,45 @@ func (o *Output) store(ctx context.Context, object seal.Object) (stored bool, er
 		o.forget(dir) // the next attempt sweeps it
 		return false, fmt.Errorf("remove temporary file: %w", removeErr)
 	}
+	// Not before the temporary name is gone: an immutable file keeps its names.
+	if err = o.protect(ctx, final); err != nil {
+		return false, err
+	}
 	if err = o.fsys.SyncDir(dir); err != nil {
 		return false, fmt.Errorf("sync directory: %w", err)
 	}
 	return true, nil
+}
+
+// protect makes a stored file immutable. Where that can not be, the file stays
+// as it is: evidence that is only read-only is better than none.
+func (o *Output) protect(ctx context.Context, final string) error {
+	if !o.immutable {
+		return nil
+	}
+	err := o.setImmutable(final)
+	if !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	o.mu.Lock()
+	said := o.said
+	o.said = true
+	o.mu.Unlock()
+	if !said {
+		o.log.LogAttrs(ctx, slog.LevelError, "files are stored read-only, not immutable: "+notImmutable, slog.Any("error", err))
+	}
+	return nil
+}
+
+// notImmutable says what makes immutable = true work.
+const notImmutable = "immutable = true needs a local file system with that attribute (ext4, xfs, btrfs) and the capability CAP_LINUX_IMMUTABLE"
+
+func (o *Output) setImmutable(name string) error {
+	can, ok := o.fsys.(interface{ SetImmutable(name string) error })
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	return can.SetImmutable(name)
 }
 
 // write makes the temporary file: written, synced, read back.

@@ -80,6 +80,9 @@ func (o *Output) Probe(context.Context) error {
 	if err == nil {
 		err = o.probeLink(temp)
 	}
+	if err == nil && o.immutable {
+		err = o.probeImmutable(temp)
+	}
 	if err = errors.Join(err, o.fsys.Remove(temp), o.fsys.SyncDir(o.root)); err != nil {
 		return fmt.Errorf("probe archive directory: %w", err)
 	}
@@ -94,6 +97,17 @@ func (o *Output) probeLink(temp string) error {
 		return fmt.Errorf("a file system with hard links is needed: %w", linkErr)
 	}
 	return removeErr
+}
+
+// probeImmutable sets the attribute, and takes it off so that the probe can go.
+func (o *Output) probeImmutable(temp string) error {
+	if err := o.setImmutable(temp); err != nil {
+		return fmt.Errorf("%s: %w", notImmutable, err)
+	}
+	if can, ok := o.fsys.(interface{ ClearImmutable(name string) error }); ok {
+		return can.ClearImmutable(temp)
+	}
+	return nil
 }
 
 func (o *Output) join(path string) string {
