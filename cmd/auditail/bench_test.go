@@ -34,7 +34,7 @@ func BenchmarkPath(b *testing.B) {
 			}
 			cfg.Outputs.HTTP = nil
 			cfg.Outputs.Directory = []config.DirectoryOutput{{Name: "local", Path: filepath.Join(dir, "archive")}}
-			s, err := prepare(cfg, slog.New(slog.DiscardHandler))
+			s, err := prepare(b.Context(), cfg, slog.New(slog.DiscardHandler))
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -231,7 +231,7 @@ func (c *checker) outputs(ctx context.Context, fsys durable.FS, cfg *config.Conf
 		}
 		there.Outputs.Directory = append(there.Outputs.Directory, o)
 	}
-	list, err := newOutputs(&there, fsys, slog.New(slog.DiscardHandler))
+	list, err := newOutputs(ctx, &there, fsys, slog.New(slog.DiscardHandler))
 	if err != nil {
 		c.fail("outputs", err)
 		return

@@ -43,7 +43,7 @@ everything within --timeout; the data is kept.`,
 		for _, w := range cfg.Warnings {
 			log.Warn(w) //nolint:sloglint // the sentence is the configuration's
 		}
-		setup, err := prepare(cfg, log)
+		setup, err := prepare(cmd.Context(), cfg, log)
 		if err != nil {
 			return err
 		}

@@ -1,9 +1,9 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"regexp"
@@ -24,8 +24,6 @@ import (
 	"github.com/auditail/auditail/internal/durable"
 	"github.com/auditail/auditail/internal/keys"
 	"github.com/auditail/auditail/internal/version"
-	"github.com/auditail/auditail/outputs/directory"
-	httpoutput "github.com/auditail/auditail/outputs/http"
 	"github.com/auditail/auditail/seal"
 )
 
@@ -40,7 +38,7 @@ func (s *setup) close() error { return s.unlock() }
 
 // prepare turns the configuration into what the agent is made of. It is the one
 // place that names concrete kinds.
-func prepare(cfg *config.Config, log *slog.Logger) (_ *setup, err error) {
+func prepare(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *setup, err error) {
 	fsys := durable.OS{}
 	if countInputs(cfg) == 0 {
 		return nil, errNoInput
@@ -74,7 +72,7 @@ func prepare(cfg *config.Config, log *slog.Logger) (_ *setup, err error) {
 		return nil, err
 	}
 	if made {
-		log.Info("an identity key was made; enrol it where batches go", "vkey", seal.VKey(s.config.Log.String(), publicKey(identity)))
+		log.InfoContext(ctx, "an identity key was made; enrol it where batches go", "vkey", seal.VKey(s.config.Log.String(), publicKey(identity)))
 	}
 	captureKeys, err := loadCaptureKeys(fsys, cfg)
 	if err != nil {
@@ -84,7 +82,7 @@ func prepare(cfg *config.Config, log *slog.Logger) (_ *setup, err error) {
 		return nil, err
 	}
 	useCatalog(cfg, fsys, log, &s.config)
-	s.config.Outputs, err = newOutputs(cfg, fsys, log)
+	s.config.Outputs, err = newOutputs(ctx, cfg, fsys, log)
 	return s, err
 }
 
@@ -219,59 +217,4 @@ func newSpec(cfg *config.Config, in *config.Input, key keyed.Key) (agent.Input, 
 		Name:   in.Name, Service: in.Service, Retention: in.Retention, Parser: parser, ParserName: name, Policy: policy,
 		Catalog: declaredCatalog(cfg, in, slog.New(slog.DiscardHandler)), Identity: newIdentities(cfg, in.Name),
 	}, nil
-}
-
-func newOutputs(cfg *config.Config, fsys durable.FS, log *slog.Logger) ([]agent.Output, error) {
-	var list []agent.Output
-	for _, o := range cfg.Outputs.Directory {
-		out, err := directory.New(directory.Config{Name: o.Name, Path: o.Path}, directory.Deps{FS: fsys, Log: log})
-		if err != nil {
-			return nil, err
-		}
-		item := agent.Output{Name: o.Name, Output: out}
-		if rel, err := filepath.Rel(cfg.Agent.DataDir, o.Path); err == nil && filepath.IsLocal(rel) {
-			item.CountsOnDisk = true
-			if item.Stored, err = treeSize(o.Path); err != nil {
-				return nil, fmt.Errorf("measure output %s: %w", o.Name, err)
-			}
-		}
-		list = append(list, item)
-	}
-	for _, o := range cfg.Outputs.HTTP {
-		var token func() ([]byte, error)
-		if !o.Token.IsZero() {
-			token = o.Token.Resolve
-		}
-		out, err := httpoutput.New(httpoutput.Config{
-			Name: o.Name, URL: o.URL, Token: token, CAFile: o.CAFile, CertFile: o.CertFile, KeyFile: o.KeyFile, Timeout: o.Timeout,
-		}, httpoutput.Deps{Log: log, Agent: cfg.Agent.ID, Version: version.String()})
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, agent.Output{Name: o.Name, Output: out})
-	}
-	return list, nil
-}
-
-// treeSize adds up the files below root. What vanishes meanwhile is not there.
-func treeSize(root string) (size int64, err error) {
-	err = filepath.WalkDir(root, func(_ string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() {
-			return ignoreMissing(err)
-		}
-		info, err := e.Info()
-		if err != nil {
-			return ignoreMissing(err)
-		}
-		size += info.Size()
-		return nil
-	})
-	return size, err
-}
-
-func ignoreMissing(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
 }

@@ -2,8 +2,6 @@ package config
 
 import (
 	"fmt"
-	"net/netip"
-	"net/url"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -232,68 +230,4 @@ func (k *checker) buffer() {
 	if b.Heartbeat < time.Second || b.Heartbeat > day {
 		k.wrong(at.key("heartbeat"), "buffer.heartbeat must be between 1s and 1d")
 	}
-}
-
-func (k *checker) outputs() {
-	names, places := map[string]path{}, map[string]path{}
-	for i := range k.config.Outputs.Directory {
-		output, at := &k.config.Outputs.Directory[i], path{"outputs", "directory", i}
-		k.name(at.key("name"), "outputs.directory.name", output.Name)
-		k.unique(names, at.key("name"), "an output named", output.Name)
-		k.absolute(at.key("path"), "outputs.directory.path", output.Path)
-		k.unique(places, at.key("path"), "an output to", filepath.Clean(output.Path))
-		if output.Immutable {
-			k.warn(at.key("immutable"), "outputs.directory.immutable has no effect in this version: files are read-only, not immutable")
-		}
-	}
-	for i := range k.config.Outputs.HTTP {
-		output, at := &k.config.Outputs.HTTP[i], path{"outputs", "http", i}
-		k.name(at.key("name"), "outputs.http.name", output.Name)
-		k.unique(names, at.key("name"), "an output named", output.Name)
-		k.httpOutput(output, at)
-		k.unique(places, at.key("url"), "an output to", output.URL)
-	}
-}
-
-func (k *checker) httpOutput(output *HTTPOutput, at path) {
-	k.url(output, at.key("url"))
-	for _, file := range []struct{ key, name string }{
-		{"ca_file", output.CAFile}, {"cert_file", output.CertFile}, {"key_file", output.KeyFile},
-	} {
-		if file.name != "" {
-			k.absolute(at.key(file.key), "outputs.http."+file.key, file.name)
-		}
-	}
-	if (output.CertFile == "") != (output.KeyFile == "") {
-		present := "cert_file"
-		if output.CertFile == "" {
-			present = "key_file"
-		}
-		k.wrong(at.key(present), "outputs.http needs both cert_file and key_file for a client certificate, or neither")
-	}
-	if output.Timeout < time.Second || output.Timeout > time.Hour {
-		k.wrong(at.key("timeout"), "outputs.http.timeout must be between 1s and 1h")
-	}
-}
-
-// url checks the base URL and takes the slash off its end.
-func (k *checker) url(output *HTTPOutput, at path) {
-	base, err := url.Parse(output.URL)
-	switch {
-	case err != nil || base.Hostname() == "" || base.Scheme != "https" && base.Scheme != "http":
-		k.wrong(at, `outputs.http.url must be a URL such as "https://audit.example.com"`)
-		return
-	case base.User != nil:
-		k.wrong(at, "outputs.http.url must not hold a user or password; use token or a client certificate")
-	case base.RawQuery != "" || base.ForceQuery || base.Fragment != "":
-		k.wrong(at, "outputs.http.url must not have a query or fragment")
-	case base.Scheme == "http" && !loopback(base.Hostname()):
-		k.wrong(at, "outputs.http.url must begin with https://; plain http is for this host only")
-	}
-	output.URL = strings.TrimRight(output.URL, "/")
-}
-
-func loopback(host string) bool {
-	address, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && address.IsLoopback()
 }

@@ -261,13 +261,14 @@ type Buffer struct {
 type Outputs struct {
 	Directory []DirectoryOutput `toml:"directory"`
 	HTTP      []HTTPOutput      `toml:"http"`
+	S3        []S3Output        `toml:"s3"`
 }
 
 // DirectoryOutput writes the archive into a directory. Names are unique over all outputs.
 type DirectoryOutput struct {
 	Name      string `toml:"name,required"`
 	Path      string `toml:"path,required"` // absolute
-	Immutable bool   `toml:"immutable"`     // without effect in this version
+	Immutable bool   `toml:"immutable"`     // files get the immutable attribute, where the file system has it
 }
 
 // HTTPOutput sends batches to a central server. Names are unique over all outputs.
@@ -279,6 +280,35 @@ type HTTPOutput struct {
 	CertFile string        `toml:"cert_file"`    // client certificate, with KeyFile
 	KeyFile  string        `toml:"key_file"`
 	Timeout  time.Duration `toml:"timeout"` // of one request
+}
+
+// How a bucket keeps what is written.
+const (
+	LockCompliance = "compliance"
+	LockGovernance = "governance"
+	LockOff        = "off"
+)
+
+// S3Output writes batches into a bucket with Object Lock. Names are unique over all outputs.
+type S3Output struct {
+	Name         string        `toml:"name,required"`
+	Endpoint     string        `toml:"endpoint"` // https, or http to this host; default: AWS in the region
+	Region       string        `toml:"region"`   // default: from the endpoint, environment or profile
+	Bucket       string        `toml:"bucket,required"`
+	Prefix       string        `toml:"prefix"` // without slashes at its ends; default: the bucket's root
+	Addressing   string        `toml:"addressing" oneof:"path virtual-host"`
+	Lock         string        `toml:"lock" oneof:"compliance governance off"`
+	LegalHold    bool          `toml:"legal_hold"`
+	Encryption   string        `toml:"encryption" oneof:"AES256 aws:kms"`
+	KMSKey       string        `toml:"kms_key"`
+	Profile      string        `toml:"profile"`       // of the AWS shared files
+	AccessKey    string        `toml:"access_key"`    // with SecretKey; default: the chain of the AWS SDK
+	SecretKey    Secret        `toml:"secret_key"`    //
+	SessionToken Secret        `toml:"session_token"` //
+	CAFile       string        `toml:"ca_file"`       // default: the system's roots
+	CertFile     string        `toml:"cert_file"`     // client certificate, with KeyFile
+	KeyFile      string        `toml:"key_file"`
+	Timeout      time.Duration `toml:"timeout"` // of an attempt in which nothing moves
 }
 
 // Log is how the agent itself logs.
@@ -340,7 +370,7 @@ func (c *Config) complete() {
 	if c.Capture.HMACKey.IsZero() {
 		c.Capture.HMACKey = Secret{File: filepath.Join(c.Agent.DataDir, "capture.key")}
 	}
-	if len(c.Outputs.Directory)+len(c.Outputs.HTTP) == 0 {
+	if len(c.Outputs.Directory)+len(c.Outputs.HTTP)+len(c.Outputs.S3) == 0 {
 		c.Outputs.Directory = []DirectoryOutput{{Name: "local", Path: filepath.Join(c.Agent.DataDir, "archive")}}
 	}
 }

@@ -148,6 +148,8 @@ func decodeTables(into reflect.Value, from *node, what string) error {
 			target.Role = "context"
 		case *HTTPOutput:
 			target.Timeout = time.Minute
+		case *S3Output:
+			target.Lock, target.Timeout = LockCompliance, time.Minute
 		}
 		if err := decode(element, item, what); err != nil {
 			return err
@@ -294,8 +296,8 @@ func unknownKey(at *node, name, in, path string, keys []key) error {
 // laterKey tells what to use instead of a key that a later version will have.
 func laterKey(path string) string {
 	switch path {
-	case "outputs.s3", "outputs.otlp", "outputs.syslog":
-		return "use outputs.directory or outputs.http"
+	case "outputs.otlp", "outputs.syslog":
+		return "use outputs.s3, outputs.http or outputs.directory"
 	case "rule", "rules", "detect", "admin", "witness":
 		return "leave it out"
 	default:

@@ -1,0 +1,135 @@
+package s3output
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/auditail/auditail/outputs"
+	"github.com/auditail/auditail/outputs/internal/retry"
+	"github.com/auditail/auditail/outputs/internal/wire"
+)
+
+// Codes of the protocol that decide what happens next.
+const (
+	codeTaken = "PreconditionFailed"
+	codeNoKey = "NoSuchKey"
+)
+
+// codeOf returns the code of an answer that refuses, empty for other errors. An
+// answer without a body (HEAD, or a proxy's) has the code of its status.
+func codeOf(err error) string {
+	var refused smithy.APIError
+	if err == nil || !errors.As(err, &refused) {
+		return ""
+	}
+	code := refused.ErrorCode()
+	switch status := statusOf(err); {
+	case status == http.StatusPreconditionFailed:
+		return codeTaken
+	case status == http.StatusNotFound && code == "NotFound":
+		return codeNoKey
+	}
+	return code
+}
+
+// statusOf returns the HTTP status of an answer, 0 when there was none.
+func statusOf(err error) int {
+	var answered *smithyhttp.ResponseError
+	if errors.As(err, &answered) && answered.Response != nil {
+		return answered.HTTPStatusCode()
+	}
+	return 0
+}
+
+// remedies says what to change for the refusals that time does not mend.
+var remedies = map[string]string{
+	"NoSuchBucket":                         "there is no such bucket: make it, with versioning and Object Lock enabled, or correct bucket and endpoint",
+	"AccessDenied":                         "the credentials may not do this: allow s3:PutObject, s3:PutObjectRetention, s3:GetObject and s3:GetObjectRetention below the prefix (and s3:PutObjectLegalHold with legal_hold)",
+	"AllAccessDisabled":                    "the account or bucket is blocked",
+	"InvalidAccessKeyId":                   "the store does not know this access key",
+	"SignatureDoesNotMatch":                "the secret key does not belong to the access key, or something between here and the store changes the request",
+	"ExpiredToken":                         "the session token has expired: renew the credentials; they are read again at the next attempt",
+	"TokenRefreshRequired":                 "the session token has expired: renew the credentials; they are read again at the next attempt",
+	"InvalidToken":                         "the store does not accept the session token",
+	"RequestTimeTooSkewed":                 "the clocks of this host and the store differ by more than the store allows: correct the host's time (NTP)",
+	"RequestExpired":                       "the clocks of this host and the store differ by more than the store allows: correct the host's time (NTP)",
+	"PermanentRedirect":                    "the bucket is in another region: set region and endpoint to the bucket's",
+	"AuthorizationHeaderMalformed":         "the bucket is in another region: set region and endpoint to the bucket's",
+	"IllegalLocationConstraintException":   "the bucket is in another region: set region and endpoint to the bucket's",
+	"ObjectLockConfigurationNotFoundError": "the bucket has no Object Lock: make one that has, or set lock = \"off\" and accept that the archive can be rewritten",
+	"InvalidRequest":                       "the store does not take the request: without Object Lock on the bucket it refuses locked objects",
+	"NotImplemented":                       "the store does not know this part of S3: conditional writes (If-None-Match) and Object Lock are needed",
+	"KMS.DisabledException":                "the encryption key is disabled",
+	"KMS.NotFoundException":                "there is no such encryption key",
+	"QuotaExceeded":                        "the store has no space left for this account",
+	"XMinioStorageFull":                    "the store has no space left",
+	"InsufficientStorage":                  "the store has no space left",
+}
+
+// explain says what an attempt's error means for the operator, and how long the
+// store asks to be left alone.
+func (o *Output) explain(err error) (retry.Fault, time.Duration) {
+	var unproven *proofError
+	var refused smithy.APIError
+	switch {
+	case errors.As(err, &unproven):
+		return retry.Fault{Kind: "lock", Err: err, Alarm: true}, 0
+	case errors.Is(err, errNothingStored):
+		return retry.Fault{Kind: "nothing stored", Err: err, Alarm: true}, 0
+	case !errors.As(err, &refused):
+		return wire.ConnectionFault(short(err)), 0
+	}
+	fault := retry.Fault{Kind: "status", Err: o.refusal(err)}
+	if code := codeOf(err); remedies[code] != "" {
+		fault.Kind, fault.Alarm = code, true // one of a fixed set
+	}
+	switch statusOf(err) {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusBadRequest:
+		// What was rotated is used by the next attempt; so is another certificate.
+		o.creds.forget()
+		o.http.CloseIdleConnections()
+	}
+	var answered *smithyhttp.ResponseError
+	if errors.As(err, &answered) && answered.Response != nil {
+		return fault, wire.RetryAfter(answered.Response.Response)
+	}
+	return fault, 0
+}
+
+// refusal is one sentence about an answer that refuses.
+func (o *Output) refusal(err error) error {
+	var refused smithy.APIError
+	if !errors.As(err, &refused) {
+		return wire.ConnectionFault(short(err)).Err
+	}
+	text := fmt.Sprintf("bucket %s: the store answers %d %s", o.config.Bucket, statusOf(err), wire.Plain(refused.ErrorCode()))
+	if message := refused.ErrorMessage(); message != "" && message != refused.ErrorCode() {
+		text += " " + wire.Quote(message)
+	}
+	if remedy := remedies[codeOf(err)]; remedy != "" {
+		text += "; " + remedy
+	} else if status := statusOf(err); status >= 300 && status < 400 {
+		text += " and redirects, which is not followed; put the right endpoint and region into the configuration"
+	}
+	return errors.New(text)
+}
+
+// short leaves out what the SDK says around an error: operation, request id.
+func short(err error) error {
+	if local, ok := errors.AsType[*wire.LocalError](err); ok {
+		return local
+	}
+	if errors.Is(err, outputs.ErrPermanent) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	if sending, ok := errors.AsType[*smithyhttp.RequestSendError](err); ok {
+		return sending.Err
+	}
+	return err
+}
