@@ -19,11 +19,15 @@ const (
 // (promise 11 of the README). It is safe for concurrent use.
 //
 // An input claims [ChunkCost] before it reads and releases it when Append has
-// answered. For a line that does not fit it gives that back first, and claims
-// [Memory.LongCost]: of those one is held at a time. Who holds a claim never
-// waits for another, but the one with a long line may wait for ordinary ones.
+// answered. Who holds such a claim never waits for another. For a line that does
+// not fit an input gives that back first, and claims all of Long: there is one
+// such line at a time. Who holds that may wait for an ordinary claim, and never
+// the other way round: therefore they are two budgets, and nothing can wait in a
+// circle.
 type Memory struct {
-	*memory.Budget
+	*memory.Budget // of chunks of ordinary lines
+
+	Long *memory.Budget // of the one line, or request, that does not fit into a chunk
 
 	Buffers memory.Slices[byte]
 	Lines   memory.Slices[Line]
@@ -31,12 +35,5 @@ type Memory struct {
 
 // NewMemory returns the memory of an agent whose lines are at most longest bytes.
 func NewMemory(longest int64) *Memory {
-	return &Memory{Budget: memory.New(chunks + longFactor*longest)}
-}
-
-// LongCost is what a line of at most longest bytes takes that does not fit into
-// an ordinary chunk. Two do not fit into the budget, and beside one an ordinary
-// chunk does.
-func (m *Memory) LongCost(longest int64) int64 {
-	return min(max(ChunkCost+longFactor*longest, m.Size()/2+1), m.Size()-ChunkCost)
+	return &Memory{Budget: memory.New(chunks), Long: memory.New(ChunkCost + longFactor*longest)}
 }

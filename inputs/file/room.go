@@ -16,7 +16,7 @@ func (f *follower) hasRoom() bool {
 	case len(f.queue) == 0:
 		return true // nothing is read: at most positions and gaps are shipped
 	case f.long:
-		f.claim = f.memory.Claim(f.memory.LongCost(f.config.MaxLine))
+		f.claim = f.memory.Long.Claim(f.memory.Long.Size())
 	default:
 		f.claim = f.memory.Claim(inputs.ChunkCost)
 	}

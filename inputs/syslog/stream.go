@@ -259,7 +259,7 @@ func (s *stream) limit(data []byte) frame {
 
 // take waits for the memory of a message that is longer than the buffer.
 func (s *stream) take(ctx context.Context) error {
-	claim, err := s.memory.Take(ctx, s.memory.LongCost(s.maxLine))
+	claim, err := s.memory.Long.Take(ctx, s.memory.Long.Size())
 	if err != nil {
 		s.end(pushed.ErrStopped)
 		return s.ended

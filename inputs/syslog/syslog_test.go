@@ -701,7 +701,7 @@ func readAll(t testing.TB, from io.Reader, size int) []string {
 	for {
 		m, err := s.next(t.Context())
 		if err != nil {
-			if room.Free() != room.Size() {
+			if room.Long.Free() != room.Long.Size() {
 				t.Fatal("memory is claimed after the end")
 			}
 			return out

@@ -104,15 +104,20 @@ func (h *handler) take(w http.ResponseWriter, r *http.Request) (Lines, error) {
 func (h *handler) share(r *http.Request) (*Share, error) {
 	patient, cancel := context.WithTimeout(r.Context(), h.limits.Patience)
 	defer cancel()
-	room := min(expected(min(r.ContentLength, h.config.MaxBody)), h.memory.Size())
-	claim, err := h.memory.Take(patient, room)
+	budget := h.memory.Budget
+	room := expected(min(r.ContentLength, h.config.MaxBody))
+	if room > budget.Size() {
+		budget = h.memory.Long
+		room = budget.Size()
+	}
+	claim, err := budget.Take(patient, room)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		return nil, later(http.StatusTooManyRequests, retrySoon, "too many requests wait: come again")
 	case err != nil:
 		return nil, err
 	}
-	return &Share{claim: claim, room: room, most: h.memory.Size()}, nil
+	return &Share{claim: claim, room: room, most: budget.Size()}, nil
 }
 
 // hand waits until the lines are durable, or until they were taken back.

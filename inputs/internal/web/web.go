@@ -171,7 +171,7 @@ func New(config Config, deps Deps, kind Kind, limits Limits, ready func(net.Addr
 		deps.Now = time.Now
 	}
 	if deps.Memory == nil {
-		deps.Memory = &inputs.Memory{Budget: memory.New(limits.Waiting)}
+		deps.Memory = &inputs.Memory{Budget: memory.New(limits.Waiting), Long: memory.New(limits.Waiting)}
 	}
 	config.MaxBody = cmp.Or(config.MaxBody, DefaultMaxBody)
 	return &Server{
@@ -184,7 +184,7 @@ func New(config Config, deps Deps, kind Kind, limits Limits, ready func(net.Addr
 // the requests in flight.
 func (s *Server) Run(ctx context.Context, resume []inputs.Position, to inputs.Appender) error {
 	feed, err := pushed.Open(pushed.Config{
-		Name: s.config.Name, MaxLine: s.config.MaxLine, MaxWaiting: s.memory.Size(), Now: s.now,
+		Name: s.config.Name, MaxLine: s.config.MaxLine, MaxWaiting: s.memory.Size() + s.memory.Long.Size(), Now: s.now,
 	}, resume, to)
 	if err != nil {
 		return err
