@@ -90,7 +90,7 @@ func (s *shipper) ship(ctx context.Context, from *buffer.Buffer, batch seal.Batc
 		}
 	}
 	s.log.DebugContext(ctx, "acknowledged", "batch", batch.Manifest.Batch, "kind", string(batch.Manifest.Kind))
-	return from.Acknowledge(s.output.Name, batch.Manifest.Batch)
+	return from.Acknowledge(s.output.Name, batch)
 }
 
 // publish ends a ship round: when the output has caught up, it gets the

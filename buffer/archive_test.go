@@ -323,7 +323,7 @@ func (a *archive) ship(ctx context.Context, b *buffer.Buffer, output string, dec
 			}
 			return fmt.Errorf("ship to %s: %w", output, err)
 		}
-		if err := b.Acknowledge(output, batch.Manifest.Batch); err != nil {
+		if err := b.Acknowledge(output, batch); err != nil {
 			return fmt.Errorf("acknowledge of %s: %w", output, err)
 		}
 	}

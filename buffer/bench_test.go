@@ -46,7 +46,7 @@ func benchmarkAppend(b *testing.B, records int) {
 		defer close(done)
 		for {
 			batch, err := buf.Next(ctx, "a")
-			if err != nil || buf.Acknowledge("a", batch.Manifest.Batch) != nil {
+			if err != nil || buf.Acknowledge("a", batch) != nil {
 				return
 			}
 		}

@@ -53,6 +53,8 @@ type Deps struct {
 	// Gap appends the agent.gap record of a hole, open before agent.seq. Without
 	// it holes are only told by Holes.
 	Gap func(dst []byte, h Hole) []byte
+	// Alarm returns the alert.raise record of a new epoch. It may be nil.
+	Alarm func(f Fork) *Entry
 	// DiskUsed returns bytes outside the buffer that count against MaxDisk. It may be nil.
 	DiskUsed func() int64
 }
@@ -130,8 +132,12 @@ type Buffer struct {
 	closed   bool           // no more is appended
 	ended    bool           // no more is sealed
 	sealed   []*sealedBatch // not yet acknowledged by every output, in order
-	cursors  map[string]uint64
+	cursors  map[string]*cursor
 	head     seal.Checkpoint // newest
+
+	epoch       int        // the one at hand; does not change behind Open
+	superseding sync.Mutex // guards superseded
+	superseded  bool       // the note that the epoch may not go on is durable
 
 	removing sync.Mutex // one at a time removes segments, so that the oldest goes first
 
@@ -178,7 +184,7 @@ func newBuffer(cfg Config, deps Deps) *Buffer {
 		dir: cfg.Dir, cfg: cfg, full: min(segmentSize, cfg.MaxDisk/segmentShare), deps: deps, fs: deps.FS, log: deps.Log,
 		queue: make(chan *pending, groupEntries), cutNow: make(chan chan struct{}),
 		groups: make(chan *group), free: make(chan *group, 2), cut: make(chan *batch, sealQueue),
-		closing: make(chan struct{}), decided: make(chan struct{}), cursors: make(map[string]uint64),
+		closing: make(chan struct{}), decided: make(chan struct{}), cursors: make(map[string]*cursor),
 		space: newSpace(cfg.Dir, cfg.MaxDisk, deps),
 	}
 	b.changed = sync.NewCond(&b.mu)

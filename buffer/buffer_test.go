@@ -101,7 +101,7 @@ func TestSealedBatchesVerify(t *testing.T) {
 			z.Close()
 			f.Close()
 		}
-		if err := b.Acknowledge("a", m.Batch); err != nil {
+		if err := b.Acknowledge("a", batch); err != nil {
 			t.Fatal(err)
 		}
 	}

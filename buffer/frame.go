@@ -138,6 +138,7 @@ func (m *entryMeta) positionsOnly(records uint32) bool {
 type snapshotMeta struct {
 	Run    seal.Run               `json:"run"` // of the process that wrote the segment
 	Seq    uint64                 `json:"seq"` // agent.seq of the next record
+	Epoch  int                    `json:"epoch,omitempty"` // of the log then: the alarm of each later one is still to be recorded
 	Inputs map[string]*inputState `json:"inputs"`
 }
 

@@ -67,7 +67,7 @@ func take(t *testing.T, b *buffer.Buffer, output string) (numbers []uint64) {
 				t.Fatal(err)
 			}
 		}
-		if err := b.Acknowledge(output, batch.Manifest.Batch); err != nil {
+		if err := b.Acknowledge(output, batch); err != nil {
 			t.Fatal(err)
 		}
 		numbers = append(numbers, batch.Manifest.Batch)
@@ -120,7 +120,7 @@ func TestSmallestCapDoesNotLock(t *testing.T) {
 					return
 				}
 				if err == nil {
-					err = b.Acknowledge("a", batch.Manifest.Batch)
+					err = b.Acknowledge("a", batch)
 				}
 				if err != nil {
 					t.Error(err)
@@ -377,7 +377,7 @@ func TestOtherRun(t *testing.T) {
 			if batch.Manifest.Kind == seal.Data {
 				runs = append(runs, batch.Manifest.Run.Config)
 			}
-			if err := b.Acknowledge("a", batch.Manifest.Batch); err != nil {
+			if err := b.Acknowledge("a", batch); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -454,7 +454,7 @@ func TestHole(t *testing.T) {
 						}
 					}
 				}
-				if err := b.Acknowledge("a", batch.Manifest.Batch); err != nil {
+				if err := b.Acknowledge("a", batch); err != nil {
 					t.Fatal(err)
 				}
 			}

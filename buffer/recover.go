@@ -29,6 +29,7 @@ type replay struct {
 	group   int64  // where its last group begins
 	end     int64  // where its last frame ends
 	seq     uint64
+	epoch   int // of the newest snapshot
 	open    map[seal.Stream]*batch
 	closed  []*batch // cut, not sealed, in commit order
 	holes   []Hole
@@ -44,7 +45,7 @@ func (b *Buffer) recoverSegments() ([]*batch, error) {
 	if err != nil {
 		return nil, err
 	}
-	if fresh := b.state.Next <= 1; len(ids) == 0 && !fresh {
+	if fresh := b.state.Epoch == 1 && b.state.Next <= 1; len(ids) == 0 && !fresh {
 		return nil, fmt.Errorf("%d batches were sealed here, but there is no segment with the read positions: restore the folder, or begin anew with another agent id and an empty data_dir", b.state.Next)
 	}
 	for _, id := range ids {
@@ -172,6 +173,11 @@ func (b *Buffer) startAfter(r *replay, last uint64) ([]*batch, error) {
 	if err := b.recordHoles(g, r.holes); err != nil {
 		return nil, err
 	}
+	if r.based && r.epoch < b.epoch {
+		if err := b.recordAlarm(g); err != nil {
+			return nil, err
+		}
+	}
 	for _, stream := range slices.SortedFunc(maps.Keys(r.open), compareStreams) {
 		if err := b.cutBatch(g, r.open[stream]); err != nil {
 			return nil, err
@@ -182,6 +188,15 @@ func (b *Buffer) startAfter(r *replay, last uint64) ([]*batch, error) {
 		return nil, err
 	}
 	return append(r.closed, g.cut...), nil
+}
+
+// recordAlarm writes down why the epoch was opened: in one group with the first
+// snapshot that knows it, so once.
+func (b *Buffer) recordAlarm(g *group) error {
+	if b.deps.Alarm == nil || b.state.Opened == nil {
+		return nil
+	}
+	return b.encodeEntry(g, b.deps.Alarm(*b.state.Opened))
 }
 
 // recordHoles writes down what damage lost, in the batch that it was lost from
@@ -329,6 +344,7 @@ func (r *replay) snapshot(f *frame) error {
 		}
 	}
 	r.based, r.run, r.seq, r.inputs = true, m.Run, max(r.seq, m.Seq), m.Inputs
+	r.epoch = max(1, m.Epoch)
 	return nil
 }
 

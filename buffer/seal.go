@@ -100,14 +100,7 @@ func (b *Buffer) sealBatch(t *batch) error {
 	m.Stream, m.Opened, m.Run = t.stream, t.opened, *t.run
 	m.RecordsTo = m.RecordsFrom + t.records
 	m.Plain, m.Lines = t.plain, t.lines
-	term, known := b.cfg.Retention[t.stream.Class]
-	if !known {
-		// A class that left the configuration keeps the longest term there is.
-		for d := range maps.Values(b.cfg.Retention) {
-			term = max(term, d)
-		}
-	}
-	m.KeepUntil = m.Sealed.Add(term)
+	m.KeepUntil = m.Sealed.Add(b.term(m.Stream))
 	m.PayloadPath = m.Origin.PayloadPath(m.Stream, m.Opened, m.Batch)
 	err := b.untilSpace(t.compressed, func() (err error) {
 		m.Payload, err = b.writePayload(t, b.spoolPath(m.Origin.Epoch, m.Batch, seal.PayloadSuffix))
@@ -117,7 +110,7 @@ func (b *Buffer) sealBatch(t *batch) error {
 		return fmt.Errorf("seal batch %d: %w", m.Batch, err)
 	}
 	m.Root = t.tree.Root()
-	if err := b.finish(m, t); err != nil {
+	if err := b.finish(m, intent{SealedThrough: t.cutCommit, Seq: t.nextSeq}); err != nil {
 		return fmt.Errorf("seal batch %d: %w", m.Batch, err)
 	}
 	b.mu.Lock()
@@ -130,6 +123,18 @@ func (b *Buffer) sealBatch(t *batch) error {
 	return b.removeSegments()
 }
 
+// term is how long the payloads of a stream are kept.
+func (b *Buffer) term(stream seal.Stream) time.Duration {
+	term, known := b.cfg.Retention[stream.Class]
+	if !known {
+		// A class that left the configuration keeps the longest term there is.
+		for d := range maps.Values(b.cfg.Retention) {
+			term = max(term, d)
+		}
+	}
+	return term
+}
+
 // sealEmpty seals a batch without a payload.
 func (b *Buffer) sealEmpty(kind seal.Kind, reason string) error {
 	m := b.manifest(kind)
@@ -137,7 +142,7 @@ func (b *Buffer) sealEmpty(kind seal.Kind, reason string) error {
 	if kind == seal.Close {
 		m.NextBy = time.Time{}
 	}
-	if err := b.finish(m, nil); err != nil {
+	if err := b.finish(m, intent{}); err != nil {
 		return fmt.Errorf("seal %s batch %d: %w", kind, m.Batch, err)
 	}
 	return nil
@@ -156,10 +161,10 @@ func (b *Buffer) manifest(kind seal.Kind) *seal.Manifest {
 	return m
 }
 
-// finish persists the intent and carries it out.
-func (b *Buffer) finish(m *seal.Manifest, t *batch) error {
+// finish completes the intent with the manifest, persists it and carries it out.
+func (b *Buffer) finish(m *seal.Manifest, with intent) error {
 	m.Opened = m.Opened.UTC().Truncate(time.Millisecond)
-	in, err := b.intend(m, t)
+	in, err := b.intend(m, with)
 	if err != nil {
 		return err
 	}
@@ -187,7 +192,7 @@ func (b *Buffer) sealClose() error {
 // intend makes the key of the next batch and returns what this batch will be.
 // It is not repeated behind a failed saveIntent: that may have left an intent
 // which names this key.
-func (b *Buffer) intend(m *seal.Manifest, t *batch) (*intent, error) {
+func (b *Buffer) intend(m *seal.Manifest, in intent) (*intent, error) {
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("make ratchet key %d: %w", m.Batch+1, err)
@@ -205,11 +210,8 @@ func (b *Buffer) intend(m *seal.Manifest, t *batch) (*intent, error) {
 	if err != nil {
 		return nil, err
 	}
-	in := &intent{Manifest: string(text)}
-	if t != nil {
-		in.SealedThrough, in.Seq = t.cutCommit, t.nextSeq
-	}
-	return in, nil
+	in.Manifest = string(text)
+	return &in, nil
 }
 
 // carryOut signs and completes what a durable intent says. Up to the new state
@@ -282,6 +284,12 @@ func (b *Buffer) signFiles(m *seal.Manifest) (int64, error) {
 		}
 		size += info.Size()
 	}
+	if m.Kind == seal.Open {
+		name := b.spoolPath(m.Origin.Epoch, m.Batch, identitySuffix)
+		if err := durable.WriteFile(b.fs, name, seal.IdentityFile(b.cfg.Log, b.identityKey()), 0o600); err != nil {
+			return 0, fmt.Errorf("write identity: %w", err)
+		}
+	}
 	// The signature first: a manifest in the spool is a batch that is complete.
 	if err := durable.WriteFile(b.fs, b.spoolPath(m.Origin.Epoch, m.Batch, seal.SignatureSuffix), signature, 0o600); err != nil {
 		return 0, fmt.Errorf("write signature: %w", err)
@@ -312,7 +320,10 @@ func (b *Buffer) advanced(m *seal.Manifest, in *intent) (*sealState, error) {
 	state.Closed = m.Kind == seal.Close
 	state.setTree(&tree)
 	state.SealedThrough = maps.Clone(b.state.SealedThrough)
-	if m.Kind == seal.Data {
+	switch {
+	case in.Again > 0:
+		state.Again = &again{Epoch: b.state.Again.Epoch, Next: in.Again, End: b.state.Again.End}
+	case m.Kind == seal.Data:
 		state.SealedThrough[m.Stream.String()] = in.SealedThrough
 		state.Seq = max(state.Seq, in.Seq)
 	}

@@ -5,11 +5,9 @@ import (
 	"cmp"
 	"context"
 	"crypto/ed25519"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -41,10 +39,6 @@ func parseSpoolName(name string) (epoch int, number uint64, suffix string, ok bo
 	return epoch, number, "." + suffix, dot && dash && epochErr == nil && numberErr == nil
 }
 
-func (b *Buffer) cursorPath(output string) string {
-	return filepath.Join(b.dir, "cursors", output+".json")
-}
-
 func (b *Buffer) identityKey() ed25519.PublicKey {
 	key, _ := b.deps.Identity.Public().(ed25519.PublicKey) // seal.NewSigner refuses another kind
 	return key
@@ -73,11 +67,17 @@ func (b *Buffer) recoverSeals() (err error) {
 			return err
 		}
 	}
-	if b.state.Next == 0 {
+	if b.state.Epoch == 1 && b.state.Next == 0 {
 		if ids, err := listSegments(b.fs, filepath.Join(b.dir, "segments")); err != nil || len(ids) > 0 {
 			return errors.Join(err, errors.New("there are segments, but seal.json is missing: restore it, or begin anew with another agent id and an empty data_dir"))
 		}
-		return b.sealEmpty(seal.Open, seal.OpenFirst)
+	}
+	if err := b.recoverEpoch(); err != nil {
+		return err
+	}
+	b.epoch = b.state.Epoch
+	if err := b.sweepRatchet(); err != nil {
+		return err
 	}
 	if b.head.Size == 0 {
 		tree, err := b.state.tree()
@@ -96,6 +96,7 @@ func (b *Buffer) resumeIntent(in *intent) error {
 		return fmt.Errorf("intent: %w", err)
 	}
 	switch {
+	case m.Origin.Epoch != b.state.Epoch:
 	case m.Batch == b.state.Next:
 		b.log.Info("a batch that was being sealed is completed", "batch", m.Batch)
 		return b.carryOut(in)
@@ -119,13 +120,17 @@ func (b *Buffer) loadSpool() error {
 		if !ok {
 			continue // not ours: left alone
 		}
-		if number < needed || strings.HasSuffix(suffix, durable.TempSuffix) {
+		left, again := b.state.left(epoch, number)
+		if left && again {
+			continue // waits to be sealed again
+		}
+		if left || needed.before(epoch, number) || strings.HasSuffix(suffix, durable.TempSuffix) {
 			if err := removeIfThere(b.fs, filepath.Join(dir, e.Name())); err != nil {
 				return fmt.Errorf("clean spool: %w", err)
 			}
 			continue
 		}
-		if number >= b.state.Next {
+		if epoch > b.state.Epoch || epoch == b.state.Epoch && number >= b.state.Next {
 			continue // of an intent, or of a batch that will be sealed again under the same name
 		}
 		info, err := e.Info()
@@ -142,7 +147,9 @@ func (b *Buffer) loadSpool() error {
 		s.size += info.Size()
 		b.disk += info.Size()
 	}
-	slices.SortFunc(b.sealed, func(x, y *sealedBatch) int { return int(x.number) - int(y.number) }) //nolint:gosec // far below 2^63
+	slices.SortFunc(b.sealed, func(x, y *sealedBatch) int {
+		return cmp.Or(cmp.Compare(x.epoch, y.epoch), cmp.Compare(x.number, y.number))
+	})
 	return nil
 }
 
@@ -152,42 +159,6 @@ func (b *Buffer) addSealed(s *sealedBatch) {
 	b.sealed = append(b.sealed, s)
 	b.disk += s.size
 	b.changed.Broadcast()
-}
-
-type cursor struct {
-	Next uint64 `json:"next"` // batch number
-}
-
-func (b *Buffer) loadCursors() error {
-	for _, output := range b.cfg.Outputs {
-		data, err := durable.ReadFile(b.fs, b.cursorPath(output), 1024)
-		if errors.Is(err, fs.ErrNotExist) {
-			b.cursors[output] = 0
-			continue
-		}
-		var c cursor
-		if err == nil {
-			err = json.Unmarshal(data, &c)
-		}
-		if err != nil {
-			return fmt.Errorf("read cursor of output %s: %w", output, err)
-		}
-		if c.Next > b.state.Next {
-			return fmt.Errorf("output %s acknowledged batch %d, but only %d were sealed here: the data_dir was set back to an older state", output, c.Next-1, b.state.Next)
-		}
-		b.cursors[output] = c.Next
-	}
-	return nil
-}
-
-// acknowledged returns the number of the first batch that an output still needs.
-// b.mu is held, or the buffer is not started yet.
-func (b *Buffer) acknowledged() uint64 {
-	first := b.state.Next
-	for _, next := range b.cursors {
-		first = min(first, next)
-	}
-	return first
 }
 
 // Next returns the oldest batch that the output has not acknowledged. It blocks
@@ -202,11 +173,7 @@ func (b *Buffer) Next(ctx context.Context, output string) (seal.Batch, error) {
 	defer stop()
 	b.mu.Lock()
 	for {
-		at := b.cursors[output]
-		i, found := slices.BinarySearchFunc(b.sealed, at, func(s *sealedBatch, n uint64) int {
-			return int(s.number) - int(n) //nolint:gosec // far below 2^63
-		})
-		if found || i < len(b.sealed) {
+		if i := b.next(b.cursors[output]); i < len(b.sealed) {
 			s := b.sealed[i]
 			b.mu.Unlock()
 			return b.load(s)
@@ -223,66 +190,11 @@ func (b *Buffer) Next(ctx context.Context, output string) (seal.Batch, error) {
 	}
 }
 
-// Pending returns how many batches the output has not acknowledged.
-func (b *Buffer) Pending(output string) int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	n := 0
-	for _, s := range b.sealed {
-		if s.number >= b.cursors[output] {
-			n++
-		}
-	}
-	return n
-}
-
 // Checkpoint returns the newest signed tree head.
 func (b *Buffer) Checkpoint() seal.Checkpoint {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.head
-}
-
-// Acknowledge notes, durably, that the output holds all batches up to and
-// including number, and removes what every output holds. It waits while the disk
-// is full. When it returns an error the buffer has failed, or is closed. One
-// goroutine an output calls it.
-func (b *Buffer) Acknowledge(output string, number uint64) error {
-	data, err := json.Marshal(cursor{Next: number + 1})
-	if err != nil {
-		return err
-	}
-	b.mu.Lock()
-	known := b.cursors[output] > number
-	b.mu.Unlock()
-	if known {
-		return nil
-	}
-	// Without the cursor nothing is removed, and on a full disk nothing else
-	// makes room.
-	err = b.keepState(func() error { return durable.WriteFile(b.fs, b.cursorPath(output), data, 0o600) })
-	if err != nil {
-		return b.failed(fmt.Errorf("write cursor of output %s: %w", output, err))
-	}
-	b.mu.Lock()
-	b.cursors[output] = number + 1
-	var gone []*sealedBatch
-	first := number + 1
-	for _, next := range b.cursors {
-		first = min(first, next)
-	}
-	for len(b.sealed) > 0 && b.sealed[0].number < first {
-		gone = append(gone, b.sealed[0])
-		b.sealed = b.sealed[1:]
-	}
-	b.changed.Broadcast()
-	b.mu.Unlock()
-	for _, s := range gone {
-		if err := b.unspool(s); err != nil {
-			return b.failed(fmt.Errorf("remove batch %d from the spool: %w", s.number, err))
-		}
-	}
-	return nil
 }
 
 // failed fails the buffer, unless all that is wrong is that it was closed.
@@ -294,14 +206,21 @@ func (b *Buffer) failed(err error) error {
 }
 
 func (b *Buffer) unspool(s *sealedBatch) error {
-	for _, suffix := range []string{seal.PayloadSuffix, seal.SignatureSuffix, seal.ManifestSuffix} {
-		if err := removeIfThere(b.fs, b.spoolPath(s.epoch, s.number, suffix)); err != nil {
-			return err
-		}
+	if err := b.removeSpooled(s.epoch, s.number); err != nil {
+		return err
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.released(s.size)
+	return nil
+}
+
+func (b *Buffer) removeSpooled(epoch int, number uint64) error {
+	for _, suffix := range spoolSuffixes() {
+		if err := removeIfThere(b.fs, b.spoolPath(epoch, number, suffix)); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -332,7 +251,11 @@ func (b *Buffer) load(s *sealedBatch) (seal.Batch, error) {
 		})
 	}
 	if m.Kind == seal.Open {
-		batch.Objects = append(batch.Objects, memoryObject(seal.IdentityObject, m.Origin.IdentityPath(), seal.IdentityFile(b.cfg.Log, b.identityKey())))
+		identity, err := durable.ReadFile(b.fs, b.spoolPath(s.epoch, s.number, identitySuffix), seal.MaxManifestFile)
+		if err != nil {
+			return seal.Batch{}, fmt.Errorf("read sealed batch %d: %w", s.number, err)
+		}
+		batch.Objects = append(batch.Objects, memoryObject(seal.IdentityObject, m.Origin.IdentityPath(), identity))
 	}
 	signature, err := durable.ReadFile(b.fs, b.spoolPath(s.epoch, s.number, seal.SignatureSuffix), seal.MaxManifestFile)
 	if err != nil {

@@ -29,6 +29,9 @@ type sealState struct {
 	Frontier      []string          `json:"frontier"` // base64, see seal.Tree
 	Sealed        time.Time         `json:"sealed"`
 	Closed        bool              `json:"closed"` // the newest batch is of kind close
+	Opened        *Fork             `json:"opened,omitempty"` // why the epoch follows another; nil: it is the first
+	Ends          map[int]uint64    `json:"ends,omitempty"`   // epochs that were left: what lies behind was sealed again
+	Again         *again            `json:"again,omitempty"`  // what is to be sealed again in this epoch
 }
 
 const maxStateFile = 16 << 20
@@ -98,6 +101,7 @@ type intent struct {
 	Manifest      string `json:"manifest"` // text
 	SealedThrough uint64 `json:"sealed_through,omitempty"`
 	Seq           uint64 `json:"seq,omitempty"`
+	Again         uint64 `json:"again,omitempty"` // sealed again: the number behind the one it had
 }
 
 func (b *Buffer) loadIntent() (*intent, error) {
@@ -146,6 +150,24 @@ func (b *Buffer) loadRatchet(batch uint64) (ed25519.PrivateKey, error) {
 		return nil, fmt.Errorf("read ratchet key %d: %s is not a key", batch, b.ratchetPath(batch))
 	}
 	return ed25519.NewKeyFromSeed(seed), nil
+}
+
+// sweepRatchet erases what a crash left of keys that nobody signs with any more.
+func (b *Buffer) sweepRatchet() error {
+	entries, err := b.fs.ReadDir(filepath.Join(b.dir, "ratchet"))
+	if err != nil {
+		return fmt.Errorf("list ratchet keys: %w", err)
+	}
+	for _, e := range entries {
+		var number uint64
+		if _, err := fmt.Sscanf(e.Name(), "%d.key", &number); err != nil || e.Name() != filepath.Base(b.ratchetPath(number)) || number == b.state.Next {
+			continue
+		}
+		if err := b.eraseRatchet(number); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // eraseRatchet overwrites and removes a used key. Overwriting in place is the

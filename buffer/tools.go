@@ -25,7 +25,7 @@ type Tools struct {
 // NewTools returns the tools for the buffer in dir, which belongs to log. The
 // error is fs.ErrNotExist when there is none.
 func NewTools(fsys durable.FS, dir string, log seal.Log) (*Tools, error) {
-	b := &Buffer{dir: dir, fs: fsys, cfg: Config{Log: log}, cursors: make(map[string]uint64), log: slog.New(slog.DiscardHandler)}
+	b := &Buffer{dir: dir, fs: fsys, cfg: Config{Log: log}, cursors: make(map[string]*cursor), log: slog.New(slog.DiscardHandler)}
 	if _, err := fsys.Stat(filepath.Join(dir, "segments")); err != nil {
 		return nil, fmt.Errorf("find buffer: %w", err)
 	}
@@ -46,6 +46,9 @@ func (t *Tools) VerifySpool(identity ed25519.PublicKey) (batches int, findings [
 			findings = append(findings, fmt.Sprintf("batch %d: %v", number, err))
 			chain = nil
 			return nil
+		}
+		if chain != nil && chain.Origin.Epoch != epoch {
+			chain = nil
 		}
 		if chain == nil && number > 0 {
 			chain = seal.NewChain(seal.Origin{Log: t.b.cfg.Log, Epoch: epoch}, identity)
@@ -92,7 +95,8 @@ func (t *Tools) eachSealed(visit func(epoch int, number uint64) error) error {
 	}
 	for _, e := range entries {
 		epoch, number, suffix, ok := parseSpoolName(e.Name())
-		if !ok || suffix != seal.ManifestSuffix || number >= t.b.state.Next {
+		left, again := t.b.state.left(epoch, number)
+		if !ok || suffix != seal.ManifestSuffix || left && !again || epoch == t.b.state.Epoch && number >= t.b.state.Next {
 			continue
 		}
 		if err := visit(epoch, number); err != nil {
