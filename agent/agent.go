@@ -77,6 +77,18 @@ type Deps struct {
 	Log      *slog.Logger
 	Now      func() time.Time
 	Identity crypto.Signer
+	Keys     Keys // in place of Identity, when not nil
+}
+
+// Keys keep the identity key, and the one that is to follow it.
+type Keys interface {
+	// Load returns both; successor is nil when no rotation was asked for.
+	Load() (identity, successor crypto.Signer, err error)
+	// Waiting tells whether there is a successor now.
+	Waiting() bool
+	// Adopt puts the successor, which was signed in, in the place of the identity
+	// for good. What it does not end, it ends when it is called again.
+	Adopt() error
 }
 
 const (
@@ -102,6 +114,7 @@ type Agent struct {
 	buffer    *buffer.Buffer
 	pipelines []*pipeline
 	shipping  *shippers
+	adopted   bool // the successor is the identity for good
 }
 
 // New opens the buffer and prepares everything; nothing is read yet. It waits
@@ -120,8 +133,8 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Agent, error) {
 	}
 	var err error
 	a.buffer, err = a.openBuffer(ctx, bufferConfig, buffer.Deps{
-		FS: deps.FS, Log: deps.Log, Now: deps.Now, Identity: deps.Identity, Run: cfg.Run,
-		Boot: Boot, Coverage: a.own.coverage, Gap: a.own.hole, DiskUsed: a.stored.bytes,
+		FS: deps.FS, Log: deps.Log, Now: deps.Now, Identity: deps.Identity, Keys: a.loadKeys(), Run: cfg.Run,
+		Boot: Boot, Coverage: a.own.coverage, Gap: a.own.hole, Alarm: a.own.forked, KeyRotated: a.own.keyRotated, DiskUsed: a.stored.bytes,
 	})
 	if err != nil {
 		return nil, err
@@ -148,12 +161,29 @@ func (a *Agent) Run(ctx context.Context) error {
 		err = nil
 	}
 	a.shipping.running.Wait()
+	a.adoptKey(ctx)
 	return errors.Join(cause, err, a.closeOutputs())
 }
 
 // RunOnce reads what the inputs hold now, seals, ships and stops. It returns an
 // error when an output did not take everything before ctx ended; the data stays.
 func (a *Agent) RunOnce(ctx context.Context) error {
+	cause := a.once(ctx)
+	for cause == nil && ctx.Err() == nil && planned(a.buffer.Err()) {
+		if cause = a.reopen(ctx, a.buffer.Err()); cause == nil {
+			cause = a.once(ctx)
+		}
+	}
+	for _, o := range a.cfg.Outputs {
+		if n := a.buffer.Pending(o.Name); n > 0 && cause == nil {
+			cause = fmt.Errorf("output %s did not take everything: %d batches wait in %s and ship at the next start", o.Name, n, a.cfg.Buffer.Dir)
+		}
+	}
+	return errors.Join(cause, a.closeOutputs())
+}
+
+// once scans, seals and ships over one buffer.
+func (a *Agent) once(ctx context.Context) error {
 	cause := a.persist(ctx, ctx, a.withCatalog(a.scan))
 	sealing, _, cancel := linger(ctx, sealTime)
 	defer cancel()
@@ -161,12 +191,8 @@ func (a *Agent) RunOnce(ctx context.Context) error {
 		a.shipping.cancel()
 	}
 	a.shipping.running.Wait()
-	for _, o := range a.cfg.Outputs {
-		if n := a.buffer.Pending(o.Name); n > 0 && cause == nil {
-			cause = fmt.Errorf("output %s did not take everything: %d batches wait in %s and ship at the next start", o.Name, n, a.cfg.Buffer.Dir)
-		}
-	}
-	return errors.Join(cause, a.closeOutputs())
+	a.adoptKey(ctx)
+	return cause
 }
 
 // start writes the record of the start, once.
@@ -200,6 +226,9 @@ func (a *Agent) follow(ctx context.Context) error {
 				}
 			})
 		}
+	}
+	if a.deps.Keys != nil {
+		running.Go(func() { a.watchKeys(ctx) })
 	}
 	a.log.InfoContext(ctx, "running", "inputs", len(a.pipelines), "outputs", len(a.cfg.Outputs))
 	select {

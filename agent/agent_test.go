@@ -444,33 +444,69 @@ func TestPayloadQuarantined(t *testing.T) {
 	}
 }
 
-// Promises 3 and 4: a fork, or a manifest refused for good, stops that output
-// alone; nothing is discarded.
+// Promise 3: a manifest refused for good stops that output alone; nothing is
+// discarded.
 func TestOneOutputStops(t *testing.T) {
-	for _, cause := range []error{outputs.ErrFork, outputs.ErrPermanent} {
-		h := newHost(t, "record")
-		h.outputs["b"] = &place{files: make(map[string][]byte), refuse: func(o seal.Object) error {
-			if o.Kind == seal.ManifestObject {
-				return cause
+	h := newHost(t, "record")
+	h.outputs["b"] = &place{files: make(map[string][]byte), refuse: func(o seal.Object) error {
+		if o.Kind == seal.ManifestObject {
+			return outputs.ErrPermanent
+		}
+		return nil
+	}}
+	err := h.once()
+	if err == nil || !strings.Contains(err.Error(), "output b did not take everything: 4 batches wait") {
+		t.Errorf("error %v", err)
+	}
+	if manifests, _ := h.shipped("a"); len(manifests) != 4 || !strings.Contains(h.log.String(), "ALARM") {
+		t.Errorf("the other output has %d manifests\n%s", len(manifests), h.log.String())
+	}
+	h.outputs["b"].refuse = nil // mended
+	if err := h.once(); err != nil {
+		t.Fatal(err)
+	}
+	a, _ := h.shipped("a")
+	b, _ := h.shipped("b")
+	if len(a) != len(b) || total(a) != total(b) {
+		t.Errorf("a has %d batches, b %d", len(a), len(b))
+	}
+}
+
+// Promise 4: other bytes under a name end the epoch; the next one has what no
+// output held, and an alarm.
+func TestForkedOutput(t *testing.T) {
+	h := newHost(t, "record", "record")
+	h.outputs["b"] = &place{files: make(map[string][]byte), refuse: func(o seal.Object) error {
+		if o.Kind == seal.ManifestObject && strings.Contains(o.Path, "/0001/") {
+			return outputs.ErrFork
+		}
+		return nil
+	}}
+	if err := h.once(); err != nil {
+		t.Fatalf("%v\n%s", err, h.log.String())
+	}
+	first, records := h.shipped("a")
+	if got, want := total(first), (seal.Lines{Read: 2, Recorded: 2}); len(first) > 1 && got != want {
+		t.Errorf("epoch 1: %+v, want %+v", got, want)
+	}
+	if len(records["alert.raise"]) > 0 {
+		t.Error("the alarm is in the epoch that was left")
+	}
+	next := origin
+	next.Epoch = 2
+	for _, name := range []string{"a", "b"} {
+		chain := seal.NewChain(next, identity().Public().(ed25519.PublicKey))
+		for file := h.outputs[name].files[next.ManifestPath(0)]; file != nil; file = h.outputs[name].files[next.ManifestPath(chain.Next())] {
+			if _, err := chain.Add(file); err != nil {
+				t.Fatalf("output %s: %v", name, err)
 			}
-			return nil
-		}}
-		err := h.once()
-		if err == nil || !strings.Contains(err.Error(), "output b did not take everything: 4 batches wait") {
-			t.Errorf("%v: error %v", cause, err)
 		}
-		if manifests, _ := h.shipped("a"); len(manifests) != 4 || !strings.Contains(h.log.String(), "ALARM") {
-			t.Errorf("%v: the other output has %d manifests\n%s", cause, len(manifests), h.log.String())
+		if last := chain.Last(); last == nil || last.Kind != seal.Close {
+			t.Fatalf("output %s: epoch 2 ends with %+v\n%s", name, last, h.log.String())
 		}
-		h.outputs["b"].refuse = nil // mended
-		if err := h.once(); err != nil {
-			t.Fatal(err)
-		}
-		a, _ := h.shipped("a")
-		b, _ := h.shipped("b")
-		if len(a) != len(b) || total(a) != total(b) {
-			t.Errorf("%v: a has %d batches, b %d", cause, len(a), len(b))
-		}
+	}
+	if !strings.Contains(h.log.String(), "ALARM: the log may not go on in this epoch") {
+		t.Error(h.log.String())
 	}
 }
 

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/hex"
 	"strconv"
@@ -203,6 +204,37 @@ func (o *ownRecords) hole(dst []byte, h buffer.Hole) []byte {
 	g := inputs.Gap{Generation: h.Generation, From: h.From, To: h.To, Cause: causeDamaged}
 	at := origin{source: h.Input, generation: h.Generation, offset: h.From, sub: gapSub}
 	return appendGap(dst, &o.record, &o.envelope, h.Stream, at, g, false, o.now())
+}
+
+// forked is buffer.Deps.Alarm: the record that the log goes on in a new epoch.
+func (o *ownRecords) forked(f buffer.Fork) *buffer.Entry {
+	title := "The destination has other batches under the names of this log: it was forked, or its state runs twice"
+	if f.Cause == seal.SuccessionRollback {
+		title = "The state of the agent and what the destination holds do not fit: one of them was set back to an older copy"
+	}
+	return o.entry("alert.raise", func(r *audit.Record) {
+		r.SetInt(audit.Severity, 5)
+		r.SetString(audit.AlertRule, "auditail.log-"+f.Cause)
+		r.SetString(audit.AlertRuleVersion, "1")
+		r.SetString(audit.AlertTitle, title)
+		r.SetString(audit.AlertState, "open")
+		b := audit.AppendString([]byte(`{"found":`), f.Found)
+		b = audit.AppendString(append(b, `,"epoch_left":`...), strconv.Itoa(f.Left))
+		b = audit.AppendString(append(b, `,"epoch_found":`...), strconv.Itoa(f.Previous))
+		b = audit.AppendString(append(b, `,"size_found":`...), strconv.FormatUint(f.Size, 10))
+		b = audit.AppendString(append(b, `,"root_found":`...), f.Root.String())
+		b = audit.AppendString(append(b, `,"sealed_again":`...), strconv.FormatUint(f.Again, 10))
+		r.SetJSON(audit.AlertGroup, append(b, '}'))
+	})
+}
+
+// keyRotated is buffer.Deps.KeyRotated.
+func (o *ownRecords) keyRotated(from, to ed25519.PublicKey) *buffer.Entry {
+	return o.entry("agent.key", func(r *audit.Record) {
+		r.SetString(audit.ChangeWhat, "identity key")
+		r.SetString(audit.ChangeFrom, seal.VKey(o.cfg.Log.String(), from))
+		r.SetString(audit.ChangeTo, seal.VKey(o.cfg.Log.String(), to))
+	})
 }
 
 // forgotten is the record of lines that a parser held and can no longer join.

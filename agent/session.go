@@ -22,6 +22,11 @@ const (
 	reopenWindow = 10 * time.Minute
 	// reopenPause lies before each try; a full disk is tried without limit.
 	reopenPause = time.Second
+	// confirmPause lies between two questions for a head that does not fit.
+	confirmPause = time.Second
+	// settleTime is what the shippers get to end what they have begun, when the
+	// epoch ends: what an output took but could not acknowledge is sealed twice.
+	settleTime = 5 * time.Second
 	// stopTime is what a stop takes at most: with what follows less than 10 s.
 	stopTime = 9 * time.Second
 	// sealTime is what of it the seals of the end may take on a full disk; the
@@ -60,6 +65,9 @@ func (a *Agent) persist(ctx, shipping context.Context, work func(ctx context.Con
 		if failure == nil || ctx.Err() != nil {
 			return err
 		}
+		if planned(failure) {
+			a.shipping.settle(settleTime)
+		}
 		a.shipping.stop()
 		if err := a.reopen(ctx, failure); err != nil {
 			return err
@@ -73,22 +81,27 @@ func (a *Agent) persist(ctx, shipping context.Context, work func(ctx context.Con
 func (a *Agent) reopen(ctx context.Context, failure error) error {
 	_ = a.buffer.Shut(ctx, false) // returns the failure
 	for {
-		if !buffer.NoSpace(failure) {
+		if !planned(failure) && !buffer.NoSpace(failure) {
 			if a.failures.tooMany(a.deps.Now()) {
 				return fmt.Errorf("the buffer failed %d times within %s, mend the disk of %s: %w", reopenLimit, reopenWindow, a.cfg.Buffer.Dir, failure)
 			}
 			a.log.ErrorContext(ctx, "the buffer failed and is opened again; what was not durable is read again", "error", failure)
 		}
-		if !pause(ctx, reopenPause) {
+		if !planned(failure) && !pause(ctx, reopenPause) {
 			return failure
 		}
 		b, err := a.buffer.Reopen()
 		if err == nil {
-			a.buffer = b
+			a.buffer, a.adopted = b, false
 			return a.makePipelines()
 		}
 		failure = err
 	}
+}
+
+// planned tells whether a buffer ended to be opened again in another way.
+func planned(failure error) bool {
+	return errors.Is(failure, buffer.ErrSuperseded) || errors.Is(failure, buffer.ErrRenewed)
 }
 
 // makePipelines prepares the inputs' way into the buffer at hand, and what the
@@ -129,6 +142,13 @@ func (a *Agent) startShippers(ctx context.Context) *shippers {
 	return s
 }
 
+// settle waits a while for shippers that end by themselves.
+func (s *shippers) settle(d time.Duration) {
+	timer := time.AfterFunc(d, s.cancel)
+	defer timer.Stop()
+	s.running.Wait()
+}
+
 // stop interrupts the shippers.
 func (s *shippers) stop() {
 	s.cancel()
@@ -146,6 +166,9 @@ func (a *Agent) seal(ctx context.Context) error {
 	default:
 	}
 	err := errors.Join(a.buffer.Append(ctx, a.own.stopped()), a.buffer.Shut(ctx, true))
+	if planned(err) {
+		return nil // what is open is sealed at the next start
+	}
 	if err != nil {
 		return fmt.Errorf("seal what was read: %w", err)
 	}

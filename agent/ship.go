@@ -36,9 +36,13 @@ type shipper struct {
 // readRetry is how often a batch is read again that the buffer can not read.
 const readRetry = 5 * time.Second
 
-// run ends when ctx does, when the buffer has no more to ship, or when the
-// output may not go on: a fork, or a manifest that is refused for good.
+// run ends when ctx does, when the buffer has no more to ship or may not go on,
+// or when the output may not: a manifest that is refused for good.
 func (s *shipper) run(ctx context.Context, from *buffer.Buffer) {
+	if s.stopped {
+		return
+	}
+	s.compare(ctx, from)
 	said := ""
 	for !s.stopped {
 		batch, err := from.Next(ctx, s.output.Name)
@@ -53,18 +57,20 @@ func (s *shipper) run(ctx context.Context, from *buffer.Buffer) {
 			pause(ctx, readRetry)
 			continue
 		}
-		if err := s.ship(ctx, from, batch); err != nil {
-			if ctx.Err() != nil || from.Err() != nil || errors.Is(err, buffer.ErrClosed) {
-				return
-			}
+		err = s.ship(ctx, from, batch)
+		if err == nil {
+			err = s.publish(ctx, from.Checkpoint(), batch.Manifest)
+		}
+		switch {
+		case err == nil:
+		case ctx.Err() != nil || from.Err() != nil || errors.Is(err, buffer.ErrClosed):
+			return
+		case errors.Is(err, outputs.ErrFork):
+			s.conflict(ctx, from, batch.Manifest.Origin, err)
+		default:
 			s.stopped = true
 			s.log.ErrorContext(ctx, "ALARM: this output stops; its batches are kept and the other outputs go on",
 				"batch", batch.Manifest.Batch, "error", err)
-			return
-		}
-		if err := s.publish(ctx, from.Checkpoint(), batch.Manifest.Batch); err != nil && ctx.Err() == nil {
-			s.stopped = true
-			s.log.ErrorContext(ctx, "ALARM: this output stops: it refuses the checkpoint", "error", err)
 		}
 	}
 }
@@ -96,9 +102,9 @@ func (s *shipper) ship(ctx context.Context, from *buffer.Buffer, batch seal.Batc
 // publish ends a ship round: when the output has caught up, it gets the
 // checkpoint over exactly what it holds. A head that is already further belongs
 // to a batch that is about to be shipped, and is published behind that.
-func (s *shipper) publish(ctx context.Context, head seal.Checkpoint, shipped uint64) error {
+func (s *shipper) publish(ctx context.Context, head seal.Checkpoint, shipped *seal.Manifest) error {
 	publisher, ok := s.output.Output.(outputs.Publisher)
-	if !ok || head.Size != shipped+1 {
+	if !ok || head.Origin != shipped.Origin || head.Size != shipped.Batch+1 {
 		return nil
 	}
 	return publisher.Publish(ctx, head)

@@ -14,6 +14,7 @@ package buffer
 import (
 	"context"
 	"crypto"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -44,7 +45,14 @@ type Deps struct {
 	Log      *slog.Logger
 	Now      func() time.Time
 	Identity crypto.Signer
-	Run      seal.Run // of this process
+	// Successor is the identity key that is to follow, nil for none: Open signs it
+	// in with a batch of kind rotate. Behind that it is the identity, and both keys
+	// are needed until Rotated.
+	Successor crypto.Signer
+	// Keys returns Identity and Successor in place of these fields, at each Open
+	// and Reopen. It may be nil.
+	Keys func() (identity, successor crypto.Signer, err error)
+	Run  seal.Run // of this process
 	// Boot returns the boot id ("-" where there is none) and the uptime in seconds.
 	Boot func() (id string, uptime uint64)
 	// Coverage appends the agent.coverage record that ends a batch, open before
@@ -53,6 +61,8 @@ type Deps struct {
 	// Gap appends the agent.gap record of a hole, open before agent.seq. Without
 	// it holes are only told by Holes.
 	Gap func(dst []byte, h Hole) []byte
+	// KeyRotated returns the agent.key record of a new identity key. It may be nil.
+	KeyRotated func(from, to ed25519.PublicKey) *Entry
 	// Alarm returns the alert.raise record of a new epoch. It may be nil.
 	Alarm func(f Fork) *Entry
 	// DiskUsed returns bytes outside the buffer that count against MaxDisk. It may be nil.
@@ -137,6 +147,8 @@ type Buffer struct {
 
 	epoch       int        // the one at hand; does not change behind Open
 	superseding sync.Mutex // guards superseded
+	signedBy    string     // the identity key; does not change behind Open
+	rotated     *cursor    // behind the batch that signed the identity in; nil: no rotation. Does not change behind Open
 	superseded  bool       // the note that the epoch may not go on is durable
 
 	removing sync.Mutex // one at a time removes segments, so that the oldest goes first
@@ -196,6 +208,12 @@ func (b *Buffer) open() error {
 		return err
 	}
 	b.space.open()
+	if b.deps.Keys != nil {
+		var err error
+		if b.deps.Identity, b.deps.Successor, err = b.deps.Keys(); err != nil {
+			return err
+		}
+	}
 	if err := b.recoverSeals(); err != nil {
 		return fmt.Errorf("open buffer %s: %w", b.dir, err)
 	}

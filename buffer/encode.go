@@ -275,7 +275,7 @@ func (b *Buffer) beginSegment(g *group, id uint64) error {
 	b.mu.Lock()
 	b.segments = append(b.segments, enc.segment)
 	b.mu.Unlock()
-	_, _, err := b.frame(g, snapshotFrame, snapshotMeta{Run: b.deps.Run, Seq: enc.seq, Epoch: b.epoch, Inputs: enc.inputs}, nil)
+	_, _, err := b.frame(g, snapshotFrame, snapshotMeta{Run: b.deps.Run, Seq: enc.seq, Epoch: b.epoch, Identity: b.signedBy, Inputs: enc.inputs}, nil)
 	return err
 }
 

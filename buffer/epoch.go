@@ -154,12 +154,15 @@ func (b *Buffer) beginEpoch(f *Fork) error {
 	}
 	state := sealState{
 		Log: old.Log, Epoch: number, Seq: old.Seq, SealedThrough: old.SealedThrough, Sealed: old.Sealed, Opened: f,
-		Ends: maps.Clone(old.Ends), Again: &again{Epoch: f.Left, Next: end, End: old.Next},
+		Identity: old.Identity, Ends: maps.Clone(old.Ends), Again: &again{Epoch: f.Left, Next: end, End: old.Next},
 	}
 	if state.Ends == nil {
 		state.Ends = make(map[int]uint64)
 	}
 	state.Ends[f.Left] = end
+	if old.Predecessor != "" && old.Rotated >= end {
+		state.Identity = old.Predecessor // nobody was told of the key that follows: it is signed in again
+	}
 	if err := b.saveState(&state); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
@@ -296,9 +297,7 @@ func (h *held) clone() *held {
 		d.chains[epoch] = chain.Clone()
 	}
 	d.kinds = slices.Clone(h.kinds)
-	for record, n := range h.records {
-		d.records[record] = n
-	}
+	maps.Copy(d.records, h.records)
 	return d
 }
 
@@ -327,4 +326,3 @@ func TestRewind(t *testing.T) {
 		t.Fatal(err)
 	}
 }
-

@@ -136,10 +136,13 @@ func (m *entryMeta) positionsOnly(records uint32) bool {
 // snapshotMeta is the meta of a snapshot frame. With it, no earlier segment is
 // needed but for its records.
 type snapshotMeta struct {
-	Run    seal.Run               `json:"run"` // of the process that wrote the segment
-	Seq    uint64                 `json:"seq"` // agent.seq of the next record
-	Epoch  int                    `json:"epoch,omitempty"` // of the log then: the alarm of each later one is still to be recorded
-	Inputs map[string]*inputState `json:"inputs"`
+	Run   seal.Run `json:"run"`             // of the process that wrote the segment
+	Seq   uint64   `json:"seq"`             // agent.seq of the next record
+	Epoch int      `json:"epoch,omitempty"` // of the log then: the alarm of each later one is still to be recorded
+	// Identity is the public key, in base64, that was the identity then: the
+	// record of a rotation since is still to be written.
+	Identity string                 `json:"identity,omitempty"`
+	Inputs   map[string]*inputState `json:"inputs"`
 }
 
 // inputState is what the buffer remembers of an input between commits.

@@ -92,7 +92,8 @@ func TestCapBlocksUntilEveryOutputAcknowledged(t *testing.T) {
 		if len(blocked) > 0 {
 			t.Fatal("Append goes on although output b has acknowledged nothing")
 		}
-		if got := take(t, b, "b"); !slices.Equal(got, shipped) || got[0] != 0 {
+		// What b sets free lets Append go on, so that b may get more than a did.
+		if got := take(t, b, "b"); len(got) < len(shipped) || !slices.Equal(got[:len(shipped)], shipped) || got[0] != 0 {
 			t.Fatalf("output b got %d, output a %d", got, shipped)
 		}
 		if err := <-blocked; err != nil {

@@ -19,22 +19,23 @@ import (
 // replay rebuilds the encoder's state from the segments: the one recovery path,
 // used at every start.
 type replay struct {
-	b       *Buffer
-	based   bool // a snapshot was read: inputs are complete
-	inputs  map[string]*inputState
-	run     seal.Run
-	commit  uint64 // newest that was read
-	missing uint64 // newest that is known to be missing
-	proof   proof  // of the segment at hand
-	group   int64  // where its last group begins
-	end     int64  // where its last frame ends
-	seq     uint64
-	epoch   int // of the newest snapshot
-	open    map[seal.Stream]*batch
-	closed  []*batch // cut, not sealed, in commit order
-	holes   []Hole
-	decoder *zstd.Decoder // nil: the content of frames is not looked into
-	lines   []byte
+	b        *Buffer
+	based    bool // a snapshot was read: inputs are complete
+	inputs   map[string]*inputState
+	run      seal.Run
+	commit   uint64 // newest that was read
+	missing  uint64 // newest that is known to be missing
+	proof    proof  // of the segment at hand
+	group    int64  // where its last group begins
+	end      int64  // where its last frame ends
+	seq      uint64
+	epoch    int    // of the newest snapshot
+	identity string // likewise
+	open     map[seal.Stream]*batch
+	closed   []*batch // cut, not sealed, in commit order
+	holes    []Hole
+	decoder  *zstd.Decoder // nil: the content of frames is not looked into
+	lines    []byte
 }
 
 // recoverSegments reads all segments, begins a new one, and returns the batches
@@ -173,10 +174,8 @@ func (b *Buffer) startAfter(r *replay, last uint64) ([]*batch, error) {
 	if err := b.recordHoles(g, r.holes); err != nil {
 		return nil, err
 	}
-	if r.based && r.epoch < b.epoch {
-		if err := b.recordAlarm(g); err != nil {
-			return nil, err
-		}
+	if err := b.recordChange(g, r); err != nil {
+		return nil, err
 	}
 	for _, stream := range slices.SortedFunc(maps.Keys(r.open), compareStreams) {
 		if err := b.cutBatch(g, r.open[stream]); err != nil {
@@ -190,13 +189,18 @@ func (b *Buffer) startAfter(r *replay, last uint64) ([]*batch, error) {
 	return append(r.closed, g.cut...), nil
 }
 
-// recordAlarm writes down why the epoch was opened: in one group with the first
-// snapshot that knows it, so once.
-func (b *Buffer) recordAlarm(g *group) error {
-	if b.deps.Alarm == nil || b.state.Opened == nil {
-		return nil
+// recordChange writes down why the epoch was opened and that the identity key was
+// rotated: in one group with the first snapshot that knows it, so once.
+func (b *Buffer) recordChange(g *group, r *replay) error {
+	if r.based && r.epoch < b.epoch && b.state.Opened != nil && b.deps.Alarm != nil {
+		if err := b.encodeEntry(g, b.deps.Alarm(*b.state.Opened)); err != nil {
+			return err
+		}
 	}
-	return b.encodeEntry(g, b.deps.Alarm(*b.state.Opened))
+	if r.identity != "" && r.identity != b.signedBy && b.deps.KeyRotated != nil {
+		return b.encodeEntry(g, b.deps.KeyRotated(parseKey(r.identity), parseKey(b.signedBy)))
+	}
+	return nil
 }
 
 // recordHoles writes down what damage lost, in the batch that it was lost from
@@ -344,7 +348,7 @@ func (r *replay) snapshot(f *frame) error {
 		}
 	}
 	r.based, r.run, r.seq, r.inputs = true, m.Run, max(r.seq, m.Seq), m.Inputs
-	r.epoch = max(1, m.Epoch)
+	r.epoch, r.identity = max(1, m.Epoch), m.Identity
 	return nil
 }
 

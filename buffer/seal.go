@@ -202,7 +202,11 @@ func (b *Buffer) intend(m *seal.Manifest, in intent) (*intent, error) {
 		return nil, err
 	}
 	if m.Batch == 0 {
-		m.Previous = seal.IdentityDigest(b.cfg.Log, b.identityKey())
+		identity, err := b.identityKey()
+		if err != nil {
+			return nil, err
+		}
+		m.Previous = seal.IdentityDigest(b.cfg.Log, identity)
 	} else if m.Previous, err = seal.ParseDigest(b.state.Previous); err != nil {
 		return nil, fmt.Errorf("seal state: %w", err)
 	}
@@ -268,11 +272,7 @@ func (b *Buffer) signFiles(m *seal.Manifest) (int64, error) {
 		}
 		ratchet = key
 	}
-	file, err := seal.SignManifest(m, b.deps.Identity, ratchet)
-	if err != nil {
-		return 0, err
-	}
-	signature, err := seal.SSHSign(file, b.deps.Identity)
+	file, signature, err := b.sign(m, ratchet)
 	if err != nil {
 		return 0, err
 	}
@@ -285,8 +285,12 @@ func (b *Buffer) signFiles(m *seal.Manifest) (int64, error) {
 		size += info.Size()
 	}
 	if m.Kind == seal.Open {
+		identity, err := b.identityKey()
+		if err != nil {
+			return 0, err
+		}
 		name := b.spoolPath(m.Origin.Epoch, m.Batch, identitySuffix)
-		if err := durable.WriteFile(b.fs, name, seal.IdentityFile(b.cfg.Log, b.identityKey()), 0o600); err != nil {
+		if err := durable.WriteFile(b.fs, name, seal.IdentityFile(b.cfg.Log, identity), 0o600); err != nil {
 			return 0, fmt.Errorf("write identity: %w", err)
 		}
 	}
@@ -298,6 +302,27 @@ func (b *Buffer) signFiles(m *seal.Manifest) (int64, error) {
 		return 0, fmt.Errorf("write manifest: %w", err)
 	}
 	return size, nil
+}
+
+// sign returns the manifest file and its SSHSIG.
+func (b *Buffer) sign(m *seal.Manifest, ratchet ed25519.PrivateKey) (file, signature []byte, err error) {
+	identity, err := b.signer(&b.state)
+	if err != nil {
+		return nil, nil, err
+	}
+	if m.Kind == seal.Rotate {
+		if b.deps.Successor == nil {
+			return nil, nil, fmt.Errorf("batch %d signs in the identity key %s, which is not here: restore its file", m.Batch, seal.VKey(b.cfg.Log.String(), m.Successor))
+		}
+		file, err = seal.SignRotation(m, identity, ratchet, b.deps.Successor)
+	} else {
+		file, err = seal.SignManifest(m, identity, ratchet)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	signature, err = seal.SSHSign(file, identity)
+	return file, signature, err
 }
 
 // advanced returns the state behind a signed manifest and makes its checkpoint
@@ -319,6 +344,14 @@ func (b *Buffer) advanced(m *seal.Manifest, in *intent) (*sealState, error) {
 	state.Sealed = m.Sealed
 	state.Closed = m.Kind == seal.Close
 	state.setTree(&tree)
+	identity, err := b.signer(&b.state)
+	if err != nil {
+		return nil, err
+	}
+	state.Identity = keyText(publicKey(identity))
+	if m.Kind == seal.Rotate {
+		state.Identity, state.Predecessor, state.Rotated = keyText(m.Successor), state.Identity, m.Batch
+	}
 	state.SealedThrough = maps.Clone(b.state.SealedThrough)
 	switch {
 	case in.Again > 0:
@@ -327,11 +360,15 @@ func (b *Buffer) advanced(m *seal.Manifest, in *intent) (*sealState, error) {
 		state.SealedThrough[m.Stream.String()] = in.SealedThrough
 		state.Seq = max(state.Seq, in.Seq)
 	}
-	return &state, b.checkpoint(&tree, m.Origin)
+	return &state, b.checkpoint(&tree, &state)
 }
 
-func (b *Buffer) checkpoint(tree *seal.Tree, origin seal.Origin) error {
-	c, err := seal.SignCheckpoint(origin, tree, b.deps.Identity)
+func (b *Buffer) checkpoint(tree *seal.Tree, state *sealState) error {
+	identity, err := b.signer(state)
+	if err != nil {
+		return err
+	}
+	c, err := seal.SignCheckpoint(state.origin(b.cfg.Log), tree, identity)
 	if err != nil {
 		return err
 	}

@@ -39,9 +39,9 @@ func parseSpoolName(name string) (epoch int, number uint64, suffix string, ok bo
 	return epoch, number, "." + suffix, dot && dash && epochErr == nil && numberErr == nil
 }
 
-func (b *Buffer) identityKey() ed25519.PublicKey {
-	key, _ := b.deps.Identity.Public().(ed25519.PublicKey) // seal.NewSigner refuses another kind
-	return key
+func (b *Buffer) identityKey() (ed25519.PublicKey, error) {
+	signer, err := b.signer(&b.state)
+	return publicKey(signer), err
 }
 
 // recoverSeals completes what a crash interrupted and reads the spool.
@@ -75,7 +75,10 @@ func (b *Buffer) recoverSeals() (err error) {
 	if err := b.recoverEpoch(); err != nil {
 		return err
 	}
-	b.epoch = b.state.Epoch
+	if err := b.rotate(); err != nil {
+		return err
+	}
+	b.epoch, b.signedBy = b.state.Epoch, b.state.Identity
 	if err := b.sweepRatchet(); err != nil {
 		return err
 	}
@@ -84,7 +87,7 @@ func (b *Buffer) recoverSeals() (err error) {
 		if err != nil {
 			return fmt.Errorf("seal state: %w", err)
 		}
-		return b.checkpoint(&tree, b.state.origin(b.cfg.Log))
+		return b.checkpoint(&tree, &b.state)
 	}
 	return nil
 }

@@ -7,11 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/auditail/auditail/internal/durable"
+	"github.com/auditail/auditail/internal/keys"
 	"github.com/auditail/auditail/seal"
 )
 
@@ -28,10 +28,14 @@ type sealState struct {
 	TreeSize      uint64            `json:"tree_size"`
 	Frontier      []string          `json:"frontier"` // base64, see seal.Tree
 	Sealed        time.Time         `json:"sealed"`
-	Closed        bool              `json:"closed"` // the newest batch is of kind close
+	Closed        bool              `json:"closed"`           // the newest batch is of kind close
 	Opened        *Fork             `json:"opened,omitempty"` // why the epoch follows another; nil: it is the first
 	Ends          map[int]uint64    `json:"ends,omitempty"`   // epochs that were left: what lies behind was sealed again
 	Again         *again            `json:"again,omitempty"`  // what is to be sealed again in this epoch
+
+	Identity    string `json:"identity,omitempty"`    // base64 of the public key that signs the next batch
+	Predecessor string `json:"predecessor,omitempty"` // the one before the rotation of this epoch
+	Rotated     uint64 `json:"rotated,omitempty"`     // batch of that rotation
 }
 
 const maxStateFile = 16 << 20
@@ -174,21 +178,7 @@ func (b *Buffer) sweepRatchet() error {
 // most a program can do; a copy-on-write file system or an SSD may keep the
 // old block, which is why the ratchet is a second line and witnesses are the first.
 func (b *Buffer) eraseRatchet(batch uint64) error {
-	f, err := b.fs.OpenFile(b.ratchetPath(batch), os.O_WRONLY, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("erase ratchet key %d: %w", batch, err)
-	}
-	_, err = f.WriteAt(make([]byte, 2*ed25519.SeedSize+1), 0)
-	if err == nil {
-		err = f.Sync() // the removal need not be durable: what comes back is zeros
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = b.fs.Remove(b.ratchetPath(batch))
-	}
-	if err != nil {
+	if err := keys.Erase(b.fs, b.ratchetPath(batch)); err != nil {
 		return fmt.Errorf("erase ratchet key %d: %w", batch, err)
 	}
 	return nil

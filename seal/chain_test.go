@@ -42,6 +42,26 @@ func TestChain(t *testing.T) {
 	}
 }
 
+// Lines that were held when an epoch was left are recorded in the next one.
+func TestLinesHeldAcrossEpochs(t *testing.T) {
+	for _, test := range []struct {
+		epoch    int
+		recorded uint64
+		want     error
+	}{{1, 5, seal.ErrLines}, {2, 5, nil}, {2, 4, nil}, {2, 3, seal.ErrLines}} {
+		e := sealtest.New(t, sealtest.Config{Epoch: test.epoch})
+		e.Open()
+		e.Data(sealtest.Chat(), e.Records(1), sealtest.WithLines(seal.Lines{Read: 4, Recorded: test.recorded}))
+		e.Data(sealtest.Chat(), e.Records(1), sealtest.WithLines(seal.Lines{Read: 4, Recorded: 5}))
+		c := seal.NewChain(e.Origin, e.PublicKey())
+		for n, want := range []error{nil, test.want, seal.ErrLines} {
+			if _, err := c.Add(e.Batches[n].ManifestFile); !errors.Is(err, want) {
+				t.Errorf("epoch %d, %d recorded: batch %d gives %v, want %v", test.epoch, test.recorded, n, err, want)
+			}
+		}
+	}
+}
+
 func TestChainFinds(t *testing.T) {
 	manifest := func(change func(*seal.Manifest)) []sealtest.Option {
 		return []sealtest.Option{sealtest.WithManifest(change)}

@@ -48,29 +48,6 @@ signing key is never exported.`,
 	return cmd
 }
 
-func newKeysRotate() *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "rotate --capture", Short: "Make a new capture key", Args: cobra.NoArgs,
-		Long: `Adds a new key to the file of the capture key. From the agent's next start on, new
-keyed hashes and pseudonyms are made with it; their text names the key. The older
-keys stay in the file, for auditors: escrow it again with "auditail keys export".`,
-		Example: `  auditail keys rotate --capture && systemctl restart auditail`,
-	}
-	path := configFlag(cmd)
-	ofCapture := cmd.Flags().Bool("capture", false, "the capture key")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if !*ofCapture {
-			return errors.New("say which key to rotate: --capture")
-		}
-		cfg, err := config.Load(*path)
-		if err != nil {
-			return err
-		}
-		return rotateCaptureKey(cmd, cfg)
-	}
-	return cmd
-}
-
 func rotateCaptureKey(cmd *cobra.Command, cfg *config.Config) error {
 	list, err := existingCaptureKeys(cfg)
 	if err != nil {

@@ -63,7 +63,7 @@ func prepare(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *setu
 	if err != nil {
 		return nil, err
 	}
-	s.deps.Identity = identity
+	s.deps.Keys = fileKeys{fs: fsys, path: keys.IdentityPath(cfg.Agent.DataDir)}
 	host, err := agent.FindHost(fsys, cfg.Agent.DataDir)
 	if err != nil {
 		return nil, err

@@ -91,6 +91,9 @@ func (v *verifier) planSuccession(ctx context.Context, a *agent, e *epoch) {
 	}
 	if before := a.epoch(s.Previous); before != nil {
 		before.roots[s.Size] = seal.Hash{}
+		if s.Size == 0 {
+			before.roots[0] = seal.EmptyRoot()
+		}
 	}
 }
 

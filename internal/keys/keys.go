@@ -59,14 +59,18 @@ func LoadOrMakeIdentity(fsys durable.FS, path string) (key ed25519.PrivateKey, m
 	if err != nil {
 		return nil, false, fmt.Errorf("make identity key: %w", err)
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return nil, false, fmt.Errorf("make identity key: %w", err)
-	}
-	if err := Create(fsys, path, pem.EncodeToMemory(&pem.Block{Type: pemPrivate, Bytes: der})); err != nil {
+	if err := createKey(fsys, path, key); err != nil {
 		return nil, false, fmt.Errorf("make identity key: %w", err)
 	}
 	return key, true, nil
+}
+
+func createKey(fsys durable.FS, path string, key ed25519.PrivateKey) error {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return err
+	}
+	return Create(fsys, path, pem.EncodeToMemory(&pem.Block{Type: pemPrivate, Bytes: der}))
 }
 
 // PublicPEM returns the public half in PEM.
