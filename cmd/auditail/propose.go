@@ -225,7 +225,11 @@ func showProposal(ctx context.Context, w io.Writer, asJSON bool, name string, da
 			fmt.Fprintf(&b, "  %s knows %d%s\n", next.Parser, next.known(), comparison(best, next))
 		}
 	}
-	fmt.Fprintf(&b, "to see the records: auditail try --parser %s %s\n", best.Parser, printableName(name))
+	wrapper := ""
+	if best.Wrapper != config.WrapperNone {
+		wrapper = " --wrapper " + best.Wrapper
+	}
+	fmt.Fprintf(&b, "to see the records: auditail try --parser %s%s %s\n", best.Parser, wrapper, printableName(name))
 	_, err = io.WriteString(w, b.String())
 	return err
 }

@@ -37,12 +37,14 @@ or an inline table as in the configuration; auto proposes a preset and says why;
 Exit 1 when a line did not parse.`,
 		Example: `  auditail try --parser auto /var/log/vllm/server.log
   auditail try --parser vllm /var/log/vllm/server.log
+  auditail try --parser vllm --wrapper cri /var/log/containers/vllm.log
   auditail try --parser '{ type = "json", fields = { "time" = "ts", "actor.id" = "user" } }' gateway.jsonl
   auditail try --config auditail.toml --input gateway --json < gateway.jsonl`,
 	}
 	path := configFlag(cmd)
 	parser := cmd.Flags().String("parser", "", "preset, inline table or auto")
 	input := cmd.Flags().String("input", "", "use the parser of this input of the configuration")
+	wrapper := cmd.Flags().String("wrapper", "", "what stands in front of each line, with --parser: none, auto, cri, docker or syslog")
 	asJSON := cmd.Flags().Bool("json", false, `one object a record: {"lines":[…],"record":{…}}`)
 	explain := cmd.Flags().Bool("explain", false, "show the lines that make no record, and why they did not match")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -53,7 +55,7 @@ Exit 1 when a line did not parse.`,
 			}
 			return showProposal(cmd.Context(), cmd.OutOrStdout(), *asJSON, name, data)
 		}
-		cfg, in, err := trialConfig(*path, *parser, *input)
+		cfg, in, err := trialConfig(*path, *parser, *input, *wrapper)
 		if err != nil {
 			return err
 		}
@@ -72,10 +74,12 @@ Exit 1 when a line did not parse.`,
 }
 
 // trialConfig finds the input whose parser is tried, or makes one.
-func trialConfig(path, parser, input string) (*config.Config, *config.Input, error) {
+func trialConfig(path, parser, input, wrapper string) (*config.Config, *config.Input, error) {
 	switch {
 	case (parser == "") == (input == ""):
 		return nil, nil, errors.New("say what to try: either --parser (" + strings.Join(config.Presets(), ", ") + ", or an inline table), or --input with the name of an input of the configuration")
+	case input != "" && wrapper != "":
+		return nil, nil, errors.New("--wrapper goes with --parser; an input of the configuration has its own")
 	case input != "":
 		cfg, err := config.Load(path)
 		if err != nil {
@@ -92,6 +96,9 @@ func trialConfig(path, parser, input string) (*config.Config, *config.Input, err
 		parser = fmt.Sprintf("%q", parser)
 	}
 	text := "[[inputs.file]]\nname = \"try\"\npaths = [\"/dev/stdin\"]\nparser = " + parser + "\n"
+	if wrapper != "" {
+		text += fmt.Sprintf("wrapper = %q\n", wrapper)
+	}
 	cfg, err := config.Parse("--parser", []byte(text))
 	if err != nil {
 		return nil, nil, err

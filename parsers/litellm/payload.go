@@ -133,6 +133,7 @@ func (p *payload) decide(m *fieldmap.Map, d *parsers.Draft) parsers.Outcome {
 	if string(r.Text(audit.Outcome)) != "success" && m.Slot(slotResponseModel) == nil {
 		m.AddExtra("deployment", m.Slot(slotModel)) // was tried, but nothing was served
 		r.Clear(audit.ModelServed)
+		r.Clear(audit.SessionResponseID) // the id is LiteLLM's own
 	}
 	if id := m.Slot(slotCallID); id != nil && bytes.Equal(id, r.Text(audit.SessionResponseID)) {
 		r.Clear(audit.SessionResponseID) // LiteLLM's own id of a call that had no answer with one

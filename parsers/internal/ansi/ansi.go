@@ -6,11 +6,14 @@ import "bytes"
 
 const escape = 0x1b
 
+// written is how rsyslog writes the escape byte, with the bracket of a sequence.
+const written = "#033["
+
 // Plain returns the line without colours (the ECMA-48 control sequences that end
-// in "m"). A line without an escape byte is returned as it is; else the result
-// is written over buffer, which grows as needed and is returned to be used again.
+// in "m"). A line without any is returned as it is; else the result is written over
+// buffer, which grows as needed and is returned to be used again.
 func Plain(buffer, line []byte) (plain, grown []byte) {
-	if bytes.IndexByte(line, escape) < 0 {
+	if bytes.IndexByte(line, escape) < 0 && !bytes.Contains(line, []byte(written)) {
 		return line, buffer
 	}
 	buffer = AppendPlain(buffer[:0], line)
@@ -21,13 +24,11 @@ func Plain(buffer, line []byte) (plain, grown []byte) {
 // those that do not end, stay.
 func AppendPlain(dst, line []byte) []byte {
 	for {
-		at := bytes.IndexByte(line, escape)
+		at, end := next(line)
 		if at < 0 {
 			return append(dst, line...)
 		}
-		end := at + 1
-		if end < len(line) && line[end] == '[' {
-			end++
+		if line[end-1] == '[' {
 			for end < len(line) && (line[end] >= '0' && line[end] <= '9' || line[end] == ';') {
 				end++
 			}
@@ -38,4 +39,19 @@ func AppendPlain(dst, line []byte) []byte {
 		}
 		dst, line = append(dst, line[:end]...), line[end:]
 	}
+}
+
+// next returns where the next escape stands and where what follows it begins,
+// behind the bracket if it has one.
+func next(line []byte) (at, end int) {
+	at, end = bytes.IndexByte(line, escape), 0
+	if at >= 0 {
+		if end = at + 1; end < len(line) && line[end] == '[' {
+			end++
+		}
+	}
+	if w := bytes.Index(line, []byte(written)); w >= 0 && (at < 0 || w < at) {
+		at, end = w, w+len(written)
+	}
+	return at, end
 }

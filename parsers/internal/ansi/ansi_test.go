@@ -13,6 +13,8 @@ func TestPlain(t *testing.T) {
 		"plain":                           "plain",
 		"\x1b[32mINFO\x1b[0m:     x":      "INFO:     x",
 		"\x1b[m\x1b[1;38;5;208mx":         "x",
+		"#033[32mINFO#033[0m: #033 x":     "INFO: #033 x",
+		"#033[3\x1b[31mx":                 "#033[3x",
 		"a\x1b":                           "a\x1b",
 		"a\x1b[":                          "a\x1b[",
 		"a\x1b[31":                        "a\x1b[31",
