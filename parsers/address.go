@@ -111,6 +111,6 @@ func isIPv4(b []byte) bool {
 }
 
 func isHex(c byte) bool {
-	_, ok := unhex(c)
+	_, ok := HexDigit(c)
 	return ok
 }

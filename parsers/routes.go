@@ -205,8 +205,8 @@ func cleanPath(path []byte) []byte {
 	raw := make([]byte, 0, len(path))
 	for i := 0; i < len(path); i++ {
 		if path[i] == '%' && i+2 < len(path) {
-			hi, ok1 := unhex(path[i+1])
-			lo, ok2 := unhex(path[i+2])
+			hi, ok1 := HexDigit(path[i+1])
+			lo, ok2 := HexDigit(path[i+2])
 			if ok1 && ok2 {
 				raw = append(raw, hi<<4|lo)
 				i += 2
@@ -229,17 +229,4 @@ func cleanPath(path []byte) []byte {
 		return []byte("/")
 	}
 	return out
-}
-
-func unhex(c byte) (byte, bool) {
-	switch {
-	case c >= '0' && c <= '9':
-		return c - '0', true
-	case c >= 'a' && c <= 'f':
-		return c - 'a' + 10, true
-	case c >= 'A' && c <= 'F':
-		return c - 'A' + 10, true
-	default:
-		return 0, false
-	}
 }

@@ -55,6 +55,7 @@ var routes = map[string]calls{
 	"classify":            {post: "model.inference", operation: "classify"},
 	"pooling":             {post: "model.inference", operation: "pooling"},
 	"tokenize":            {post: "model.inference", operation: "tokenize"},
+	"chat_tokenize":       {post: "model.inference", operation: "tokenize"},
 	"detokenize":          {post: "model.inference", operation: "detokenize"},
 	"apply-template":      {post: "model.inference", operation: "apply_template"},
 	"invocations":         {post: "model.inference", operation: "predict"},
@@ -65,6 +66,12 @@ var routes = map[string]calls{
 	"update_weights_from_disk":        {post: "model.load"},
 	"update_weights_from_distributed": {post: "model.load"},
 	"update_weights_from_tensor":      {post: "model.load"},
+	"update_weights_from_ipc":         {post: "model.load"},
+
+	"sleep":                     {post: "model.unload"}, // vLLM: the weights leave the GPU until wake_up
+	"wake_up":                   {post: "model.load"},
+	"release_memory_occupation": {post: "model.unload"}, // the same of SGLang
+	"resume_memory_occupation":  {post: "model.load"},
 
 	"model/info":      {read: "model.list"},
 	"model_info":      {read: "model.list"},
@@ -117,6 +124,7 @@ var customMethods = map[string]string{
 	"streamRawPredict":      "predict",
 	"classify":              "classify",
 	"regress":               "predict",
+	"explain":               "explain",
 	"generateContent":       "generate_content",
 	"streamGenerateContent": "generate_content",
 	"countTokens":           "count_tokens",
@@ -216,10 +224,18 @@ func named(v verb, path, version []byte) (Route, bool) {
 		if name, call := cutLast(rest); string(call) == "invocations" && mayPost {
 			return Route{Event: "model.inference", Operation: modelCalls["invocations"], Model: name}, true
 		}
-	case "predictions": // TorchServe
+	case "predictions", "explanations": // TorchServe
 		if mayPost || v == puts {
 			name, revision, _ := bytes.Cut(rest, []byte("/"))
-			return Route{Event: "model.inference", Operation: "predict", Model: name, Revision: revision}, true
+			operation := "predict"
+			if string(collection) == "explanations" {
+				operation = "explain"
+			}
+			return Route{Event: "model.inference", Operation: operation, Model: name, Revision: revision}, true
+		}
+	case "wfpredict": // a workflow of TorchServe: several models
+		if mayPost {
+			return Route{Event: "model.inference", Operation: "predict"}, true
 		}
 	case "deployments", "engines": // Azure OpenAI: deployments/NAME/chat/completions
 		name, call, _ := bytes.Cut(rest, []byte("/"))
@@ -259,6 +275,7 @@ func modelResource(v verb, rest, version []byte) Route {
 		return r
 	}
 	r := fallback(v)
+	rest, _ = bytes.CutSuffix(rest, []byte("/trace/setting")) // of Triton
 	switch {
 	case v == reads || v == unsaid:
 		r.Event = "model.list"

@@ -116,7 +116,7 @@ func TestBounded(t *testing.T) {
 		for i := range 256 {
 			models = append(models, probe.Model{Name: fmt.Sprint("served-", i, strings.Repeat("x", 400)), ID: "hf:a/b", Revision: rev1})
 		}
-		w.answer.Models, w.answer.Single = models, false
+		w.set(func() { w.answer.Models, w.answer.Single = models, false })
 		w.start()
 		synctest.Wait()
 		for i := range 4_000 {

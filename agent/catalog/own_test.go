@@ -154,8 +154,8 @@ func TestStrengths(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		w := newWorld(t, catalog.Entry{Input: "vllm", Name: "llama", Version: "3.1", Weights: "/w", Probe: asksVLLM})
-		w.process = proc("1:1", start)
-		w.weights["/w"] = catalog.WeightsState{Known: true, Digest: digest('a'), Changed: start.Add(-time.Hour)}
+		w.set(func() { w.process = proc("1:1", start) })
+		w.weights.set("/w", catalog.WeightsState{Known: true, Digest: digest('a'), Changed: start.Add(-time.Hour)})
 		w.start()
 		synctest.Wait()
 		for _, test := range []struct {
@@ -193,9 +193,11 @@ func TestChangeInsideAProcess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		w := newWorld(t, catalog.Entry{Input: "vllm", Probe: probe.Question{Target: probe.Target{Kind: probe.Ollama, Base: "http://127.0.0.1:11434"}}})
-		w.process = proc("1:1", start)
+		w.set(func() { w.process = proc("1:1", start) })
 		model := func(c byte, modified time.Time) {
-			w.answer = probe.Answer{Server: "ollama", Models: []probe.Model{{Name: "llama3:latest", Aliases: []string{"llama3"}, Digest: "manifest-" + digest(c), Modified: modified}}}
+			w.set(func() {
+				w.answer = probe.Answer{Server: "ollama", Models: []probe.Model{{Name: "llama3:latest", Aliases: []string{"llama3"}, Digest: "manifest-" + digest(c), Modified: modified}}}
+			})
 		}
 		model('a', start.Add(-time.Hour))
 		w.start()

@@ -27,7 +27,7 @@ type world struct {
 	catalog *catalog.Catalog
 	stop    context.CancelFunc
 	ended   sync.WaitGroup
-	log     strings.Builder
+	log     journal
 
 	mu      sync.Mutex
 	seq     uint64
@@ -42,15 +42,57 @@ type world struct {
 	refuse  error // of commits
 }
 
-// fakeWeights are files as a watcher would see them.
-type fakeWeights map[string]catalog.WeightsState
+// set changes what the store may be looking at.
+func (w *world) set(change func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	change()
+}
 
-func (f fakeWeights) Run(ctx context.Context, _ func())     { <-ctx.Done() }
-func (f fakeWeights) Look(path string) catalog.WeightsState { return f[path] }
+// fakeWeights are files as a watcher would see them.
+type fakeWeights struct {
+	mu    sync.Mutex
+	files map[string]catalog.WeightsState
+}
+
+func (f *fakeWeights) Run(ctx context.Context, _ func()) { <-ctx.Done() }
+
+func (f *fakeWeights) Look(path string) catalog.WeightsState {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.files[path]
+}
+
+func (f *fakeWeights) set(path string, state catalog.WeightsState) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.files == nil {
+		f.files = map[string]catalog.WeightsState{}
+	}
+	f.files[path] = state
+}
+
+// journal is a log that may be read while it is written.
+type journal struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(p)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
+}
 
 func newWorld(t *testing.T, entries ...catalog.Entry) *world {
 	t.Helper()
-	w := &world{t: t, weights: fakeWeights{}}
+	w := &world{t: t}
 	w.answer = probe.Answer{Server: "vllm", Version: "0.11.0", Single: true, Models: []probe.Model{{Name: "llama", ID: "hf:meta/llama", Revision: rev1}}}
 	w.open(entries)
 	return w
@@ -65,7 +107,7 @@ var asksVLLM = probe.Question{Target: probe.Target{Kind: probe.VLLM, Base: "http
 
 func (w *world) open(entries []catalog.Entry) {
 	w.store = catalog.NewStore(catalog.Config{Entries: entries}, catalog.Deps{
-		Log: slog.New(slog.NewTextHandler(&w.log, nil)), Now: time.Now, UserAgent: "auditail/test", Weights: w.weights,
+		Log: slog.New(slog.NewTextHandler(&w.log, nil)), Now: time.Now, UserAgent: "auditail/test", Weights: &w.weights,
 		Ask: func(ctx context.Context, _ probe.Question) (probe.Answer, error) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -200,7 +242,7 @@ func proc(id string, start time.Time) probe.Process {
 func TestFirstSight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, catalog.Entry{Input: "vllm", Probe: asksVLLM})
-		w.slow = time.Second
+		w.set(func() { w.slow = time.Second })
 		w.start()
 		began := time.Now()
 		r := w.now("llama")
@@ -223,7 +265,7 @@ func TestFirstSight(t *testing.T) {
 func TestNobodyWaitsLonger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, catalog.Entry{Input: "vllm", Probe: asksVLLM})
-		w.slow = time.Hour // it never answers
+		w.set(func() { w.slow = time.Hour }) // it never answers
 		w.start()
 		longest, total := time.Duration(0), time.Duration(0)
 		for i := range 10_000 {
@@ -248,7 +290,7 @@ func TestNobodyWaitsLonger(t *testing.T) {
 func TestMadeUpNames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, catalog.Entry{Input: "vllm", Probe: asksVLLM})
-		w.slow = 1900 * time.Millisecond
+		w.set(func() { w.slow = 1900 * time.Millisecond })
 		w.start()
 		began := time.Now()
 		for i := range 20_000 {
@@ -268,8 +310,8 @@ func TestResolveLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		w := newWorld(t, catalog.Entry{Input: "vllm", Probe: asksVLLM})
-		w.fail = errors.New("connection refused")
-		w.process = proc("1:1", start)
+		w.set(func() { w.fail = errors.New("connection refused") })
+		w.set(func() { w.process = proc("1:1", start) })
 		w.start()
 		time.Sleep(10 * time.Second)
 		first := time.Now()
@@ -278,7 +320,7 @@ func TestResolveLater(t *testing.T) {
 		time.Sleep(time.Second)
 		want(t, w.use("llama", time.Now(), time.Now())[1], "model.basis=unresolved") // seq 2, 3
 		want(t, w.use("llama", start.Add(-time.Hour))[0], "model.basis=unresolved")  // seq 4: before the server
-		w.fail = nil
+		w.set(func() { w.fail = nil })
 		time.Sleep(time.Minute)
 		w.end()
 		resolved := w.of("model.resolve")
@@ -298,8 +340,10 @@ func TestBacklog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		w := newWorld(t, catalog.Entry{Input: "vllm", Probe: asksVLLM}, catalog.Entry{Input: "vllm", Name: "declared", ID: "hf:x/declared"})
-		w.process = proc("1:1", start)
-		w.answer.Models = append(w.answer.Models, probe.Model{Name: "declared", ID: "hf:x/declared", Revision: rev2})
+		w.set(func() { w.process = proc("1:1", start) })
+		w.set(func() {
+			w.answer.Models = append(w.answer.Models, probe.Model{Name: "declared", ID: "hf:x/declared", Revision: rev2})
+		})
 		time.Sleep(time.Hour)
 		w.start()
 		synctest.Wait()
@@ -390,7 +434,7 @@ func TestUpdateNarrowed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		w := newWorld(t, catalog.Entry{Input: "vllm", Probe: asksVLLM})
-		w.process = proc("1:1", began)
+		w.set(func() { w.process = proc("1:1", began) })
 		w.start()
 		time.Sleep(90 * time.Second)
 		restarted := time.Now()
@@ -474,8 +518,8 @@ func TestWeights(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		w := newWorld(t, catalog.Entry{Input: "vllm", Name: "llama", Weights: "/models/llama", Probe: asksVLLM})
-		w.process = proc("1:1", start)
-		w.weights["/models/llama"] = catalog.WeightsState{Known: true, Digest: digest('a'), Changed: start.Add(-time.Hour), Revision: rev1}
+		w.set(func() { w.process = proc("1:1", start) })
+		w.weights.set("/models/llama", catalog.WeightsState{Known: true, Digest: digest('a'), Changed: start.Add(-time.Hour), Revision: rev1})
 		w.start()
 		synctest.Wait()
 		want(t, w.now("llama"), "model.basis=digest", "model.digest="+digest('a'), "model.revision="+rev1, "model.id=hf:meta/llama")
@@ -483,7 +527,7 @@ func TestWeights(t *testing.T) {
 		// The files are replaced while the server runs: it goes on with what it loaded.
 		time.Sleep(30 * time.Second)
 		replaced := time.Now()
-		w.weights["/models/llama"] = catalog.WeightsState{Known: true, Digest: digest('b'), Changed: replaced, Revision: rev1}
+		w.weights.set("/models/llama", catalog.WeightsState{Known: true, Digest: digest('b'), Changed: replaced, Revision: rev1})
 		time.Sleep(2 * time.Minute)
 		want(t, w.now("llama"), "model.basis=digest", "model.digest="+digest('a'))
 
@@ -509,14 +553,14 @@ func TestWeightsOfUnknownProcess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, catalog.Entry{Input: "vllm", Name: "llama", Weights: "/models/llama", Probe: asksVLLM},
 			catalog.Entry{Name: "offline", Weights: "/models/offline"})
-		w.weights["/models/llama"] = catalog.WeightsState{Known: true, Digest: digest('a'), Changed: time.Now()}
-		w.weights["/models/offline"] = catalog.WeightsState{Known: true, Digest: digest('c'), Claimed: "claimed-" + digest('c'), ID: "hf:x/offline", Revision: rev2, Changed: time.Now()}
-		w.process = proc("1:1", time.Now().Add(-time.Hour))
+		w.weights.set("/models/llama", catalog.WeightsState{Known: true, Digest: digest('a'), Changed: time.Now()})
+		w.weights.set("/models/offline", catalog.WeightsState{Known: true, Digest: digest('c'), Claimed: "claimed-" + digest('c'), ID: "hf:x/offline", Revision: rev2, Changed: time.Now()})
+		w.set(func() { w.process = proc("1:1", time.Now().Add(-time.Hour)) })
 		w.start()
 		synctest.Wait()
 		want(t, w.now("llama"), "model.basis=probe", "model.digest=")
 		want(t, w.now("offline"), "model.basis=manifest", "model.digest="+digest('c'), "model.id=hf:x/offline", "model.revision="+rev2)
-		w.process = probe.Process{}
+		w.set(func() { w.process = probe.Process{} })
 		time.Sleep(2 * time.Minute)
 		r := w.now("llama")
 		want(t, r, "model.basis=probe", "model.digest="+digest('a'))
@@ -529,13 +573,13 @@ func TestHashedLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		w := newWorld(t, catalog.Entry{Input: "vllm", Name: "llama", Weights: "/models/llama", Probe: asksVLLM})
-		w.process = proc("1:1", start)
-		w.weights["/models/llama"] = catalog.WeightsState{Known: true, Pending: true, Changed: start.Add(-time.Hour)}
+		w.set(func() { w.process = proc("1:1", start) })
+		w.weights.set("/models/llama", catalog.WeightsState{Known: true, Pending: true, Changed: start.Add(-time.Hour)})
 		w.start()
 		synctest.Wait()
 		want(t, w.now("llama"), "model.basis=probe", "model.digest=")
 		time.Sleep(10 * time.Minute)
-		w.weights["/models/llama"] = catalog.WeightsState{Known: true, Digest: digest('a'), Changed: start.Add(-time.Hour)}
+		w.weights.set("/models/llama", catalog.WeightsState{Known: true, Digest: digest('a'), Changed: start.Add(-time.Hour)})
 		time.Sleep(2 * time.Minute)
 		want(t, w.use("llama", start.Add(time.Second))[0], "model.basis=digest", "model.digest="+digest('a'))
 		w.end()
@@ -553,17 +597,17 @@ func TestChangeShownByHash(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		w := newWorld(t, catalog.Entry{Input: "vllm", Name: "llama", Weights: "/models/llama", Probe: asksVLLM})
-		w.process = proc("1:1", began)
-		w.weights["/models/llama"] = catalog.WeightsState{Known: true, Digest: digest('a'), Changed: began.Add(-time.Hour)}
+		w.set(func() { w.process = proc("1:1", began) })
+		w.weights.set("/models/llama", catalog.WeightsState{Known: true, Digest: digest('a'), Changed: began.Add(-time.Hour)})
 		w.start()
 		time.Sleep(70 * time.Second)
 		w.now("llama") // seq 1, behind the deployment: not confirmed
 		restarted := time.Now()
-		w.weights["/models/llama"] = catalog.WeightsState{Known: true, Pending: true, Changed: restarted.Add(-time.Second)}
+		w.weights.set("/models/llama", catalog.WeightsState{Known: true, Pending: true, Changed: restarted.Add(-time.Second)})
 		w.serves(rev1, proc("2:2", restarted))
 		time.Sleep(time.Minute) // another version is not known yet
 		w.now("llama")
-		w.weights["/models/llama"] = catalog.WeightsState{Known: true, Digest: digest('b'), Changed: restarted.Add(-time.Second)}
+		w.weights.set("/models/llama", catalog.WeightsState{Known: true, Digest: digest('b'), Changed: restarted.Add(-time.Second)})
 		time.Sleep(2 * time.Minute)
 		w.end()
 		update := w.of("model.update")
@@ -582,15 +626,15 @@ func TestServerGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		w := newWorld(t, catalog.Entry{Input: "vllm", Probe: asksVLLM})
-		w.process = proc("1:1", start)
+		w.set(func() { w.process = proc("1:1", start) })
 		w.start()
 		synctest.Wait()
-		w.fail = errors.New("connection refused")
+		w.set(func() { w.fail = errors.New("connection refused") })
 		time.Sleep(time.Minute)
 		want(t, w.now("llama"), "model.basis=probe") // one answer may be missing
 		time.Sleep(9 * time.Minute)
 		want(t, w.now("llama"), "model.basis=unresolved")
-		w.fail = nil
+		w.set(func() { w.fail = nil })
 		time.Sleep(time.Minute)
 		want(t, w.now("llama"), "model.basis=probe")
 		w.end()
@@ -608,11 +652,11 @@ func TestUnlisted(t *testing.T) {
 		w.start()
 		time.Sleep(30 * time.Second)
 		models := w.answer.Models
-		w.answer.Models = nil
+		w.set(func() { w.answer.Models = nil })
 		time.Sleep(2 * time.Minute)
 		want(t, w.now("llama"), "model.basis=unresolved")
 		want(t, w.use("llama", began)[0], "model.basis=probe")
-		w.answer.Models = models
+		w.set(func() { w.answer.Models = models })
 		time.Sleep(time.Minute)
 		want(t, w.now("llama"), "model.basis=probe")
 		w.end()
@@ -634,8 +678,8 @@ func TestOnlyModel(t *testing.T) {
 		gateway.Begin()
 		gateway.Resolve(r, catalog.Seen{At: time.Now(), NotBefore: time.Now()})
 		want(t, r, "model.name=", "model.basis=unresolved", "api.server=")
-		w.answer.Models = append(w.answer.Models, probe.Model{Name: "second"})
-		w.answer.Single = false
+		w.set(func() { w.answer.Models = append(w.answer.Models, probe.Model{Name: "second"}) })
+		w.set(func() { w.answer.Single = false })
 		time.Sleep(2 * time.Minute)
 		want(t, w.now(""), "model.name=", "model.basis=unresolved")
 		w.end()
@@ -681,10 +725,10 @@ func TestRestart(t *testing.T) {
 		entries := []catalog.Entry{{Input: "vllm", Probe: asksVLLM}}
 		start := time.Now()
 		w := newWorld(t, entries...)
-		w.process = proc("1:1", start)
+		w.set(func() { w.process = proc("1:1", start) })
 		w.start()
 		time.Sleep(time.Minute)
-		w.fail = errors.New("connection refused")
+		w.set(func() { w.fail = errors.New("connection refused") })
 		time.Sleep(5 * time.Minute)
 		want(t, w.now("llama"), "model.basis=unresolved")
 		open := w.seq - 1
@@ -693,7 +737,7 @@ func TestRestart(t *testing.T) {
 		time.Sleep(time.Hour)
 		restarted := time.Now()
 		time.Sleep(time.Hour)
-		w.fail = nil
+		w.set(func() { w.fail = nil })
 		w.open(entries)
 		if err := w.store.Restore(w.state); err != nil {
 			t.Fatal(err)
@@ -731,12 +775,10 @@ func TestStateOfAnotherVersion(t *testing.T) {
 func TestCommitFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, catalog.Entry{Input: "vllm", Probe: asksVLLM})
-		w.refuse = errors.New("disk full")
+		w.set(func() { w.refuse = errors.New("disk full") })
 		w.start()
 		time.Sleep(5 * time.Minute)
-		w.mu.Lock()
-		w.refuse = nil
-		w.mu.Unlock()
+		w.set(func() { w.refuse = nil })
 		time.Sleep(time.Minute)
 		w.end()
 		if n := len(w.of("model.deploy")); n != 1 {

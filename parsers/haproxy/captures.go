@@ -112,8 +112,8 @@ func (p *Parser) decode(text []byte) []byte {
 	at := len(p.plain)
 	for i := 0; i < len(text); i++ {
 		if text[i] == '#' && i+2 < len(text) {
-			if hi, lo := unhex(text[i+1]), unhex(text[i+2]); hi < 16 && lo < 16 {
-				p.plain = append(p.plain, hi<<4|lo)
+			if value, ok := parsers.Hex(text[i+1:], 2); ok {
+				p.plain = append(p.plain, byte(value))
 				i += 2
 				continue
 			}
@@ -121,19 +121,6 @@ func (p *Parser) decode(text []byte) []byte {
 		p.plain = append(p.plain, text[i])
 	}
 	return p.plain[at:len(p.plain):len(p.plain)]
-}
-
-func unhex(c byte) byte {
-	switch {
-	case c >= '0' && c <= '9':
-		return c - '0'
-	case c >= 'A' && c <= 'F':
-		return c - 'A' + 10
-	case c >= 'a' && c <= 'f':
-		return c - 'a' + 10
-	default:
-		return 255
-	}
 }
 
 // isUniqueID recognises the unique id of HAProxy's documentation
@@ -147,7 +134,7 @@ func isUniqueID(id []byte) bool {
 
 func isHex(id []byte, separators string) bool {
 	for _, c := range id {
-		if unhex(c) > 15 && strings.IndexByte(separators, c) < 0 {
+		if _, ok := parsers.HexDigit(c); !ok && strings.IndexByte(separators, c) < 0 {
 			return false
 		}
 	}

@@ -1,6 +1,7 @@
 // Package kserve reads what KServe's logger sends for each prediction: a CloudEvent
 // of the request and one of the response, one JSON object a line, in the structured
-// form of CloudEvents or as the logger's batches write them.
+// form of CloudEvents or as the logger's batches write them. Access lines of KServe's
+// own model server, in the formats of its Python package, are records of their own.
 //
 // The two are joined by id into one record. KServe logs a response only when the
 // model server answered 200, so a request without one did not succeed, or nobody
@@ -107,6 +108,10 @@ func (p *Parser) Trace() map[audit.Field]string { return p.fields.Trace() }
 
 // Parse implements [parsers.Parser].
 func (p *Parser) Parse(dst []parsers.Draft, line parsers.Line) ([]parsers.Draft, parsers.Outcome, error) {
+	if len(line.Data) > 0 && line.Data[0] != '{' {
+		dst, outcome := p.text(dst, &line)
+		return dst, outcome, nil
+	}
 	start := len(dst)
 	dst, outcome, err := p.fields.Parse(dst, line)
 	if err != nil || outcome.Verdict != parsers.Recorded {

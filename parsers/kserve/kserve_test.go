@@ -22,7 +22,7 @@ func fresh() parsers.Parser {
 }
 
 func TestSamples(t *testing.T) {
-	for _, name := range []string{"cloudevents", "versions"} {
+	for _, name := range []string{"cloudevents", "model-server", "versions"} {
 		t.Run(name, func(t *testing.T) { parsertest.Log(t, fresh, name) })
 	}
 }

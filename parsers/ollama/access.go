@@ -24,7 +24,7 @@ func (p *Parser) access(dst []parsers.Draft, line *parsers.Line, b []byte) ([]pa
 		return dst, unparsed("no bar behind the time")
 	}
 	field, rest = cutField(rest)
-	status, ok := readStatus(field)
+	status, ok := parsers.Status(field)
 	if !ok {
 		return dst, unparsed("no status behind the time")
 	}
@@ -104,20 +104,6 @@ func setOwnEvent(r *audit.Record, method, path []byte) {
 func cutField(b []byte) (field, rest []byte) {
 	field, rest, _ = bytes.Cut(b, []byte("|"))
 	return bytes.Trim(field, " "), rest
-}
-
-func readStatus(b []byte) (int, bool) {
-	if len(b) != 3 {
-		return 0, false
-	}
-	status := 0
-	for _, c := range b {
-		if c < '0' || c > '9' {
-			return 0, false
-		}
-		status = status*10 + int(c-'0')
-	}
-	return status, status >= 100
 }
 
 // readDuration reads a duration as Go writes it ("8m44s", "1.17s", "861ns") and

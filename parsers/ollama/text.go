@@ -3,6 +3,8 @@ package ollama
 import (
 	"bytes"
 	"unicode/utf8"
+
+	"github.com/auditail/auditail/parsers"
 )
 
 // nextPair cuts "key=value" off the attributes of a slog line. A value with spaces,
@@ -89,7 +91,7 @@ func (p *Parser) appendEscape(b []byte) int {
 	if size == 0 {
 		return 1
 	}
-	value, ok := hex(b[1:], size)
+	value, ok := parsers.Hex(b[1:], size)
 	switch {
 	case !ok:
 		p.scratch = append(p.scratch, '\\', b[0])
@@ -100,24 +102,4 @@ func (p *Parser) appendEscape(b []byte) int {
 		p.scratch = utf8.AppendRune(p.scratch, rune(value))
 	}
 	return 1 + size
-}
-
-func hex(b []byte, size int) (value uint32, ok bool) {
-	if len(b) < size {
-		return 0, false
-	}
-	for _, c := range b[:size] {
-		switch {
-		case c >= '0' && c <= '9':
-			c -= '0'
-		case c >= 'a' && c <= 'f':
-			c -= 'a' - 10
-		case c >= 'A' && c <= 'F':
-			c -= 'A' - 10
-		default:
-			return 0, false
-		}
-		value = value<<4 | uint32(c)
-	}
-	return value, true
 }

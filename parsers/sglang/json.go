@@ -92,7 +92,7 @@ func (f *report) fromJSON(m *fieldmap.Map, d *parsers.Draft) {
 	f.prompt.Truncated = f.prompt.Truncated || isShortened(f.prompt.Text)
 	f.answer.Truncated = f.answer.Truncated || isShortened(f.answer.Text)
 	f.operation = operationEmbeddings
-	if m.Slot(slotStream) != nil {
+	if m.Slot(slotStream) != nil || d.Output.Parts > 0 {
 		f.operation = operationInference
 	}
 	if string(m.Slot(slotCrossEncoder)) == "true" {

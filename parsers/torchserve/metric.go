@@ -114,27 +114,10 @@ func (p *Parser) metric(dst []parsers.Draft, line *parsers.Line, when time.Time,
 	} else {
 		dst = p.record(dst, found)
 	}
-	if ms, ok := milliseconds(b[len(name)+1:]); ok {
+	if ms, ok := parsers.Milliseconds(b[len(name)+1:]); ok {
 		dst[len(dst)-1].Record.SetInt(audit.UsageDurationMs, ms)
 	}
 	return dst, recorded()
-}
-
-// milliseconds reads "0.98|" and rounds it.
-func milliseconds(b []byte) (ms int64, ok bool) {
-	i := 0
-	for ; i < len(b) && b[i] >= '0' && b[i] <= '9'; i++ {
-		if ms = ms*10 + int64(b[i]-'0'); ms > 1<<50 {
-			return 0, false
-		}
-	}
-	if i == 0 {
-		return 0, false
-	}
-	if i+1 < len(b) && b[i] == '.' && b[i+1] >= '5' && b[i+1] <= '9' {
-		ms++
-	}
-	return ms, true
 }
 
 // record turns a waiting request into a record and forgets it.

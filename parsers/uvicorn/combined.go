@@ -7,6 +7,7 @@ import (
 	"github.com/auditail/auditail/parsers"
 	"github.com/auditail/auditail/parsers/internal/access"
 	"github.com/auditail/auditail/parsers/internal/stamp"
+	"github.com/auditail/auditail/parsers/internal/uvicorn"
 )
 
 // combined records an access line in gunicorn's own format, which is the combined
@@ -81,7 +82,7 @@ func (p *Parser) unescape(field []byte) []byte {
 // of gunicorn are numbers that do not say their unit.
 func isSeconds(b []byte) bool {
 	whole, fraction, ok := bytes.Cut(b, []byte("."))
-	return ok && isNumber(whole) && isNumber(fraction) && len(fraction) == 6
+	return ok && uvicorn.IsNumber(whole) && uvicorn.IsNumber(fraction) && len(fraction) == 6
 }
 
 // fromCombined takes what an access line in the combined format says that stands
@@ -103,17 +104,9 @@ func (p *Parser) fromCombined(d *parsers.Draft, f *access.Combined) (method, tar
 	if len(f.Rest) > 0 {
 		r.Flag(audit.FieldsDropped)
 	}
-	status, ok := readStatus(f.Status)
+	status, ok := parsers.Status(f.Status)
 	if !ok {
 		status = parsers.NoStatus
 	}
 	return method, target, status
-}
-
-// readStatus reads three digits.
-func readStatus(b []byte) (int, bool) {
-	if len(b) != 3 || !isNumber(b) {
-		return 0, false
-	}
-	return int(b[0]-'0')*100 + int(b[1]-'0')*10 + int(b[2]-'0'), true
 }

@@ -129,7 +129,7 @@ func (p *Parser) decide(m *fieldmap.Map, d *parsers.Draft) parsers.Outcome {
 		return unparsed("no request and status in the JSON object")
 	}
 	digits, _, _ := bytes.Cut(status, []byte(" "))
-	code, ok := readStatus(digits)
+	code, ok := parsers.Status(digits)
 	if !ok {
 		return unparsed("not a status in the JSON object")
 	}

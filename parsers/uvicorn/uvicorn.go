@@ -66,7 +66,7 @@ func (p *Parser) Parse(dst []parsers.Draft, line parsers.Line) ([]parsers.Draft,
 		dst, outcome := p.fields.ParseJSON(dst, &line)
 		return dst, outcome, nil
 	}
-	h, message := cutHeader(line.Data, p.zone)
+	h, message := uvicorn.CutHeader(line.Data, p.zone)
 	if a, ok := uvicorn.SplitAccess(message); ok {
 		dst, outcome := p.access(dst, &h, &a)
 		return dst, outcome, nil
@@ -77,13 +77,13 @@ func (p *Parser) Parse(dst []parsers.Draft, line parsers.Line) ([]parsers.Draft,
 	return dst, p.other(&line, &h, message), nil
 }
 
-func (p *Parser) access(dst []parsers.Draft, h *header, a *uvicorn.Access) ([]parsers.Draft, parsers.Outcome) {
+func (p *Parser) access(dst []parsers.Draft, h *uvicorn.Header, a *uvicorn.Access) ([]parsers.Draft, parsers.Outcome) {
 	route := a.Route()
 	if rule, noise := a.Noise(&route); noise {
 		return dst, ignored(rule)
 	}
 	dst, d := parsers.Next(dst)
-	h.when.Set(d)
+	h.When.Set(d)
 	a.Fill(d, &route)
 	d.SetProvider(p.config.Provider)
 	d.Record.SetString(audit.APIServer, p.server)
@@ -94,8 +94,8 @@ func (p *Parser) access(dst []parsers.Draft, h *header, a *uvicorn.Access) ([]pa
 }
 
 // other judges a line that is about no request.
-func (p *Parser) other(line *parsers.Line, h *header, message []byte) parsers.Outcome {
-	if h.found {
+func (p *Parser) other(line *parsers.Line, h *uvicorn.Header, message []byte) parsers.Outcome {
+	if h.Found {
 		if rule, ok := noise(message); ok {
 			return ignored(rule)
 		}
@@ -107,7 +107,7 @@ func (p *Parser) other(line *parsers.Line, h *header, message []byte) parsers.Ou
 		return ignored(traceback.Rule)
 	case line.Cut:
 		return unparsed("longer than max_line")
-	case h.found:
+	case h.Found:
 		return unparsed("a message that no rule knows")
 	default:
 		return unparsed("not a line of " + p.server)

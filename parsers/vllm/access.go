@@ -3,12 +3,13 @@ package vllm
 import (
 	"github.com/auditail/auditail/audit"
 	"github.com/auditail/auditail/parsers"
+	"github.com/auditail/auditail/parsers/internal/stamp"
 	"github.com/auditail/auditail/parsers/internal/uvicorn"
 )
 
 // access records an access line, joins it to the call it belongs to, or
 // ignores it as noise.
-func (p *Parser) access(dst []parsers.Draft, line *parsers.Line, c *uvicorn.Access) ([]parsers.Draft, parsers.Outcome) {
+func (p *Parser) access(dst []parsers.Draft, line *parsers.Line, when stamp.Time, c *uvicorn.Access) ([]parsers.Draft, parsers.Outcome) {
 	route := c.Route()
 	if rule, noise := c.Noise(&route); noise {
 		return dst, ignored(rule)
@@ -25,6 +26,7 @@ func (p *Parser) access(dst []parsers.Draft, line *parsers.Line, c *uvicorn.Acce
 		}
 	}
 	dst, d := parsers.Next(dst)
+	when.Set(d)
 	c.Fill(d, &route)
 	if c.Status == 404 && route.Operation != "" {
 		// The model that was asked for is not the one that is served, nor any
@@ -69,6 +71,9 @@ func (p *Parser) join(dst []parsers.Draft, line *parsers.Line, s *server, at int
 		path: string(route.Path), version: string(route.Version), status: c.Status,
 	}
 	for _, r := range found.requests {
+		if r.operation == "" {
+			r.operation = route.Operation
+		}
 		p.weigh(r)
 	}
 	outcome := held()

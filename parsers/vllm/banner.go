@@ -32,7 +32,7 @@ func (p *Parser) banner(dst []parsers.Draft, path string, when time.Time, messag
 	}
 	if rest, ok := cut(message, "Initializing "); ok {
 		what, config, ok := bytes.Cut(rest, []byte(" with config: "))
-		if ok && bytes.Contains(what, []byte("LLM engine (v")) {
+		if ok && bytes.Contains(what, []byte("LLM engine")) {
 			dst, s := p.serverOf(dst, path)
 			s.facts.learn(config)
 			return dst, true

@@ -1,11 +1,8 @@
 package vllm
 
 import (
-	"time"
-
 	"github.com/auditail/auditail/audit"
 	"github.com/auditail/auditail/parsers"
-	"github.com/auditail/auditail/parsers/internal/stamp"
 )
 
 // draft appends the record of a request: everything its lines said.
@@ -13,18 +10,16 @@ func (p *Parser) draft(dst []parsers.Draft, q *request) []parsers.Draft {
 	dst, d := parsers.Next(dst)
 	r := &d.Record
 	d.Held = append(d.Held, q.held...)
-	if when := time.Unix(q.logged, 0).In(p.zone); stamp.Fits(when) { // the zone may move it out of the years
-		d.SetTime(when, false)
-	}
+	p.setTime(d, q.logged, q.nanoseconds, q.basis)
 	r.SetString(audit.Event, "model.inference")
 	d.SetActor(nil)
 	operation := q.operation
 	if operation == "" {
-		operation = "text_completion" // the id has no prefix of vLLM's servers
+		operation = "text_completion" // nothing says otherwise
 	}
 	r.SetString(audit.APIOperation, operation)
 	r.SetString(audit.SessionRequestID, q.id)
-	if operationOf(q.id) != "" {
+	if operationOf(q.id) != "" || isEither(q.id) {
 		r.SetString(audit.SessionResponseID, baseOf(q.id))
 	}
 	answered := q.call != nil && q.call.answered

@@ -99,7 +99,7 @@ func (p *Parser) received(dst []parsers.Draft, line *parsers.Line, when time.Tim
 	}
 	r = p.newRequest(s, string(id), line, when)
 	p.fill(r, &f)
-	if r.operation == "" {
+	if r.operation == "" && !isEither(r.id) {
 		r.operation = "text_completion"
 		if bytes.HasPrefix(f.params, []byte("PoolingParams(")) {
 			r.operation = "pooling"
@@ -172,9 +172,9 @@ func (p *Parser) added(line *parsers.Line, s *server, b []byte) parsers.Outcome 
 	if s == nil {
 		return ignored(ruleAdded)
 	}
-	r := s.open[string(id)]
+	r := s.lookup(id)
 	if n := pyrepr.DigitRun(id); r == nil && n > 0 && n < len(id) && id[n] == '_' {
-		r = s.open[string(id[n+1:])]
+		r = s.lookup(id[n+1:])
 	}
 	if r == nil || !p.hold(r, line) {
 		return ignored(ruleAdded)
@@ -384,7 +384,7 @@ func (p *Parser) loaded(dst []parsers.Draft, line *parsers.Line, when time.Time,
 		return dst, unparsed("no figure behind the loading of weights")
 	}
 	dst, d := parsers.Next(dst)
-	d.SetTime(when, false)
+	p.setTime(d, when.Unix(), int64(when.Nanosecond()), p.basis)
 	d.Record.SetString(audit.Event, "model.load")
 	d.Record.SetString(audit.Outcome, outcomeSuccess)
 	d.SetActor(nil)

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"time"
 
+	"github.com/auditail/auditail/parsers"
 	"github.com/auditail/auditail/parsers/internal/process"
 	"github.com/auditail/auditail/parsers/internal/pyrepr"
+	"github.com/auditail/auditail/parsers/internal/stamp"
 )
 
 // kind tells which logger wrote a line.
@@ -85,28 +87,15 @@ func isPlace(b []byte) bool {
 	return true
 }
 
-// readStamp reads "11-07 04:35:20". The log has no year: the newest one is
-// taken in which the time is at most a day after the line was seen, which
-// allows for clocks and zones that are off.
-func readStamp(stamp []byte, seen time.Time, zone *time.Location) (time.Time, bool) {
-	for i, c := range stamp {
-		want := "00-00 00:00:00"[i]
-		if want == '0' && (c < '0' || c > '9') || want != '0' && c != want {
-			return time.Time{}, false
-		}
-	}
-	two := func(at int) int { return int(stamp[at]-'0')*10 + int(stamp[at+1]-'0') }
-	month, day, hour, minute, second := two(0), two(3), two(6), two(9), two(12)
-	if month < 1 || month > 12 || day < 1 || day > 31 || hour > 23 || minute > 59 || second > 60 {
+// readStamp reads "11-07 04:35:20".
+func readStamp(b []byte, seen time.Time, zone *time.Location) (time.Time, bool) {
+	month, ok1 := parsers.TwoDigits(b)
+	day, ok2 := parsers.TwoDigits(b[3:])
+	hour, ok3 := parsers.TwoDigits(b[6:])
+	minute, ok4 := parsers.TwoDigits(b[9:])
+	second, ok5 := parsers.TwoDigits(b[12:])
+	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || b[2] != '-' || b[5] != ' ' || b[8] != ':' || b[11] != ':' {
 		return time.Time{}, false
 	}
-	limit := seen.Add(24 * time.Hour)
-	newest := limit.In(zone).Year()
-	for year := newest; year > newest-9; year-- { // 29 February may be eight years away
-		t := time.Date(year, time.Month(month), day, hour, minute, second, 0, zone)
-		if !t.After(limit) && t.Day() == day {
-			return t, true
-		}
-	}
-	return time.Time{}, false
+	return stamp.WithYear(month, day, hour, minute, second, 0, seen, zone)
 }

@@ -18,11 +18,11 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// samples are logs of three versions; see testdata.
+// samples are the logs in testdata.
 func samples(t testing.TB) []string {
 	t.Helper()
 	names, err := filepath.Glob(filepath.Join("testdata", "*.log"))
-	if err != nil || len(names) != 3 {
+	if err != nil || len(names) < 3 {
 		t.Fatalf("samples: %v, %v", names, err)
 	}
 	return names

@@ -37,9 +37,12 @@ func operationOf(id string) string {
 		return ""
 	}
 	switch id[:at] {
-	case "chatcmpl", "resp":
+	case "chatcmpl", "chat", "resp": // "chat-…" from 0.5 to 0.6
 		return "chat"
 	case "cmpl":
+		if isEither(id) {
+			return ""
+		}
 		return "text_completion"
 	case "embd":
 		return "embeddings"
@@ -56,12 +59,31 @@ func operationOf(id string) string {
 	}
 }
 
+// isEither tells whether an id is that of a chat or a completion: until 0.5 both began
+// with "cmpl-", and only a completion's numbers its prompts. The access line tells.
+func isEither(id string) bool {
+	return strings.HasPrefix(id, "cmpl-") && unnumbered(id) == id
+}
+
+// mayBe tells whether two operations can be the same one, one of which may be that of an
+// id that says too little.
+func mayBe(a, b string) bool {
+	return a == b || a == "" && isText(b) || b == "" && isText(a)
+}
+
+func isText(operation string) bool { return operation == "chat" || operation == "text_completion" }
+
 // baseOf returns the id of the call that a request belongs to: vLLM numbers the
 // prompts of a completion or embedding, but not of a chat.
 func baseOf(id string) string {
 	if operation := operationOf(id); operation == "" || operation == "chat" {
 		return id
 	}
+	return unnumbered(id)
+}
+
+// unnumbered cuts "-0" off an id.
+func unnumbered(id string) string {
 	end := len(id)
 	for end > 0 && id[end-1] >= '0' && id[end-1] <= '9' {
 		end--

@@ -33,6 +33,8 @@ var engineNoise = [...]rule{
 	{"Using default chat sampling params from model: ", ruleStartup},
 	{"Starting to load model ", ruleStartup},
 	{"Loading model from scratch", ruleStartup},
+	{"EngineCore waiting for work.", ruleStatistics},
+	{"EngineCore loop active.", ruleStatistics},
 	{"Using model weights format ", ruleStartup},
 	{"Time spent downloading weights for ", ruleStartup},
 	{"Model loading took ", ruleStartup},

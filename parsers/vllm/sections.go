@@ -46,7 +46,11 @@ func readSections(b []byte, cutLine bool) (f sections, reason string) {
 		if last {
 			return f, ""
 		}
-		b, ok = cut(b, ", ")
+		if bytes.HasPrefix(b, []byte(",sampling_params: ")) { // of 0.3
+			b, ok = b[1:], true
+		} else {
+			b, ok = cut(b, ", ")
+		}
 	}
 	if cutLine {
 		f.cut = true
@@ -74,13 +78,13 @@ func (f *sections) keep(name, value []byte, open bool) (once bool) {
 	case "prompt":
 		once = !f.hasPrompt
 		f.prompt, f.hasPrompt, f.promptCut = value, true, open
-	case "params":
+	case "params", "sampling_params", "sampling params": // of 0.6, 0.4 and 0.2
 		once = !f.hasParams
 		if !f.cut {
 			f.params = value
 		}
 		f.hasParams = true
-	case "prompt_token_ids":
+	case "prompt_token_ids", "prompt token ids":
 		once = f.tokens == nil
 		if !f.cut {
 			f.tokens = value

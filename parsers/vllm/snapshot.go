@@ -12,14 +12,14 @@ import (
 
 // A snapshot is:
 //
-//	version 2
+//	version 3
 //	logs that are within a traceback
 //	servers: path, facts, clock, orphan, flags
 //	requests, oldest first: server, call, id, times, lines, contents, …
 //
 // Servers and calls are named by their number; a call is written with the first
 // of its requests. Which calls wait for an access line follows from that.
-const snapshotVersion = 2
+const snapshotVersion = 3
 
 // errSnapshot is returned for bytes that no Snapshot of this version wrote.
 var errSnapshot = errors.New("not a snapshot of this parser")
@@ -84,6 +84,8 @@ func (e *encoder) request(r *request) {
 	e.Text(r.id)
 	e.Time(r.seen)
 	e.Number(r.logged)
+	e.Number(r.nanoseconds)
+	e.Number(int64(r.basis))
 	e.Refs(r.held)
 	e.Text(r.operation)
 	e.content(&r.prompt)
@@ -210,6 +212,8 @@ func (d *decoder) request() *request {
 	r := &request{id: d.Text()}
 	r.seen = d.Time()
 	r.logged = d.Number()
+	r.nanoseconds = int64(d.Count(999_999_999))
+	r.basis = basis(d.Count(int(bases) - 1))
 	r.held = d.Refs(maxLines)
 	r.operation = d.Text()
 	d.content(&r.prompt)

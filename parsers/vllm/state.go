@@ -55,10 +55,12 @@ type request struct {
 	server *server
 	call   *call
 
-	id     string
-	seen   time.Time     // when the first line was read
-	logged int64         // time of the first line, Unix seconds
-	held   []parsers.Ref // its lines, oldest first
+	id          string
+	seen        time.Time // when the first line was read
+	logged      int64     // time of the first line, Unix seconds
+	nanoseconds int64
+	basis       basis         // of that time
+	held        []parsers.Ref // its lines, oldest first
 
 	operation    string
 	prompt       content
@@ -129,7 +131,8 @@ func newServer(path string) *server {
 // newRequest returns a request that is not held yet.
 func (p *Parser) newRequest(s *server, id string, line *parsers.Line, when time.Time) *request {
 	return &request{
-		server: s, id: id, seen: line.Seen, logged: when.Unix(),
+		server: s, id: id, seen: line.Seen,
+		logged: when.Unix(), nanoseconds: int64(when.Nanosecond()), basis: p.basis,
 		operation: operationOf(id), inputTokens: -1, outputTokens: -1,
 	}
 }
@@ -161,7 +164,7 @@ func (p *Parser) addCall(dst []parsers.Draft, r *request) []parsers.Draft {
 	s := r.server
 	c := &call{operation: r.operation}
 	c.crowded = s.crowd > 0 || s.orphan != 0 && !s.settled(s.orphan)
-	if at := s.waitingFor(r.operation); at >= 0 {
+	for at := s.waitingFor(r.operation); at >= 0; at = s.waitingFor(r.operation) {
 		other := s.waiting[at]
 		s.waiting = slices.Delete(s.waiting, at, at+1)
 		other.crowded = true
@@ -180,10 +183,10 @@ func (p *Parser) addCall(dst []parsers.Draft, r *request) []parsers.Draft {
 	return dst
 }
 
-// waitingFor returns the index of the call that waits for an access line of the
+// waitingFor returns the index of a call that waits for an access line of the
 // operation, or -1.
 func (s *server) waitingFor(operation string) int {
-	return slices.IndexFunc(s.waiting, func(c *call) bool { return c.operation == operation })
+	return slices.IndexFunc(s.waiting, func(c *call) bool { return mayBe(c.operation, operation) })
 }
 
 // settled tells whether so much has been logged since the time that an access

@@ -1,7 +1,8 @@
-// Package vllm reads the log of a vLLM OpenAI-compatible server, versions 0.6
+// Package vllm reads the log of a vLLM OpenAI-compatible server, versions 0.2
 // to 0.11 and their neighbours: the engine's request and response lines,
 // uvicorn's access lines and the start banner, with or without process
-// prefixes and colours.
+// prefixes and colours, in the server's own format or in one that a logging
+// configuration makes of it, JSON too.
 //
 // The engine prints a request id, the prompt and the sampling parameters; its
 // later lines name the id again, so they are joined by it. An access line has
@@ -22,6 +23,7 @@ import (
 	"github.com/auditail/auditail/audit"
 	"github.com/auditail/auditail/parsers"
 	"github.com/auditail/auditail/parsers/internal/ansi"
+	"github.com/auditail/auditail/parsers/internal/stamp"
 	"github.com/auditail/auditail/parsers/internal/traceback"
 	"github.com/auditail/auditail/parsers/internal/uvicorn"
 )
@@ -67,7 +69,9 @@ type Parser struct {
 
 	traceback traceback.Tracker
 
+	basis   basis           // of the time of the line in hand
 	plain   []byte          // the line in hand without colours
+	decoded []byte          // message of the JSON object in hand
 	joined  []byte          // id and sections of the line in hand
 	content parsers.Content // the text in hand
 }
@@ -95,10 +99,11 @@ func (p *Parser) Parse(dst []parsers.Draft, line parsers.Line) ([]parsers.Draft,
 	h := split(line.Data)
 	if h.kind == web {
 		if call, ok := uvicorn.SplitAccess(h.message); ok {
-			dst, outcome := p.access(dst, &line, &call)
+			dst, outcome := p.access(dst, &line, stamp.Time{}, &call)
 			return dst, outcome, nil
 		}
 	}
+	p.basis = zoneAssumed
 	if h.kind == engine {
 		when, ok := readStamp(h.stamp, line.Seen, p.zone)
 		if !ok {
@@ -107,6 +112,11 @@ func (p *Parser) Parse(dst []parsers.Draft, line parsers.Line) ([]parsers.Draft,
 		dst, outcome := p.engine(dst, &line, when, h.message)
 		return dst, outcome, nil
 	}
+	if h.kind == bare {
+		if dst, outcome, ok := p.configured(dst, &line, h.message); ok {
+			return dst, outcome, nil
+		}
+	}
 	return dst, p.other(&line, &h), nil
 }
 
@@ -114,7 +124,7 @@ func (p *Parser) Parse(dst []parsers.Draft, line parsers.Line) ([]parsers.Draft,
 func (p *Parser) Trace() map[audit.Field]string {
 	const access, received = "access line", "Received request"
 	return map[audit.Field]string{
-		audit.Time:              "MM-DD HH:MM:SS",
+		audit.Time:              "MM-DD HH:MM:SS, or the time that a logging configuration prints",
 		audit.Event:             "kind of line, request line of an access line",
 		audit.Outcome:           "Generated response, Finished request, Aborted request, Request … failed, status",
 		audit.Reason:            "Aborted request, Request … failed, status",

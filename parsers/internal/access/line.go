@@ -220,8 +220,8 @@ func (u *Unescaper) Text(field []byte) []byte {
 		i++
 		switch e := field[i]; e {
 		case 'x':
-			if value, ok := hexByte(field[i+1:]); ok {
-				u.scratch = append(u.scratch, value)
+			if value, ok := parsers.Hex(field[i+1:], 2); ok {
+				u.scratch = append(u.scratch, byte(value))
 				i += 2
 			} else {
 				u.scratch = append(u.scratch, '\\', 'x')
@@ -243,25 +243,4 @@ func (u *Unescaper) Text(field []byte) []byte {
 		}
 	}
 	return u.scratch[at:len(u.scratch):len(u.scratch)]
-}
-
-func hexByte(b []byte) (byte, bool) {
-	if len(b) < 2 {
-		return 0, false
-	}
-	value := byte(0)
-	for _, c := range b[:2] {
-		switch {
-		case c >= '0' && c <= '9':
-			c -= '0'
-		case c >= 'a' && c <= 'f':
-			c -= 'a' - 10
-		case c >= 'A' && c <= 'F':
-			c -= 'A' - 10
-		default:
-			return 0, false
-		}
-		value = value<<4 | c
-	}
-	return value, true
 }

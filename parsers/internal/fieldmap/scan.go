@@ -5,6 +5,8 @@ import (
 	"math/bits"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/auditail/auditail/parsers"
 )
 
 // The scanner accepts exactly the texts of RFC 8259, and of those only the ones
@@ -95,26 +97,13 @@ func skipEscape(data []byte, i int) int {
 			if i+n >= len(data) {
 				return cutShort
 			}
-			if _, ok := hexDigit(data[i+n]); !ok {
+			if _, ok := parsers.HexDigit(data[i+n]); !ok {
 				return badSyntax
 			}
 		}
 		return i + 5
 	default:
 		return badSyntax
-	}
-}
-
-func hexDigit(c byte) (rune, bool) {
-	switch {
-	case c >= '0' && c <= '9':
-		return rune(c - '0'), true
-	case c >= 'a' && c <= 'f':
-		return rune(c-'a') + 10, true
-	case c >= 'A' && c <= 'F':
-		return rune(c-'A') + 10, true
-	default:
-		return 0, false
 	}
 }
 
@@ -378,11 +367,11 @@ func hexRune(b []byte) (rune, bool) {
 	}
 	var r rune
 	for _, c := range b[2:6] {
-		digit, ok := hexDigit(c)
+		digit, ok := parsers.HexDigit(c)
 		if !ok {
 			return 0, false
 		}
-		r = r<<4 | digit
+		r = r<<4 | rune(digit)
 	}
 	return r, true
 }

@@ -8,6 +8,8 @@ package pyrepr
 import (
 	"bytes"
 	"unicode/utf8"
+
+	"github.com/auditail/auditail/parsers"
 )
 
 // maxNesting bounds brackets within brackets. Deeper values are not read.
@@ -152,26 +154,11 @@ func AppendUnescaped(dst, b []byte) (out []byte, replaced bool) {
 }
 
 func hexRune(b []byte, digits int) (rune, bool) {
-	if len(b) < digits {
-		return 0, false
+	value, ok := parsers.Hex(b, digits)
+	if value > utf8.MaxRune {
+		return utf8.RuneError, ok
 	}
-	var r uint32
-	for _, c := range b[:digits] {
-		switch {
-		case c >= '0' && c <= '9':
-			r = r<<4 | uint32(c-'0')
-		case c >= 'a' && c <= 'f':
-			r = r<<4 | uint32(c-'a'+10)
-		case c >= 'A' && c <= 'F':
-			r = r<<4 | uint32(c-'A'+10)
-		default:
-			return 0, false
-		}
-	}
-	if r > utf8.MaxRune {
-		return utf8.RuneError, true
-	}
-	return rune(r), true
+	return rune(value), ok
 }
 
 // CountElements returns how many elements a list or tuple has; ok is false for

@@ -10,6 +10,8 @@ import (
 	"bytes"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/auditail/auditail/parsers"
 )
 
 // Kind is what a value is.
@@ -301,7 +303,7 @@ func AppendUnescaped(dst, raw []byte) []byte {
 
 // unicode reads what follows "\u", with the second half of a surrogate pair.
 func unicode(raw []byte) (r rune, rest []byte) {
-	first, ok := hex(raw)
+	first, ok := hexRune(raw)
 	if !ok {
 		return utf8.RuneError, raw
 	}
@@ -310,7 +312,7 @@ func unicode(raw []byte) (r rune, rest []byte) {
 		return first, raw
 	}
 	if len(raw) >= 6 && raw[0] == '\\' && raw[1] == 'u' {
-		if second, ok := hex(raw[2:]); ok {
+		if second, ok := hexRune(raw[2:]); ok {
 			if r := utf16.DecodeRune(first, second); r != utf8.RuneError {
 				return r, raw[6:]
 			}
@@ -319,22 +321,7 @@ func unicode(raw []byte) (r rune, rest []byte) {
 	return utf8.RuneError, raw
 }
 
-func hex(b []byte) (r rune, ok bool) {
-	if len(b) < 4 {
-		return 0, false
-	}
-	for _, c := range b[:4] {
-		switch {
-		case c >= '0' && c <= '9':
-			c -= '0'
-		case c >= 'a' && c <= 'f':
-			c -= 'a' - 10
-		case c >= 'A' && c <= 'F':
-			c -= 'A' - 10
-		default:
-			return 0, false
-		}
-		r = r<<4 | rune(c)
-	}
-	return r, true
+func hexRune(b []byte) (rune, bool) {
+	value, ok := parsers.Hex(b, 4)
+	return rune(value), ok
 }

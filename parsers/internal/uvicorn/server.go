@@ -86,5 +86,5 @@ func isTrace(message []byte) bool {
 	}
 	number, ok := bytes.CutPrefix(message, []byte("ASGI ["))
 	at := bytes.IndexByte(number, ']')
-	return ok && at > 0 && isPort(number[:at])
+	return ok && at > 0 && IsNumber(number[:at])
 }

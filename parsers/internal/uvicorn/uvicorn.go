@@ -31,6 +31,7 @@ type Access struct {
 //	10.20.0.14:41022 - "GET /v1/models HTTP/1.1" 200          under gunicorn
 //	10.20.0.14:41022 - "WebSocket /v1/realtime" [accepted]
 //	10.20.0.14:41022 - "WebSocket /v1/realtime" 403
+//	10.20.0.14:41022 7 - "GET /v2/models/m HTTP/1.1" 200 OK   of KServe, with its process
 //	 - "GET /v1/models HTTP/1.1" 200 OK                       over a unix socket
 func SplitAccess(message []byte) (a Access, ok bool) {
 	quote := bytes.LastIndexByte(message, '"')
@@ -114,29 +115,23 @@ func (a *Access) splitClient(b []byte) bool {
 	}
 	if tuple, ok := bytes.CutPrefix(b, []byte("('")); ok {
 		host, port, ok := bytes.Cut(tuple, []byte("', "))
-		if !ok || len(port) < 2 || port[len(port)-1] != ')' || !isPort(port[:len(port)-1]) || bytes.IndexByte(host, ' ') >= 0 {
+		if !ok || len(port) < 2 || port[len(port)-1] != ')' || !IsNumber(port[:len(port)-1]) || bytes.IndexByte(host, ' ') >= 0 {
 			return false
 		}
 		a.Client = host
 		return true
 	}
-	if bytes.IndexByte(b, ' ') >= 0 {
-		return false
+	if at := bytes.IndexByte(b, ' '); at >= 0 {
+		if !IsNumber(b[at+1:]) {
+			return false
+		}
+		b = b[:at]
 	}
 	a.Client = b
 	if at := bytes.LastIndexByte(b, ':'); at >= 0 { // "::1:36536": the port stands behind the last colon
 		a.Client = b[:at]
 	}
 	return true
-}
-
-func isPort(b []byte) bool {
-	for _, c := range b {
-		if c < '0' || c > '9' {
-			return false
-		}
-	}
-	return len(b) > 0
 }
 
 // Route classifies the request.

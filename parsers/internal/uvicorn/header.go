@@ -7,16 +7,16 @@ import (
 	"github.com/auditail/auditail/parsers/internal/stamp"
 )
 
-// header is what a logging configuration puts before the message of a line.
-type header struct {
-	when  stamp.Time
-	found bool // there is something of a header
+// Header is what a logging configuration puts before the message of a line.
+type Header struct {
+	When  stamp.Time
+	Found bool // there is something of a header
 }
 
 // maxParts bounds the parts of a header.
 const maxParts = 12
 
-// cutHeader takes times, levels, names of loggers, process and thread ids from the
+// CutHeader takes times, levels, names of loggers, process and thread ids from the
 // front of a line, in any order and with the separators that logging
 // configurations use:
 //
@@ -26,23 +26,24 @@ const maxParts = 12
 //	2026-11-21 08:46:41,672 - uvicorn.access - INFO - message
 //	2026-11-21 08:46:41.672 | INFO     | uvicorn.server:serve:84 - message
 //	INFO:uvicorn.access:message
+//	INFO 2026-11-21 08:46:41 [entrypoints/logger.py:39] message
 //
 // It stops at the first part that is none of these, so free text never counts as
 // a header.
-func cutHeader(line []byte, zone *time.Location) (h header, message []byte) {
+func CutHeader(line []byte, zone *time.Location) (h Header, message []byte) {
 	for range maxParts {
 		rest, ok := h.cutPart(line, zone)
 		if !ok {
 			break
 		}
-		h.found = true
+		h.Found = true
 		line = cutSeparator(rest)
 	}
 	return h, line
 }
 
 // cutPart takes one part of a header from the front.
-func (h *header) cutPart(b []byte, zone *time.Location) (rest []byte, ok bool) {
+func (h *Header) cutPart(b []byte, zone *time.Location) (rest []byte, ok bool) {
 	if len(b) == 0 {
 		return b, false
 	}
@@ -53,15 +54,15 @@ func (h *header) cutPart(b []byte, zone *time.Location) (rest []byte, ok bool) {
 			return b, false
 		}
 		left, ok := h.cutPart(bytes.TrimLeft(b[1:end], " "), zone)
-		return b[end+1:], ok && len(bytes.TrimRight(left, " ")) == 0 || isNumber(b[1:end])
+		return b[end+1:], ok && len(bytes.TrimRight(left, " ")) == 0 || IsNumber(b[1:end]) || h.Found && isPlace(b[1:end])
 	case c >= '0' && c <= '9':
 		when, n, ok := stamp.Read(b, zone)
-		if ok && h.when.IsZero() {
-			h.when = when
+		if ok && h.When.IsZero() {
+			h.When = when
 			return b[n:], true
 		}
 		end := bytes.IndexByte(b, ' ')
-		if h.found && end > 0 && isNumber(b[:end]) { // a process id
+		if h.Found && end > 0 && IsNumber(b[:end]) { // a process id
 			return b[end:], true
 		}
 		return b, false
@@ -91,9 +92,10 @@ func cutWord(b []byte) (rest []byte, ok bool) {
 	return b, false
 }
 
-// isLogger accepts "uvicorn", "uvicorn.access", "gunicorn.error" and the like.
+// isLogger accepts "uvicorn", "uvicorn.access", "gunicorn.error", the names of vLLM's
+// modules and the like.
 func isLogger(word []byte) bool {
-	for _, name := range [...]string{"uvicorn", "gunicorn"} {
+	for _, name := range [...]string{"uvicorn", "gunicorn", "vllm"} {
 		if rest, ok := bytes.CutPrefix(word, []byte(name)); ok {
 			return len(rest) == 0 || rest[0] == '.' && rest[len(rest)-1] != '.'
 		}
@@ -139,8 +141,22 @@ func cutSeparator(b []byte) []byte {
 	return b
 }
 
-// isNumber accepts process and thread ids.
-func isNumber(b []byte) bool {
+// isPlace accepts "logger.py:39" and "v1/engine/core.py:77".
+func isPlace(b []byte) bool {
+	file, line, ok := bytes.Cut(b, []byte(".py:"))
+	if !ok || len(file) == 0 || !IsNumber(line) {
+		return false
+	}
+	for _, c := range file {
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && bytes.IndexByte([]byte("_/.-"), c) < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// IsNumber accepts ports, process and thread ids.
+func IsNumber(b []byte) bool {
 	for _, c := range b {
 		if c < '0' || c > '9' {
 			return false
