@@ -127,9 +127,11 @@ func TestBounded(t *testing.T) {
 			}
 		}
 		for i := range 20 { // each version of each name
-			for j := range models {
-				models[j].Revision = fmt.Sprintf("%040x", i*1000+j)
-			}
+			w.set(func() {
+				for j := range models {
+					models[j].Revision = fmt.Sprintf("%040x", i*1000+j)
+				}
+			})
 			time.Sleep(time.Minute)
 		}
 		w.end()

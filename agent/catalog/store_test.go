@@ -636,6 +636,7 @@ func TestServerGone(t *testing.T) {
 		want(t, w.now("llama"), "model.basis=unresolved")
 		w.set(func() { w.fail = nil })
 		time.Sleep(time.Minute)
+		synctest.Wait() // the question that is due at this instant is answered
 		want(t, w.now("llama"), "model.basis=probe")
 		w.end()
 		if resolved := w.of("model.resolve"); len(resolved) != 1 || resolved[0]["change.seqs"] != `["2"]` {
