@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -288,6 +289,11 @@ func TestNoRegularFiles(t *testing.T) {
 	if err := unix.Mkfifo(s.path("fifo.log"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	socket, err := net.ListenUnix("unix", &net.UnixAddr{Name: s.path("s.log"), Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
 	if err := os.Symlink(s.path("loop.log"), s.path("loop.log")); err != nil {
 		t.Fatal(err)
 	}
