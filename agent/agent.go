@@ -20,6 +20,7 @@ import (
 	"github.com/auditail/auditail/agent/capture"
 	"github.com/auditail/auditail/agent/catalog"
 	"github.com/auditail/auditail/agent/identity"
+	"github.com/auditail/auditail/agent/witness"
 	"github.com/auditail/auditail/buffer"
 	"github.com/auditail/auditail/inputs"
 	"github.com/auditail/auditail/internal/durable"
@@ -39,6 +40,10 @@ type Config struct {
 	Catalog     *catalog.Store // whose catalogs the inputs have; nil: they know what is declared
 	Inputs      []Input
 	Outputs     []Output
+	// Witnesses cosign the heads of the log; WitnessQuorum of them, at least one,
+	// make a head that manifests name.
+	Witnesses     []*witness.Client
+	WitnessQuorum int
 }
 
 // Input is an input with what becomes of its lines.
@@ -109,6 +114,8 @@ type Agent struct {
 	failures recentFailures      // of buffers
 	records  memory.Slices[byte] // for the entries of all pipelines
 	started  bool                // the record of the start is durable
+	// witnessSaid is the last failure of each witness, of the goroutine that asks them.
+	witnessSaid map[string]string
 
 	// Of the session at hand:
 	buffer    *buffer.Buffer
@@ -120,7 +127,7 @@ type Agent struct {
 // New opens the buffer and prepares everything; nothing is read yet. It waits
 // while the disk is full, until ctx ends.
 func New(ctx context.Context, cfg Config, deps Deps) (*Agent, error) {
-	a := &Agent{cfg: cfg, deps: deps, log: deps.Log}
+	a := &Agent{cfg: cfg, deps: deps, log: deps.Log, witnessSaid: make(map[string]string)}
 	a.own = newOwnRecords(&cfg, deps.Now)
 	bufferConfig := cfg.Buffer
 	bufferConfig.Log = cfg.Log

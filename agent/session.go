@@ -136,8 +136,17 @@ type shippers struct {
 func (a *Agent) startShippers(ctx context.Context) *shippers {
 	ctx, cancel := context.WithCancel(ctx)
 	s := &shippers{cancel: cancel}
+	from, round, ended := a.buffer, newRounds(), make(chan struct{})
+	var shipping sync.WaitGroup
 	for _, one := range a.outputs {
-		s.running.Go(func() { one.run(ctx, a.buffer) })
+		shipping.Go(func() { one.run(ctx, from, round) })
+	}
+	s.running.Go(func() {
+		shipping.Wait()
+		close(ended)
+	})
+	if len(a.cfg.Witnesses) > 0 {
+		s.running.Go(func() { a.cosign(ctx, from, round, ended) })
 	}
 	return s
 }

@@ -38,7 +38,7 @@ const readRetry = 5 * time.Second
 
 // run ends when ctx does, when the buffer has no more to ship or may not go on,
 // or when the output may not: a manifest that is refused for good.
-func (s *shipper) run(ctx context.Context, from *buffer.Buffer) {
+func (s *shipper) run(ctx context.Context, from *buffer.Buffer, round *rounds) {
 	if s.stopped {
 		return
 	}
@@ -59,7 +59,7 @@ func (s *shipper) run(ctx context.Context, from *buffer.Buffer) {
 		}
 		err = s.ship(ctx, from, batch)
 		if err == nil {
-			err = s.publish(ctx, from.Checkpoint(), batch.Manifest)
+			err = s.publish(ctx, from.Checkpoint(), batch.Manifest, round)
 		}
 		switch {
 		case err == nil:
@@ -102,12 +102,17 @@ func (s *shipper) ship(ctx context.Context, from *buffer.Buffer, batch seal.Batc
 // publish ends a ship round: when the output has caught up, it gets the
 // checkpoint over exactly what it holds. A head that is already further belongs
 // to a batch that is about to be shipped, and is published behind that.
-func (s *shipper) publish(ctx context.Context, head seal.Checkpoint, shipped *seal.Manifest) error {
-	publisher, ok := s.output.Output.(outputs.Publisher)
-	if !ok || head.Origin != shipped.Origin || head.Size != shipped.Batch+1 {
+func (s *shipper) publish(ctx context.Context, head seal.Checkpoint, shipped *seal.Manifest, round *rounds) error {
+	if head.Origin != shipped.Origin || head.Size != shipped.Batch+1 {
 		return nil
 	}
-	return publisher.Publish(ctx, head)
+	if publisher, ok := s.output.Output.(outputs.Publisher); ok {
+		if err := publisher.Publish(ctx, head); err != nil {
+			return err
+		}
+	}
+	round.shipped(head)
+	return nil
 }
 
 func (s *shipper) payloadRefused(err error) bool {

@@ -144,11 +144,13 @@ type Buffer struct {
 	sealed   []*sealedBatch // not yet acknowledged by every output, in order
 	cursors  map[string]*cursor
 	head     seal.Checkpoint // newest
+	cosigned witnessed
 
 	epoch       int        // the one at hand; does not change behind Open
 	superseding sync.Mutex // guards superseded
 	signedBy    string     // the identity key; does not change behind Open
 	rotated     *cursor    // behind the batch that signed the identity in; nil: no rotation. Does not change behind Open
+	treeless    bool       // hashes of the tree are missing; of the seal goroutine
 	superseded  bool       // the note that the epoch may not go on is durable
 
 	removing sync.Mutex // one at a time removes segments, so that the oldest goes first
@@ -235,7 +237,7 @@ func (b *Buffer) open() error {
 // was killed, what recovery reads may be in the kernel's cache only, and nothing
 // may be built on it before it is on the disk.
 func (b *Buffer) makeFolders() error {
-	for _, sub := range []string{"segments", "spool", "cursors", "ratchet", "quarantine", ""} {
+	for _, sub := range []string{"segments", "spool", "cursors", "ratchet", "quarantine", "tree", ""} {
 		name := filepath.Join(b.dir, sub)
 		if err := b.fs.MkdirAll(name, 0o700); err != nil {
 			return fmt.Errorf("make buffer folder: %w", err)

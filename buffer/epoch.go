@@ -178,6 +178,9 @@ func (b *Buffer) beginEpoch(f *Fork) error {
 		kept = append(kept, s)
 	}
 	b.sealed = kept
+	if err := removeIfThere(b.fs, b.treePath(f.Left)); err != nil {
+		return fmt.Errorf("remove tree hashes: %w", err)
+	}
 	return b.eraseRatchet(old.Next)
 }
 

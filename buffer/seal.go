@@ -155,8 +155,8 @@ func (b *Buffer) manifest(kind seal.Kind) *seal.Manifest {
 		Origin: b.state.origin(b.cfg.Log), Batch: b.state.Next, Kind: kind,
 		RecordsFrom: b.state.Records, RecordsTo: b.state.Records,
 		Sealed: now, NextBy: now.Add(2 * b.cfg.Heartbeat),
-		WitnessedRoot: seal.EmptyRoot(),
 	}
+	b.nameWitnessed(m)
 	m.Boot, m.Uptime = b.deps.Boot()
 	return m
 }
@@ -337,6 +337,9 @@ func (b *Buffer) advanced(m *seal.Manifest, in *intent) (*sealState, error) {
 		return nil, fmt.Errorf("seal state: %w", err)
 	}
 	tree.Add(seal.LeafHash(file))
+	if err := b.appendTree(m, file); err != nil {
+		return nil, err
+	}
 	state := b.state
 	state.Next = m.Batch + 1
 	state.Previous = seal.DigestOf(file).String()

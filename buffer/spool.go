@@ -55,6 +55,9 @@ func (b *Buffer) recoverSeals() (err error) {
 	if err := b.loadCursors(); err != nil {
 		return err
 	}
+	if err := b.loadWitnessed(); err != nil {
+		return err
+	}
 	if err := b.loadSpool(); err != nil {
 		return err
 	}

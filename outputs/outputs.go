@@ -36,6 +36,14 @@ type Publisher interface {
 	Publish(ctx context.Context, c seal.Checkpoint) error
 }
 
+// CosignaturePublisher is implemented by outputs that keep what witnesses signed
+// beside the checkpoints. A cosignature of the same witness over the same size
+// that is there already is success: it differs in its time alone. It is called
+// behind the batches that it vouches for, and fails as Ship does.
+type CosignaturePublisher interface {
+	PublishCosignature(ctx context.Context, c seal.Cosignature) error
+}
+
 // HeadReader is implemented by outputs that can say how much of a log they
 // hold. The answer is the destination's claim and proves nothing. The root is
 // zero when the destination holds the end of the log but can not tell its root,

@@ -77,6 +77,17 @@ func (o Origin) CosignaturePath(size uint64, witness WitnessKey) string {
 	return o.SealsPath() + "/cosignature/" + seq12(size) + "-" + witness.ID()
 }
 
+// Cosignature is what a witness signed: a file of the archive.
+type Cosignature struct {
+	Origin  Origin
+	Size    uint64 // of the log
+	Witness WitnessKey
+	Line    []byte // the signature line, with LF
+}
+
+// Path is where the cosignature stands in the archive.
+func (c *Cosignature) Path() string { return c.Origin.CosignaturePath(c.Size, c.Witness) }
+
 // Cosign returns the signature line of a witness over a checkpoint, with LF, as
 // the answer to add-checkpoint and as the file in the archive have it: behind
 // the checkpoint's file it makes a cosigned checkpoint. The time counts in whole

@@ -82,6 +82,10 @@ func prepare(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *setu
 		return nil, err
 	}
 	useCatalog(cfg, fsys, log, &s.config)
+	if s.config.Witnesses, err = newWitnesses(cfg); err != nil {
+		return nil, err
+	}
+	s.config.WitnessQuorum = cfg.Agent.WitnessQuorum
 	s.config.Outputs, err = newOutputs(ctx, cfg, fsys, log)
 	return s, err
 }

@@ -28,6 +28,7 @@ func (k *checker) check() error {
 	k.identities(inputs)
 	k.buffer()
 	k.outputs()
+	k.witnesses()
 	k.tests(inputs)
 	return k.err
 }

@@ -31,6 +31,7 @@ type Config struct {
 	Retention Retention      `toml:"retention"`
 	Buffer    Buffer         `toml:"buffer"`
 	Outputs   Outputs        `toml:"outputs"`
+	Witness   []Witness      `toml:"witness"`
 	Tests     []Test         `toml:"test"`
 	Log       Log            `toml:"log"`
 
@@ -45,6 +46,15 @@ type Agent struct {
 	Organization string `toml:"organization"` // first part of the log's origin; default "localhost"
 	Environment  string `toml:"environment" oneof:"prod staging dev test other"`
 	DataDir      string `toml:"data_dir"` // buffer, keys and the default archive
+	// WitnessQuorum is how many of [[witness]] must have cosigned a head for
+	// manifests to name it; default: all of them.
+	WitnessQuorum int `toml:"witness_quorum"`
+}
+
+// Witness is asked to cosign the heads of the log (C2SP tlog-witness).
+type Witness struct {
+	URL  string `toml:"url,required"`  // submission prefix, without /add-checkpoint
+	VKey string `toml:"vkey,required"` // C2SP verifier key, cosignature/v1
 }
 
 // Inputs are what the agent reads.

@@ -50,9 +50,30 @@ func (s *Server) receive(ctx context.Context, a *agentLog, u *upload) (stored bo
 	case seal.CheckpointObject:
 		return s.receiveCheckpoint(ctx, a, e, u, data)
 	default:
-		return false, refuse(http.StatusForbidden, "agents do not store cosignatures")
+		return s.receiveCosignature(ctx, a, e, u, data)
 	}
 }
+
+// receiveCosignature stores what another witness signed. Its key is not known
+// here: whoever trusts the witness verifies it. It stands for the checkpoint that
+// is stored beside it, in the one form, and the first one stays.
+func (s *Server) receiveCosignature(ctx context.Context, a *agentLog, e *epoch, u *upload, data []byte) (bool, error) {
+	lines, err := seal.SplitCosignatures(data)
+	if err != nil || len(lines) != 1 || len(data) > maxCosignature {
+		return false, refuse(http.StatusUnprocessableEntity, "a cosignature is one signature line of at most %d bytes", maxCosignature)
+	}
+	if next := e.chain.Next(); u.name.Number > next || next == 0 {
+		return false, outOfOrder(next, "the cosignature covers %d manifests, %d are stored", u.name.Number, next)
+	}
+	if ok, err := s.store.exists(u.path); err != nil {
+		return false, err
+	} else if ok {
+		return false, s.store.makeDurable(u.path)
+	}
+	return s.keep(a, u.path, data)
+}
+
+const maxCosignature = 1024
 
 // cutOff is the answer to a body that ended early.
 func cutOff(cause error) error {

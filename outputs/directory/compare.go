@@ -24,14 +24,14 @@ func (o *Output) equal(ctx context.Context, name string, object seal.Object) (bo
 	if size == object.Size && digest == object.SHA256 {
 		return true, nil
 	}
-	if object.Kind != seal.CheckpointObject {
+	if object.Kind != seal.CheckpointObject && object.Kind != seal.CosignatureObject {
 		return false, nil
 	}
 	stored, err := o.fsys.OpenFile(name, os.O_RDONLY, 0)
 	if err != nil {
 		return false, fmt.Errorf("read what is stored: %w", err)
 	}
-	same, err := outputs.SameCheckpoint(object, stored)
+	same, err := outputs.SameObject(object, stored)
 	return same, errors.Join(err, stored.Close())
 }
 

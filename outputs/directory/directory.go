@@ -135,6 +135,12 @@ func (o *Output) Publish(ctx context.Context, c seal.Checkpoint) error {
 	return err
 }
 
+// PublishCosignature implements outputs.CosignaturePublisher.
+func (o *Output) PublishCosignature(ctx context.Context, c seal.Cosignature) error {
+	_, err := o.deliver(ctx, outputs.CosignatureObject(c))
+	return err
+}
+
 // Close implements outputs.Output.
 func (o *Output) Close() error { return nil }
 

@@ -150,6 +150,12 @@ func (o *Output) Publish(ctx context.Context, c seal.Checkpoint) error {
 	return err
 }
 
+// PublishCosignature implements outputs.CosignaturePublisher.
+func (o *Output) PublishCosignature(ctx context.Context, c seal.Cosignature) error {
+	_, err := o.deliver(ctx, outputs.CosignatureObject(c), nil)
+	return err
+}
+
 // Close implements outputs.Output. It drops idle connections.
 func (o *Output) Close() error {
 	o.client.CloseIdleConnections()

@@ -207,6 +207,12 @@ func (o *Output) Publish(ctx context.Context, c seal.Checkpoint) error {
 	return err
 }
 
+// PublishCosignature implements outputs.CosignaturePublisher.
+func (o *Output) PublishCosignature(ctx context.Context, c seal.Cosignature) error {
+	_, err := o.deliver(ctx, outputs.CosignatureObject(c), o.now().Add(o.config.SealTerm))
+	return err
+}
+
 // Close implements outputs.Output. It drops idle connections.
 func (o *Output) Close() error {
 	o.http.CloseIdleConnections()
