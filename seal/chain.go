@@ -1,10 +1,12 @@
 package seal
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"maps"
+	"math/bits"
 	"time"
 )
 
@@ -160,12 +162,27 @@ func (c *Chain) balance(m *Manifest) error {
 		return nil
 	}
 	l := m.Lines
-	became := l.Recorded + l.Unparsed + l.Ignored + l.Held
-	if carried := !known && c.Origin.Epoch > 1; held+l.Read == became || carried && l.Read < became {
+	order := l.compare(held)
+	if carried := !known && c.Origin.Epoch > 1; order == 0 || carried && order < 0 {
 		return nil
 	}
 	return fmt.Errorf("%w: held before %d + read %d ≠ recorded %d + unparsed %d + ignored %d + held %d", ErrLines,
 		held, l.Read, l.Recorded, l.Unparsed, l.Ignored, l.Held)
+}
+
+// compare compares the lines that came in with those accounted for. The sums are
+// made with their carries, so that none can be made to fit by wrapping around.
+func (l Lines) compare(held uint64) int {
+	var in, out, inCarry, outCarry uint64
+	for _, n := range []uint64{held, l.Read} {
+		sum, carry := bits.Add64(in, n, 0)
+		in, inCarry = sum, inCarry+carry
+	}
+	for _, n := range []uint64{l.Recorded, l.Unparsed, l.Ignored, l.Held} {
+		sum, carry := bits.Add64(out, n, 0)
+		out, outCarry = sum, outCarry+carry
+	}
+	return cmp.Or(cmp.Compare(inCarry, outCarry), cmp.Compare(in, out))
 }
 
 // Identity returns the key that signs the next manifest and checkpoint: the one

@@ -74,7 +74,12 @@ func validKeyName(name string) bool {
 // CosignaturePath is where the cosignature of a witness over the checkpoint of
 // the given size stands in the archive.
 func (o Origin) CosignaturePath(size uint64, witness WitnessKey) string {
-	return o.SealsPath() + "/cosignature/" + seq12(size) + "-" + witness.ID()
+	return o.CosignatureFile(size, witness.ID())
+}
+
+// CosignatureFile is CosignaturePath of the witness with a key id.
+func (o Origin) CosignatureFile(size uint64, id string) string {
+	return o.SealsPath() + "/cosignature/" + seq12(size) + "-" + id
 }
 
 // Cosignature is what a witness signed: a file of the archive.

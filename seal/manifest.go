@@ -208,6 +208,11 @@ func (m *Manifest) checkCommon() error {
 	if m.Opened.IsZero() || m.Sealed.IsZero() {
 		return fmt.Errorf("opened and sealed must be set")
 	}
+	// Both are reckoned from sealed: whatever the clock of the host does, no agent
+	// promises its next batch, or a term, for a time that is over.
+	if !m.NextBy.IsZero() && m.NextBy.Before(m.Sealed) || !m.KeepUntil.IsZero() && m.KeepUntil.Before(m.Sealed) {
+		return fmt.Errorf("next-by %s and keep-until %s must not lie before sealed %s", formatTime(m.NextBy), formatTime(m.KeepUntil), formatTime(m.Sealed))
+	}
 	if m.Plain < 0 {
 		return fmt.Errorf("plain %d is negative", m.Plain)
 	}

@@ -43,6 +43,10 @@ func drawManifest(t *rapid.T) *seal.Manifest {
 	moment := rapid.Custom(func(t *rapid.T) time.Time {
 		return time.Unix(rapid.Int64Range(0, 4e9).Draw(t, "s"), rapid.Int64Range(0, 1e9-1).Draw(t, "ns")).UTC()
 	})
+	sealed := moment.Draw(t, "sealed")
+	later := func(what string) time.Time {
+		return sealed.Add(time.Duration(rapid.Int64Range(0, 1<<55).Draw(t, what)))
+	}
 	m := &seal.Manifest{
 		Origin: seal.Origin{
 			Log:   seal.Log{Organization: name.Draw(t, "host") + "/" + name.Draw(t, "organization"), Agent: name.Draw(t, "agent")},
@@ -50,7 +54,7 @@ func drawManifest(t *rapid.T) *seal.Manifest {
 		},
 		Kind:   rapid.SampledFrom([]seal.Kind{seal.Open, seal.Data, seal.Heartbeat, seal.Rotate, seal.Close}).Draw(t, "kind"),
 		Root:   seal.EmptyRoot(),
-		Opened: moment.Draw(t, "opened"), Sealed: moment.Draw(t, "sealed"), NextBy: moment.Draw(t, "next"),
+		Opened: moment.Draw(t, "opened"), Sealed: sealed, NextBy: later("next"),
 		Boot: word.Draw(t, "boot"), Uptime: count.Draw(t, "uptime"),
 		Run: seal.Run{
 			Schema: word.Draw(t, "schema"), SchemaDigest: digest.Draw(t, "schema digest"), Version: word.Draw(t, "version"),
@@ -83,7 +87,7 @@ func drawManifest(t *rapid.T) *seal.Manifest {
 			Read: count.Draw(t, "read"), Recorded: count.Draw(t, "recorded"), Unparsed: count.Draw(t, "unparsed"),
 			Ignored: count.Draw(t, "ignored"), Held: count.Draw(t, "held"),
 		}
-		m.KeepUntil = moment.Draw(t, "keep")
+		m.KeepUntil = later("keep")
 		m.Payload, m.PayloadPath = digest.Draw(t, "payload"), m.Origin.PayloadPath(m.Stream, m.Opened, m.Batch)
 	default:
 	}

@@ -34,7 +34,11 @@ func SSHSign(message []byte, key crypto.Signer) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ssh signature: %w", err)
 	}
-	encoded := base64.StdEncoding.EncodeToString(sshBlob(public, signature))
+	return sshArmor(sshBlob(public, signature)), nil
+}
+
+func sshArmor(blob []byte) []byte {
+	encoded := base64.StdEncoding.EncodeToString(blob)
 	var b bytes.Buffer
 	b.WriteString(sshBegin)
 	for len(encoded) > sshColumn {
@@ -42,11 +46,12 @@ func SSHSign(message []byte, key crypto.Signer) ([]byte, error) {
 		encoded = encoded[sshColumn:]
 	}
 	b.WriteString(encoded + "\n" + sshEnd)
-	return b.Bytes(), nil
+	return b.Bytes()
 }
 
-// SSHVerify checks that armored is exactly the signature SSHSign makes over
-// message with the private half of key, up to the wrapping of lines.
+// SSHVerify checks that armored is, byte for byte, the signature that SSHSign and
+// `ssh-keygen -Y sign` make over message with the private half of key: a file that
+// can be changed without a finding is no evidence.
 func SSHVerify(message, armored []byte, key ed25519.PublicKey) error {
 	body, begins := bytes.CutPrefix(armored, []byte(sshBegin))
 	body, ends := bytes.CutSuffix(body, []byte(sshEnd))
@@ -66,6 +71,9 @@ func SSHVerify(message, armored []byte, key ed25519.PublicKey) error {
 	}
 	if !ed25519.Verify(key, sshSigned(message), signature) {
 		return errors.New("ssh signature does not verify")
+	}
+	if !bytes.Equal(armored, sshArmor(blob)) {
+		return errors.New("ssh signature: the armor was written anew")
 	}
 	return nil
 }

@@ -25,6 +25,7 @@ type archiveOptions struct {
 	until  string
 	accept string
 	policy string
+	resume string
 	strict bool
 	json   bool
 }
@@ -50,7 +51,13 @@ all> <names>", and one "quorum <name>". Heads of a log that the quorum did not
 cosign are then a violation.
 
 The accept file holds one "<code> <path>" a line, as --json shows them, of
-incidents that are known and explained; they become notices.`,
+incidents that are known and explained; they become notices.
+
+With --resume FILE an interrupted check goes on from where it was. The file keeps
+which payloads were found sound; their files are still compared with the signed
+manifests, and all else is checked anew, so that nothing that was changed since
+goes unnoticed. The file must be yours alone; a check that came to its end
+removes it.`,
 		Example: `  auditail-verify archive /var/lib/auditail/archive --trust trust.vkey
   auditail-verify archive . --trust trust.vkey --expect-size acme/gpu-07/0001=86400 --until 2026-11-21T00:00:00Z --json`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -68,6 +75,7 @@ incidents that are known and explained; they become notices.`,
 	f.StringVar(&o.until, "until", "", "expected end, RFC 3339 (default: the last sealed time found)")
 	f.StringVar(&o.policy, "policy", "", "file with the witnesses that must have cosigned, in place of those in the trust file")
 	f.StringVar(&o.accept, "accept", "", "file with incidents that you accept")
+	f.StringVar(&o.resume, "resume", "", "file that keeps how far the check came, and goes on from there")
 	f.BoolVar(&o.strict, "strict", false, "exit with 1 on a notice too")
 	f.BoolVar(&o.json, "json", false, "one JSON object a finding, the summary last")
 	return c
@@ -82,11 +90,23 @@ func (o *archiveOptions) run(c *cobra.Command, path string) error {
 	if err != nil {
 		return err
 	}
+	if o.resume != "" {
+		if options.Journal, err = archive.OpenJournal(o.resume); err != nil {
+			return errors.Join(err, source.Close())
+		}
+	}
 	out := newPrinter(c.OutOrStdout(), c.ErrOrStderr(), o.json)
 	options.Found, options.Progress = out.finding, out.progress
 	report, err := archive.Verify(c.Context(), source, options)
 	out.clear()
+	if j := options.Journal; j != nil && err == nil {
+		err = j.Remove()
+	} else if j != nil {
+		err = errors.Join(err, j.Close())
+	}
 	switch err = errors.Join(err, source.Close()); {
+	case errors.Is(err, context.Canceled) && o.resume != "":
+		return errors.New("interrupted: nothing may be concluded; the same command goes on from here")
 	case errors.Is(err, context.Canceled):
 		return errors.New("interrupted: nothing may be concluded")
 	case errors.Is(err, archive.ErrNoArchive):
@@ -256,6 +276,9 @@ func (p *printer) summary(r archive.Report) {
 		}
 		fmt.Fprintf(&b, "time      %s to %s; expected end %s (%s)\n",
 			r.First.Format(time.RFC3339), r.Last.Format(time.RFC3339), r.Until.Format(time.RFC3339), end)
+	}
+	for _, h := range r.Heads {
+		fmt.Fprintf(&b, "head      %s=%d %s\n", h.Origin, h.Size, h.Root)
 	}
 	verdict := "intact"
 	if r.Violations > 0 {

@@ -3,6 +3,7 @@ package archive
 import (
 	"bytes"
 	"cmp"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -217,18 +218,44 @@ func (c *contents) unlisted(level Level, code Code) {
 
 // coverage joins the ranges of an agent's batches, in their order.
 type coverage struct {
-	at map[generation]position
+	at    map[generation]position
+	units []string // by position.unit; the first is that of nothing but gaps
 	// doubts counts the batches so far whose ranges nobody knows any more. Where
 	// one lies between two ranges of a generation, a hole proves nothing.
-	doubts int
+	doubts uint32
 }
 
-type generation struct{ source, generation string }
+func newCoverage() coverage {
+	return coverage{at: make(map[generation]position), units: []string{""}}
+}
+
+// generation is the hash of source and generation: an agent whose files rotate
+// for years has millions, of which nothing but the end is needed.
+type generation [16]byte
+
+func generationOf(source, name string) (g generation) {
+	sum := sha256.Sum256([]byte(source + "\x00" + name))
+	copy(g[:], sum[:])
+	return g
+}
 
 type position struct {
 	to     uint64
-	doubts int
-	unit   string
+	doubts uint32
+	unit   uint8
+}
+
+// unit returns the number of a unit.
+func (c *coverage) unit(name string) uint8 {
+	at := slices.Index(c.units, name)
+	if at < 0 {
+		at = len(c.units)
+		if at == math.MaxUint8 {
+			return math.MaxUint8 // all further ones: there are two
+		}
+		c.units = append(c.units, name)
+	}
+	return uint8(at)
 }
 
 // join takes the ranges of the next batch, sorted.
@@ -238,7 +265,7 @@ func (c *coverage) join(path string, spans []span) []Finding {
 		findings = append(findings, Finding{Level: Violation, Code: code, Path: path, What: fmt.Sprintf(format, args...)})
 	}
 	for _, s := range spans {
-		key := generation{s.source, s.generation}
+		key, unit := generationOf(s.source, s.generation), c.unit(s.unit)
 		p := c.at[key] // a generation that was never seen starts at 0
 		switch {
 		case s.from > p.to && p.doubts == c.doubts:
@@ -246,10 +273,10 @@ func (c *coverage) join(path string, spans []span) []Finding {
 		case s.from < p.to && s.from < s.to && s.unit != "": // a gap may take back what was accounted for: its records were lost since
 			violation(CoverageOverlap, "%s generation %s: %d to %d was accounted for before", s.source, s.generation, s.from, min(p.to, s.to))
 		}
-		if p.unit != "" && s.unit != "" && p.unit != s.unit {
-			violation(CoverageInvalid, "%s generation %s is counted in %s, before in %s", s.source, s.generation, s.unit, p.unit)
+		if p.unit != 0 && unit != 0 && p.unit != unit {
+			violation(CoverageInvalid, "%s generation %s is counted in %s, before in another unit", s.source, s.generation, s.unit)
 		}
-		c.at[key] = position{to: max(p.to, s.to), doubts: c.doubts, unit: cmp.Or(s.unit, p.unit)}
+		c.at[key] = position{to: max(p.to, s.to), doubts: c.doubts, unit: cmp.Or(unit, p.unit)}
 	}
 	return findings
 }

@@ -22,27 +22,31 @@ type Code string
 
 // What is wrong with the archive as a set of files.
 const (
-	NoSeals       Code = "no-seals"       // nothing is sealed here
-	UnknownFile   Code = "unknown-file"   // a name that the layout does not know
-	NotRegular    Code = "not-regular"    // a symbolic link, pipe or device
-	TemporaryFile Code = "temporary-file" // left over by an interrupted write (notice)
-	OutsideFile   Code = "outside-file"   // beside seals/ and records/, not looked at (notice)
-	Unreadable    Code = "unreadable"     // there, but reading it fails
-	KeyUnknown    Code = "key-unknown"    // the trust file names no key for this agent
-	LogAbsent     Code = "log-absent"     // the trust file names an agent that is not here (notice)
+	NoSeals        Code = "no-seals"        // nothing is sealed here
+	UnknownFile    Code = "unknown-file"    // a name that the layout does not know
+	NotRegular     Code = "not-regular"     // a symbolic link, pipe or device
+	TemporaryFile  Code = "temporary-file"  // left over by an interrupted write (notice)
+	OutsideFile    Code = "outside-file"    // beside seals/ and records/, not looked at (notice)
+	VersionsDiffer Code = "versions-differ" // overwritten in a store that keeps versions
+	VersionsRepeat Code = "versions-repeat" // written several times with the same bytes (notice)
+	VersionHidden  Code = "version-hidden"  // a delete marker hides it (a notice once its term is over)
+	Unreadable     Code = "unreadable"      // there, but reading it fails
+	KeyUnknown     Code = "key-unknown"     // the trust file names no key for this agent
+	LogAbsent      Code = "log-absent"      // the trust file names an agent that is not here
 )
 
 // What is wrong with an epoch as a whole.
 const (
-	IdentityMissing Code = "identity-missing" // no identity.vkey
-	IdentityWrong   Code = "identity-wrong"   // identity.vkey is not a trusted key
-	IdentityRetired Code = "identity-retired" // identity.vkey is a key that was rotated out before
-	EpochMissing    Code = "epoch-missing"    // a number between epochs that are there
-	EpochNotClosed  Code = "epoch-not-closed" // followed by another epoch
-	OpenReason      Code = "open-reason"      // the reason that an epoch gives is not so
-	ExpectedSize    Code = "expected-size"    // fewer manifests than the auditor expects
-	SilentEnd       Code = "silent-end"       // the next batch was due before the expected end
-	StartedAt       Code = "started-at"       // checked from the middle, as asked for (notice)
+	IdentityMissing Code = "identity-missing"  // no identity.vkey
+	IdentityWrong   Code = "identity-wrong"    // identity.vkey is not a trusted key
+	IdentityRetired Code = "identity-retired"  // identity.vkey is a key that was rotated out before
+	EpochMissing    Code = "epoch-missing"     // a number between epochs that are there
+	EpochNotClosed  Code = "epoch-not-closed"  // followed by another epoch
+	EpochAfterClose Code = "epoch-after-close" // another epoch, though an agent goes on in the one that it closed
+	OpenReason      Code = "open-reason"       // the reason that an epoch gives is not so
+	ExpectedSize    Code = "expected-size"     // fewer manifests than the auditor expects
+	SilentEnd       Code = "silent-end"        // the next batch was due before the expected end
+	StartedAt       Code = "started-at"        // checked from the middle, as asked for (notice)
 )
 
 // What is wrong with a manifest.
@@ -56,7 +60,8 @@ const (
 	ChainBroken          Code = "chain-broken"           // the one before is not the file it names
 	RecordsBroken        Code = "records-broken"         // the running record count does not continue
 	LinesBroken          Code = "lines-broken"           // line counts do not balance
-	TimeBackwards        Code = "time-backwards"         // sealed before the one before (notice)
+	TimeBackwards        Code = "time-backwards"         // sealed before the one before, or opened after it was sealed (notice)
+	TimeAhead            Code = "time-ahead"             // sealed in the future of this machine's clock (notice)
 	KeyRotated           Code = "key-rotated"            // another identity key was signed in (notice)
 	Silence              Code = "silence"                // came later than the one before promised (notice)
 	SSHSignatureMissing  Code = "sshsig-missing"         // no .manifest.sig
@@ -109,8 +114,8 @@ const (
 // grow afterwards.
 func (c Code) acceptable() bool {
 	switch c {
-	case EpochMissing, EpochNotClosed, OpenReason, SilentEnd, BatchMissing, CheckpointMissing, QuorumMissing,
-		PayloadMissing, CoverageHole, CoverageOverlap:
+	case LogAbsent, EpochMissing, EpochNotClosed, EpochAfterClose, OpenReason, SilentEnd, BatchMissing, CheckpointMissing,
+		QuorumMissing, PayloadMissing, CoverageHole, CoverageOverlap:
 		return true
 	default:
 		return false

@@ -14,11 +14,14 @@ import (
 // inventory is what lies in an archive, taken in one listing before anything is
 // checked, so that whatever no check asks for is noticed too.
 type inventory struct {
-	agents  map[string]map[int]*epochFiles
-	strays  list // files that are no part of an archive
-	bytes   int64
-	seals   bool // there is a file below seals/
-	records bool
+	trust     Trust
+	agents    map[string]map[int]*epochFiles // of trusted names
+	untrusted map[string]bool                // agent names that the trust file does not know, the first maxStrays
+	numbers   budget
+	strays    list // files that are no part of an archive
+	bytes     int64
+	seals     bool // there is a file below seals/
+	records   bool
 	// doubled tells that a batch has several payload files: two folders of
 	// records/ hold the same number.
 	doubled bool
@@ -31,6 +34,7 @@ type epochFiles struct {
 	signatures   numberSet
 	checkpoints  numberSet
 	cosignatures map[string]*numberSet // tree sizes, by the key id of the witness
+	hidden       numberSet             // payloads that a delete marker hides
 	payloads     numberSet             // by their number, wherever in records/ they lie
 	found        numberSet             // payloads that lie where their manifest says
 }
@@ -68,8 +72,8 @@ func (l *list) sorted() []Finding {
 	return findings
 }
 
-func takeInventory(ctx context.Context, source Source) (*inventory, error) {
-	inv := &inventory{agents: make(map[string]map[int]*epochFiles)}
+func takeInventory(ctx context.Context, source Source, trust Trust) (*inventory, error) {
+	inv := &inventory{trust: trust, agents: make(map[string]map[int]*epochFiles), untrusted: make(map[string]bool)}
 	outside := make(map[string]bool)
 	err := source.List(ctx, func(e Entry) error {
 		top, _, _ := strings.Cut(e.Path, "/")
@@ -114,40 +118,80 @@ func (inv *inventory) take(e Entry) {
 		return
 	}
 	inv.bytes += e.Size
+	inv.versions(e, name.Kind)
+	if len(inv.trust.logs(name.Agent)) == 0 {
+		// Nothing of it will be verified, so that nothing has to be remembered.
+		if inv.untrusted[name.Agent] || len(inv.untrusted) < maxStrays {
+			inv.untrusted[name.Agent] = true
+		} else {
+			stray(Violation, KeyUnknown, "belongs to one more agent that the trust file does not name")
+		}
+		return
+	}
 	files := inv.epoch(name.Agent, name.Epoch)
+	set := &files.payloads
 	switch name.Kind {
-	case seal.PayloadObject:
-		inv.doubled = !files.payloads.add(name.Number) || inv.doubled
 	case seal.IdentityObject:
 		files.identity = true
+		return
 	case seal.ManifestObject:
-		files.manifests.add(name.Number)
+		set = &files.manifests
 	case seal.SignatureObject:
-		files.signatures.add(name.Number)
+		set = &files.signatures
 	case seal.CheckpointObject:
-		files.checkpoints.add(name.Number)
+		set = &files.checkpoints
 	case seal.CosignatureObject:
-		if !files.cosigned(name.KeyID, name.Number) {
+		if set = files.cosigned(name.KeyID); set == nil {
 			stray(Violation, UnknownFile, "a cosignature beyond those of 1000 witnesses: nobody has so many")
+			return
+		}
+	case seal.PayloadObject:
+	}
+	if name.Number == 0 && (name.Kind == seal.CheckpointObject || name.Kind == seal.CosignatureObject) {
+		stray(Violation, UnknownFile, "nobody signs the head of an empty log")
+		return
+	}
+	isNew, fits := inv.numbers.add(set, name.Number)
+	if !fits {
+		stray(Violation, UnknownFile, "the numbers of this archive are so scattered that they are no log's: this file was not looked at")
+		return
+	}
+	if name.Kind == seal.PayloadObject {
+		inv.doubled = !isNew || inv.doubled
+		if e.Hidden {
+			files.hidden.add(name.Number)
 		}
 	}
 }
 
-// cosigned notes a cosignature. It reports false when there are too many witnesses.
-func (f *epochFiles) cosigned(key string, size uint64) bool {
+// versions reports what a store that keeps versions tells of a file.
+func (inv *inventory) versions(e Entry, kind seal.ObjectKind) {
+	add := func(level Level, code Code, format string, args ...any) {
+		inv.strays.add(Finding{Level: level, Code: code, Path: e.Path, What: fmt.Sprintf(format, args...)})
+	}
+	switch {
+	case e.Overwritten:
+		add(Violation, VersionsDiffer, "was overwritten: of its %d versions, which are not the same bytes, the oldest was verified", e.Versions)
+	case e.Versions > 1:
+		add(Notice, VersionsRepeat, "was written %d times with the same bytes", e.Versions)
+	}
+	if e.Hidden && kind != seal.PayloadObject { // that of a payload depends on its term
+		add(Violation, VersionHidden, "was deleted: a delete marker hides it; the version behind it was verified")
+	}
+}
+
+// cosigned returns the sizes that a witness cosigned, nil when there are too
+// many witnesses.
+func (f *epochFiles) cosigned(key string) *numberSet {
 	set := f.cosignatures[key]
-	if set == nil {
-		if len(f.cosignatures) == maxStrays {
-			return false
-		}
+	if set == nil && len(f.cosignatures) < maxStrays {
 		if f.cosignatures == nil {
 			f.cosignatures = make(map[string]*numberSet)
 		}
 		set = new(numberSet)
 		f.cosignatures[key] = set
 	}
-	set.add(size)
-	return true
+	return set
 }
 
 func (inv *inventory) epoch(agent string, number int) *epochFiles {
@@ -193,7 +237,7 @@ func (v *verifier) unnamed(ctx context.Context) ([]Finding, error) {
 	var found list
 	err := v.source.List(ctx, func(e Entry) error {
 		name, ok := payloadName(e)
-		if !ok || v.untrusted[name.Agent] {
+		if !ok || len(v.options.Trust.logs(name.Agent)) == 0 {
 			return nil
 		}
 		switch {

@@ -16,6 +16,29 @@ type numberSet struct {
 	size   int
 }
 
+// budget bounds the memory of many sets together. Numbers of logs are dense;
+// names that somebody made up need not be.
+type budget struct{ chunks, numbers int }
+
+const (
+	freeChunks  = 1 << 17 // about 14 MB, for any numbers
+	leastFilled = 16      // numbers a chunk, on average, beyond
+)
+
+// add adds n to a set. It fits unless the numbers of all sets are too scattered.
+func (b *budget) add(s *numberSet, n uint64) (isNew, fits bool) {
+	chunks := len(s.chunks)
+	if s.chunks[n>>9] == nil && b.chunks >= freeChunks && b.numbers < leastFilled*b.chunks {
+		return false, false
+	}
+	isNew = s.add(n)
+	b.chunks += len(s.chunks) - chunks
+	if isNew {
+		b.numbers++
+	}
+	return isNew, true
+}
+
 // add tells whether n is new.
 func (s *numberSet) add(n uint64) bool {
 	chunk := s.chunks[n>>9]

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"sync"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -22,6 +23,8 @@ const (
 	maxRecord = 16 << 20
 	// readSize is how much is decompressed at a time.
 	readSize = 256 << 10
+	// maxShared is the longest part of a line that every checker may hold at a time.
+	maxShared = 1 << 20
 )
 
 // What CheckPayload finds wrong, for errors.Is. One error may be several of them.
@@ -49,6 +52,9 @@ type PayloadOptions struct {
 	// before anything about the payload is known to be true. line is valid until
 	// it returns.
 	Record func(index uint64, line []byte)
+	// Large, when set, is held while a line of more than maxShared bytes is in
+	// memory, so that several checkers do not hold such a line at a time.
+	Large sync.Locker
 }
 
 // PayloadSummary is what CheckPayload saw.
@@ -59,8 +65,6 @@ type PayloadSummary struct {
 	// Proven tells that the records are those that were sealed: their root,
 	// number and size are the manifest's, whatever else is wrong with the file.
 	Proven bool
-	// Last is the last record line, agent.coverage, without LF. The caller owns it.
-	Last []byte
 }
 
 // PayloadChecker checks payloads one after the other and keeps its buffers in
@@ -68,6 +72,7 @@ type PayloadSummary struct {
 type PayloadChecker struct {
 	decoder *zstd.Decoder
 	buffer  []byte
+	part    []byte
 }
 
 // NewPayloadChecker returns a checker.
@@ -102,7 +107,13 @@ func CheckPayload(r io.Reader, m *seal.Manifest, o PayloadOptions) (PayloadSumma
 // joined; an error that errors.Is none of the ErrPayload ones is the reader's.
 func (c *PayloadChecker) Check(r io.Reader, m *seal.Manifest, o PayloadOptions) (PayloadSummary, error) {
 	file := &hashingReader{r: r, hash: sha256.New()}
-	lines := lineReader{record: o.Record}
+	lines := lineReader{record: o.Record, large: o.Large, part: c.part[:0]}
+	defer func() {
+		lines.release()
+		if cap(lines.part) <= maxShared {
+			c.part = lines.part
+		}
+	}()
 	plain, damage := c.read(file, m.Plain, &lines)
 	if _, err := io.Copy(io.Discard, file); err != nil && file.err == nil { // the digest is that of the whole file
 		file.err = err
@@ -110,7 +121,7 @@ func (c *PayloadChecker) Check(r io.Reader, m *seal.Manifest, o PayloadOptions) 
 	if file.err != nil {
 		return PayloadSummary{}, fmt.Errorf("%w: %w", errReadPayload, file.err)
 	}
-	s := PayloadSummary{Bytes: file.n, Plain: plain, Records: lines.tree.Size(), Last: lines.last}
+	s := PayloadSummary{Bytes: file.n, Plain: plain, Records: lines.tree.Size()}
 	var problems []error
 	if got := seal.Digest(file.hash.Sum(nil)); got != m.Payload {
 		problems = append(problems, fmt.Errorf("%w: it has %s, the manifest names %s", ErrPayloadDigest, got, m.Payload))
@@ -128,6 +139,19 @@ func (c *PayloadChecker) Check(r io.Reader, m *seal.Manifest, o PayloadOptions) 
 	}
 	s.Proven = s.Records == want && root == m.Root
 	return s, errors.Join(problems...)
+}
+
+// checkDigest compares the file with the manifest, without unpacking it.
+func checkDigest(r io.Reader, m *seal.Manifest) (PayloadSummary, error) {
+	hash := sha256.New()
+	n, err := io.Copy(hash, r)
+	if err != nil {
+		return PayloadSummary{}, fmt.Errorf("%w: %w", errReadPayload, err)
+	}
+	if got := seal.Digest(hash.Sum(nil)); got != m.Payload {
+		err = errors.Join(fmt.Errorf("%w: it has %s, the manifest names %s", ErrPayloadDigest, got, m.Payload))
+	}
+	return PayloadSummary{Bytes: n}, err
 }
 
 // read decompresses the file and takes its lines. It returns how many bytes
@@ -182,7 +206,17 @@ type lineReader struct {
 	record func(index uint64, line []byte)
 	tree   seal.Tree
 	part   []byte // the beginning of a line whose rest has not come yet
-	last   []byte
+	large  sync.Locker
+	held   bool // large
+}
+
+// release gives large back, and the memory that it stands for.
+func (l *lineReader) release() {
+	if l.held {
+		l.held = false
+		l.part = nil
+		l.large.Unlock()
+	}
 }
 
 func (l *lineReader) take(chunk []byte) error {
@@ -200,9 +234,11 @@ func (l *lineReader) take(chunk []byte) error {
 		if err := l.add(line); err != nil {
 			return err
 		}
+		l.release()
 	}
-	if line != nil { // before the memory of part is used again
-		l.last = append(l.last[:0], line...)
+	if len(l.part)+len(chunk) > maxShared && l.large != nil && !l.held {
+		l.large.Lock()
+		l.held = true
 	}
 	l.part = append(l.part, chunk...)
 	if len(l.part) > maxRecord {

@@ -20,21 +20,19 @@ func (v *verifier) plan(ctx context.Context) error {
 	if !v.inventory.seals {
 		v.emit(Finding{Level: Violation, Code: NoSeals, Path: "seals", What: "nothing is sealed here: no record of this archive can be verified"})
 	}
+	for _, name := range slices.Sorted(maps.Keys(v.inventory.untrusted)) {
+		v.emit(Finding{
+			Level: Violation, Code: KeyUnknown, Path: "seals/" + name,
+			What: fmt.Sprintf("the trust file has no key named <organization>/%s: nothing of this agent was verified", name),
+		})
+	}
 	for _, name := range v.inventory.names() {
 		logs := v.options.Trust.logs(name)
 		numbers := v.inventory.sealed(name)
-		if len(logs) == 0 {
-			v.untrusted[name] = true
-			v.emit(Finding{
-				Level: Violation, Code: KeyUnknown, Path: "seals/" + name,
-				What: fmt.Sprintf("the trust file has no key named <organization>/%s: nothing of this agent was verified", name),
-			})
-			continue
-		}
 		if len(numbers) == 0 {
 			continue // only payloads: unnamed reports them
 		}
-		a := &agent{coverage: coverage{at: make(map[generation]position)}, held: make(map[seal.Stream]uint64)}
+		a := &agent{coverage: newCoverage(), held: make(map[seal.Stream]uint64)}
 		a.log = v.chooseLog(ctx, logs, numbers[0])
 		a.keys = v.options.Trust[a.log]
 		for _, number := range numbers {
@@ -250,8 +248,7 @@ func (v *verifier) planEnd(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// absent reports trusted logs that are not in the archive, and accepted
-// incidents that did not happen.
+// absent reports trusted logs that are not in the archive.
 func (v *verifier) absent() []Finding {
 	var findings []Finding
 	here := make(map[seal.Log]bool)
@@ -261,11 +258,18 @@ func (v *verifier) absent() []Finding {
 	for log := range maps.Keys(v.options.Trust) {
 		if !here[log] {
 			findings = append(findings, Finding{
-				Level: Notice, Code: LogAbsent, Path: "seals/" + log.Agent,
-				What: fmt.Sprintf("the trust file names %s, but the archive holds no log of it", log),
+				Level: Violation, Code: LogAbsent, Path: "seals/" + log.Agent,
+				What: fmt.Sprintf("the trust file names %s, but the archive holds no log of it: all of it may have been deleted", log),
 			})
 		}
 	}
+	slices.SortFunc(findings, func(a, b Finding) int { return strings.Compare(a.String(), b.String()) })
+	return findings
+}
+
+// unmet reports accepted incidents that did not happen.
+func (v *verifier) unmet() []Finding {
+	var findings []Finding
 	for incident := range maps.Keys(v.options.Accepted) {
 		if !v.accepted[incident] {
 			findings = append(findings, Finding{

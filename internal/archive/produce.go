@@ -2,9 +2,12 @@ package archive
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/auditail/auditail/seal"
 )
@@ -70,10 +73,19 @@ func (w *walk) opening(ctx context.Context, i int) {
 	s := &step{agent: w.agent, epoch: w.epoch, findings: w.epoch.findings}
 	// Where the archive begins in the middle, what was read before is unknown.
 	s.doubt = i == 0 && (w.epoch.from > 0 || w.epoch.origin.Epoch > 1)
-	if before := w.agent.last; i > 0 && before != nil && before.Kind != seal.Close {
-		s.findings = append(s.findings, w.finding(Violation, EpochNotClosed, before.Origin.ManifestPath(before.Batch),
-			"epoch %04d follows, but this one ends here without close: what was sealed behind it may have been cut off",
-			w.epoch.origin.Epoch))
+	if before := w.agent.last; i > 0 && before != nil {
+		path := before.Origin.ManifestPath(before.Batch)
+		if before.Kind != seal.Close {
+			s.findings = append(s.findings, w.finding(Violation, EpochNotClosed, path,
+				"epoch %04d follows, but this one ends here without close: what was sealed behind it may have been cut off",
+				w.epoch.origin.Epoch))
+		} else {
+			// An agent goes on in the epoch that it closed. Who holds the identity key
+			// could cut a log behind any close, and go on in a new epoch.
+			s.findings = append(s.findings, w.finding(Violation, EpochAfterClose, path,
+				"epoch %04d follows, but an agent goes on in the epoch that it closed: what was sealed behind this close may have been cut off",
+				w.epoch.origin.Epoch))
+		}
 	}
 	w.send(ctx, s)
 }
@@ -85,6 +97,8 @@ func (w *walk) manifests(ctx context.Context) {
 		next = min(next, first)
 	}
 	if w.loose = next > 0; w.loose {
+		// The key that opened the epoch may have been rotated out by then.
+		w.chain = seal.NewChain(w.epoch.origin, w.keyByTrial(ctx, w.epoch, append(slices.Clone(w.agent.keys), w.options.Trust[w.agent.log]...)))
 		w.send(ctx, &step{agent: w.agent, epoch: w.epoch, findings: []Finding{w.finding(Notice, StartedAt, w.epoch.origin.ManifestPath(next),
 			"verified from batch %d on, as asked for: what ties it to the batches before can not be checked", next)}})
 	}
@@ -104,7 +118,11 @@ func (w *walk) manifests(ctx context.Context) {
 	}
 	s := &step{agent: w.agent, epoch: w.epoch}
 	w.end(ctx, s, next)
-	w.epoch.whole = w.chain.Whole()
+	w.epoch.whole = w.chain.Whole() && !w.loose
+	w.epoch.head = Head{Origin: w.epoch.origin.String(), Size: next}
+	if tree := w.chain.Tree(); w.epoch.whole && tree.Size() == next {
+		w.epoch.head.Root = tree.Root().String()
+	}
 	w.send(ctx, s)
 }
 
@@ -169,6 +187,9 @@ func (w *walk) manifest(ctx context.Context, n uint64) *step {
 	w.loose = false
 	w.keepRoot()
 	s.manifest, s.file, s.done = m, file, make(chan struct{})
+	if m.Kind == seal.Data && w.options.Journal != nil {
+		s.known = w.options.Journal.find(m, seal.DigestOf(file))
+	}
 	w.story(s, path, before)
 	return s
 }
@@ -215,9 +236,18 @@ func (w *walk) problem(s *step, path string, err error) bool {
 	return sound
 }
 
+// clockSkew is how far the clock of an agent may be ahead of the auditor's.
+const clockSkew = 5 * time.Minute
+
 // story reports what the manifest says that an auditor should know.
 func (w *walk) story(s *step, path string, before *seal.Manifest) {
 	m := s.manifest
+	if m.Opened.After(m.Sealed) {
+		s.findings = append(s.findings, w.finding(Notice, TimeBackwards, path, "time runs backwards: opened %s, sealed %s", formatTime(m.Opened), formatTime(m.Sealed)))
+	}
+	if m.Sealed.After(w.options.Now.Add(clockSkew)) {
+		s.findings = append(s.findings, w.finding(Notice, TimeAhead, path, "sealed %s, which is not yet by the clock of this machine", formatTime(m.Sealed)))
+	}
 	if before != nil && !before.NextBy.IsZero() && m.Sealed.After(before.NextBy) {
 		s.findings = append(s.findings, w.finding(Notice, Silence, path, "silence: sealed %s, but due by %s; the chain goes on unbroken",
 			formatTime(m.Sealed), formatTime(before.NextBy)))
@@ -280,6 +310,14 @@ func (w *walk) checkpoints(ctx context.Context, s *step, size uint64) {
 	for at, ok := w.epoch.files.checkpoints.next(w.checkpoint); ok && at <= size; at, ok = w.epoch.files.checkpoints.next(at + 1) {
 		w.checkpoint = at + 1
 		c, err := w.readCheckpoint(ctx, at)
+		if err != nil && !w.chain.Whole() {
+			// Of before the archive begins, or of before a hole with a rotation in it.
+			for _, key := range w.options.Trust[w.agent.log] {
+				if earlier, again := w.readCheckpointBy(ctx, at, key); again == nil && !key.Equal(w.chain.Identity()) {
+					c, err = earlier, nil
+				}
+			}
+		}
 		path := w.epoch.origin.CheckpointPath(at)
 		tree := w.chain.Tree()
 		switch {
@@ -297,11 +335,15 @@ func (w *walk) checkpoints(ctx context.Context, s *step, size uint64) {
 }
 
 func (w *walk) readCheckpoint(ctx context.Context, size uint64) (seal.Checkpoint, error) {
+	return w.readCheckpointBy(ctx, size, w.chain.Identity())
+}
+
+func (w *walk) readCheckpointBy(ctx context.Context, size uint64, key ed25519.PublicKey) (seal.Checkpoint, error) {
 	file, err := w.readSmall(ctx, w.epoch.origin.CheckpointPath(size))
 	if err != nil {
 		return seal.Checkpoint{}, err
 	}
-	c, err := seal.VerifyCheckpoint(file, w.chain.Identity())
+	c, err := seal.VerifyCheckpoint(file, key)
 	if err == nil && (c.Origin != w.epoch.origin || c.Size != size) {
 		err = fmt.Errorf("this is the checkpoint of %d batches of %s", c.Size, c.Origin)
 	}

@@ -6,9 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/auditail/auditail/seal"
 )
@@ -43,7 +43,7 @@ func Prove(ctx context.Context, source Source, o ProveOptions) (*seal.Proof, err
 	if !recordID.MatchString(o.ID) {
 		return nil, fmt.Errorf("%w: the id of a record has 26 characters of a-z and 2-7", ErrUsage)
 	}
-	inv, err := takeInventory(ctx, source)
+	inv, err := takeInventory(ctx, source, o.Trust)
 	if err != nil {
 		return nil, err
 	}
@@ -194,23 +194,13 @@ func (p *prover) log(ctx context.Context, proof *seal.Proof, origin seal.Origin)
 // cosignatures returns what witnesses signed of a checkpoint, in the order of
 // the files' names.
 func (p *prover) cosignatures(ctx context.Context, origin seal.Origin, size uint64) ([][]byte, error) {
-	var paths []string
-	err := p.source.List(ctx, func(e Entry) error {
-		if !strings.HasPrefix(e.Path, origin.SealsPath()+"/cosignature/") || !e.Regular {
-			return nil
-		}
-		if name, err := seal.ParsePath(e.Path); err == nil && name.Number == size {
-			paths = append(paths, e.Path)
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list archive: %w", err)
-	}
-	slices.Sort(paths)
+	sets := p.inventory.epoch(origin.Agent, origin.Epoch).cosignatures
 	var lines [][]byte
-	for _, path := range paths {
-		file, err := p.readSmall(ctx, path)
+	for _, id := range slices.Sorted(maps.Keys(sets)) {
+		if !sets[id].has(size) {
+			continue
+		}
+		file, err := p.readSmall(ctx, origin.CosignatureFile(size, id))
 		if err != nil {
 			return nil, err
 		}

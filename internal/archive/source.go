@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"strings"
 )
 
 // Entry is a file of an archive.
@@ -16,6 +17,12 @@ type Entry struct {
 	Size int64  // bytes; 0 unless Regular
 	// Regular is false for symbolic links, pipes and devices, which no archive holds.
 	Regular bool
+
+	// Of stores that keep versions. Open returns the oldest version, which is the
+	// one that was sealed if any is.
+	Versions    int  // of the file; 0 where there are none to be told
+	Overwritten bool // they are not the same bytes
+	Hidden      bool // the newest is a delete marker
 }
 
 // Source is where an archive lies. Its methods may be called concurrently.
@@ -68,7 +75,13 @@ func (d *Dir) List(ctx context.Context, found func(Entry) error) error {
 	return d.list(ctx, ".", found)
 }
 
+// maxDepth is how deep folders are looked into: the layout has no deeper file.
+const maxDepth = 8
+
 func (d *Dir) list(ctx context.Context, folder string, found func(Entry) error) (err error) {
+	if strings.Count(folder, "/") >= maxDepth {
+		return found(Entry{Path: folder}) // a folder where none may be
+	}
 	f, err := d.root.Open(folder)
 	if err != nil {
 		return err

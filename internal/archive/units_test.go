@@ -62,7 +62,7 @@ func TestNumberSetOfALongLogIsSmall(t *testing.T) {
 // no finding, and without a finding every byte was accounted for once.
 func TestCoverageJoin(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		c := coverage{at: make(map[generation]position)}
+		c := newCoverage()
 		var counts [100]int
 		end, findings, joins := uint64(0), 0, true
 		for range rapid.IntRange(1, 6).Draw(t, "batches") {
@@ -90,7 +90,7 @@ func TestCoverageJoin(t *testing.T) {
 
 // Where a batch's ranges are unknown, a hole proves nothing, but an overlap does.
 func TestCoverageJoinInDoubt(t *testing.T) {
-	c := coverage{at: make(map[generation]position)}
+	c := newCoverage()
 	join := func(from, to uint64) int {
 		return len(c.join("p", []span{{source: "s", generation: "g", unit: "bytes", from: from, to: to}}))
 	}

@@ -29,11 +29,16 @@ type Options struct {
 	// Until is the expected end: by then an agent must have closed its log or
 	// promised its next batch for later. Zero: the last sealed time found.
 	Until time.Time
+	// Now is the auditor's clock, by which a term must be over before a payload
+	// may be gone, unless Until is given; zero for time.Now.
+	Now time.Time
 	// Accepted incidents are reported as notices.
 	Accepted Accepted
 	// Workers check payloads at a time; by default one for each processor, at
 	// most maxWorkers.
 	Workers int
+	// Journal, when set, keeps how far the verification came; see [Journal].
+	Journal *Journal
 	// Found is called with every finding in an order that depends on the
 	// archive alone. Required.
 	Found func(Finding)
@@ -71,10 +76,19 @@ type Report struct {
 	PlainBytes int64     `json:"plain_bytes"` // of the payloads, uncompressed
 	First      time.Time `json:"first,omitzero"`
 	Last       time.Time `json:"last,omitzero"`
+	Heads      []Head    `json:"heads,omitempty"` // of every epoch, in order
 	Until      time.Time `json:"until,omitzero"`
 	UntilGiven bool      `json:"until_given"` // by the auditor; otherwise the archive's own last sealed time
 	Violations uint64    `json:"violations"`
 	Notices    uint64    `json:"notices"`
+}
+
+// Head is where a log ends in the archive. Whoever notes it can expect that size
+// the next time.
+type Head struct {
+	Origin string `json:"origin"`
+	Size   uint64 `json:"size"`           // manifests
+	Root   string `json:"root,omitempty"` // "" when not all manifests are here
 }
 
 // Errors of Verify: the check could not be made at all.
@@ -87,14 +101,17 @@ var (
 // means that the check could not be made to its end, and nothing may be
 // concluded from the findings so far.
 func Verify(ctx context.Context, source Source, o Options) (Report, error) {
-	inv, err := takeInventory(ctx, source)
+	inv, err := takeInventory(ctx, source, o.Trust)
 	if err != nil {
 		return Report{}, err
 	}
 	if !inv.seals && !inv.records {
 		return Report{}, ErrNoArchive
 	}
-	v := &verifier{source: source, options: o, inventory: inv, untrusted: make(map[string]bool), accepted: make(map[Incident]bool)}
+	if o.Now.IsZero() {
+		o.Now = time.Now()
+	}
+	v := &verifier{source: source, options: o, inventory: inv, accepted: make(map[Incident]bool)}
 	v.report.Bytes = inv.bytes
 	if err := v.plan(ctx); err != nil {
 		return Report{}, err
@@ -110,10 +127,10 @@ type verifier struct {
 	options   Options
 	inventory *inventory
 	agents    []*agent
-	untrusted map[string]bool // agent names without a trusted key
 	accepted  map[Incident]bool
 	report    Report
 	done      int64 // bytes checked
+	large     sync.Mutex
 }
 
 // agent is the state of one agent's verification. plan fills the first part,
@@ -132,10 +149,11 @@ type agent struct {
 type epoch struct {
 	origin   seal.Origin
 	files    *epochFiles
-	findings []Finding            // about its number and identity
-	from     uint64               // first batch that must be there
-	expected uint64               // manifests that must be there at least
-	whole    bool                 // the walk saw every manifest, so that it knows the roots
+	findings []Finding // about its number and identity
+	from     uint64    // first batch that must be there
+	expected uint64    // manifests that must be there at least
+	whole    bool      // the walk saw every manifest, so that it knows the roots
+	head     Head
 	roots    map[uint64]seal.Hash // of the log at the sizes that later epochs name; zero until the walk comes by
 }
 
@@ -154,8 +172,9 @@ func (v *verifier) run(ctx context.Context) error {
 			return err
 		}
 	}
-	ordered := make(chan *step, 4*workers)
-	work := make(chan *step, 4*workers)
+	// Each step may hold what the records of a batch say: few are under way.
+	ordered := make(chan *step, 2*workers)
+	work := make(chan *step, workers)
 	var group sync.WaitGroup
 	defer group.Wait()
 	ctx, cancel := context.WithCancel(ctx) // of the workers alone: what follows them goes on
@@ -200,7 +219,9 @@ type step struct {
 	key      ed25519.PublicKey // that the manifest has to be signed by
 	done     chan struct{}     // nil without work for a worker
 
-	present  bool // the payload lies where the manifest says
+	known    *journalEntry // of an earlier run
+	sound    bool          // the payload was checked and has no violation
+	present  bool          // the payload lies where the manifest says
 	summary  PayloadSummary
 	contents *contents
 }
@@ -229,6 +250,9 @@ func (v *verifier) take(s *step) {
 		s.agent.coverage.doubts++
 	} else {
 		v.emit(s.agent.coverage.join(m.PayloadPath, s.contents.spans)...)
+	}
+	if s.sound && v.options.Journal != nil {
+		v.options.Journal.add(s)
 	}
 	if v.options.Progress != nil {
 		v.options.Progress(v.done, v.inventory.bytes)
@@ -274,6 +298,9 @@ func (v *verifier) emit(findings ...Finding) {
 // finish reports what only shows once everything was seen.
 func (v *verifier) finish(ctx context.Context) error {
 	for _, a := range v.agents {
+		for _, e := range a.epochs {
+			v.report.Heads = append(v.report.Heads, e.head)
+		}
 		for _, n := range a.held {
 			v.report.Lines.Held = saturating(v.report.Lines.Held, n)
 		}
@@ -286,6 +313,7 @@ func (v *verifier) finish(ctx context.Context) error {
 	v.emit(unnamed...)
 	v.emit(v.inventory.strays.sorted()...)
 	v.emit(v.absent()...)
+	v.emit(v.unmet()...)
 	return nil
 }
 

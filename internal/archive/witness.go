@@ -102,6 +102,11 @@ func (w *walk) witnessEnd(s *step, size uint64) {
 		if set == nil {
 			continue
 		}
+		for n, ok := set.next(0); ok && n <= size; n, ok = set.next(n + 1) {
+			if !files.manifests.has(n - 1) { // the walk did not come by
+				w.witness.untold++
+			}
+		}
 		if last, _ := set.last(); last > size {
 			add(Violation, CosignatureAhead, origin.CosignaturePath(last, witness),
 				"the witness %s saw %d manifests, but the log ends behind %d: the tail was cut off", witness.Name, last, size)

@@ -159,7 +159,11 @@ for agent in seals/*/; do
     number=${folder##*/}
     for (( ; expected < 10#$number; expected++)); do wrong "epoch-missing seals/$agent/$(printf %04d "$expected")"; done
     expected=$((10#$number + 1))
-    [ -z "$last_kind" ] || [ "$last_kind" = close ] || wrong "epoch-not-closed $last_file"
+    case $last_kind in
+      '') ;;
+      close) wrong "epoch-after-close $last_file" ;;
+      *) wrong "epoch-not-closed $last_file" ;;
+    esac
     last_kind=
     epoch "$agent" "$number"
   done

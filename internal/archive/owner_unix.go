@@ -1,0 +1,15 @@
+//go:build unix
+
+package archive
+
+import (
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// othersMayWrite tells whether anybody but the user may write a file.
+func othersMayWrite(info fs.FileInfo) bool {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return info.Mode().Perm()&0o022 != 0 || !ok || int(stat.Uid) != os.Geteuid()
+}
