@@ -26,6 +26,7 @@ type archiveOptions struct {
 	accept string
 	policy string
 	resume string
+	source sourceOptions
 	strict bool
 	json   bool
 }
@@ -33,9 +34,9 @@ type archiveOptions struct {
 func archiveCommand() *cobra.Command {
 	var o archiveOptions
 	c := &cobra.Command{
-		Use:   "archive PATH --trust FILE",
+		Use:   "archive PATH-OR-URL --trust FILE",
 		Short: "Verify a whole archive",
-		Long: `Verifies the archive in the directory PATH: every signature, the chain and the
+		Long: `Verifies a whole archive: every signature, the chain and the
 one-time keys of every log, every payload against its manifest, and that what
 the agents read joins without holes. One line a finding on standard output, a
 summary last. A finding is a violation or a notice.
@@ -57,7 +58,7 @@ With --resume FILE an interrupted check goes on from where it was. The file keep
 which payloads were found sound; their files are still compared with the signed
 manifests, and all else is checked anew, so that nothing that was changed since
 goes unnoticed. The file must be yours alone; a check that came to its end
-removes it.`,
+removes it.` + sourceHelp,
 		Example: `  auditail-verify archive /var/lib/auditail/archive --trust trust.vkey
   auditail-verify archive . --trust trust.vkey --expect-size acme/gpu-07/0001=86400 --until 2026-11-21T00:00:00Z --json`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -78,6 +79,7 @@ removes it.`,
 	f.StringVar(&o.resume, "resume", "", "file that keeps how far the check came, and goes on from there")
 	f.BoolVar(&o.strict, "strict", false, "exit with 1 on a notice too")
 	f.BoolVar(&o.json, "json", false, "one JSON object a finding, the summary last")
+	o.source.flags(f)
 	return c
 }
 
@@ -86,7 +88,7 @@ func (o *archiveOptions) run(c *cobra.Command, path string) error {
 	if err != nil {
 		return err
 	}
-	source, err := archive.OpenDir(path)
+	source, err := o.source.open(c.Context(), path)
 	if err != nil {
 		return err
 	}

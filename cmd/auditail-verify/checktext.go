@@ -19,6 +19,7 @@ import (
 
 	"github.com/auditail/auditail/agent/capture/keyed"
 	"github.com/auditail/auditail/internal/archive"
+	"github.com/auditail/auditail/internal/archive/remote"
 	"github.com/auditail/auditail/seal"
 )
 
@@ -40,8 +41,8 @@ line, a user id behind a pseudonym or the API key behind actor.key_id.
 
 The key file holds the agent's capture keys, one <id>:<base64> a line, as "auditail
 keys export" escrows them. PATH is a file of records (JSON lines, or a payload of
-an archive as it is), a proof that "auditail-verify prove" wrote, or the directory
-of an archive. This command does not verify it: see the commands archive and proof.
+an archive as it is), a proof that "auditail-verify prove" wrote, or an archive: a
+directory, s3://bucket/prefix, or https://host of a central server. This command does not verify it: see the commands archive and proof.
 
 Every match is a line on standard output. A line end behind the text, as editors
 leave it, is tried with and without. Exit 0 when something matches, 1 when nothing
@@ -62,12 +63,14 @@ does, 2 when that could not be checked: no keyed hash, or no key for it.`,
 	f.StringVar(&o.record, "record", "", "file of records, proof, or archive (required)")
 	f.StringVar(&o.id, "id", "", "compare only the record with this id")
 	f.BoolVar(&o.json, "json", false, "one JSON object a match")
+	o.source.flags(f)
 	return c
 }
 
 type textOptions struct {
 	key, record, id string
 	json            bool
+	source          sourceOptions
 }
 
 func (o *textOptions) run(c *cobra.Command, name string) error {
@@ -94,7 +97,7 @@ func (o *textOptions) run(c *cobra.Command, name string) error {
 	search := newTextSearch(keys, text)
 	search.id = o.id
 	search.found = func(m textMatch) error { return o.print(c.OutOrStdout(), m) }
-	if err := eachRecord(c.Context(), o.record, search.record); err != nil && !errors.Is(err, errEnough) {
+	if err := eachRecord(c.Context(), o.record, &o.source, search.record); err != nil && !errors.Is(err, errEnough) {
 		return fmt.Errorf("read records: %w", err)
 	}
 	return search.verdict(c.OutOrStdout(), o.json)
@@ -321,15 +324,17 @@ func (s *textSearch) verdict(w io.Writer, asJSON bool) error {
 }
 
 // eachRecord calls visit for each record line in a file, a proof or an archive.
-func eachRecord(ctx context.Context, name string, visit func(line []byte) error) error {
-	info, err := os.Stat(name)
-	if err != nil {
-		return err
+func eachRecord(ctx context.Context, name string, from *sourceOptions, visit func(line []byte) error) error {
+	if !remote.IsRemote(name) {
+		info, err := os.Stat(name)
+		if err != nil {
+			return err
+		}
+		if !info.IsDir() {
+			return withFile(name, func(r io.Reader) error { return recordsOf(ctx, r, visit) })
+		}
 	}
-	if !info.IsDir() {
-		return withFile(name, func(r io.Reader) error { return recordsOf(ctx, r, visit) })
-	}
-	source, err := archive.OpenDir(name)
+	source, err := from.open(ctx, name)
 	if err != nil {
 		return err
 	}

@@ -20,16 +20,17 @@ import (
 
 func proveCommand() *cobra.Command {
 	var trust, batch, output string
+	var from sourceOptions
 	c := &cobra.Command{
-		Use:   "prove RECORD-ID PATH --trust FILE",
+		Use:   "prove RECORD-ID PATH-OR-URL --trust FILE",
 		Short: "Write the proof of one record into a small file",
-		Long: `Searches the archive in the directory PATH for a record and writes its proof:
+		Long: `Searches an archive for a record and writes its proof:
 the record, its path in the batch, the manifest, its path in the log, and the
 newest checkpoint with its cosignatures. Whoever has the file and the agent's key
 can check it with "auditail-verify proof", without the archive; of all other
 records it holds hashes only.
 
-The file is a C2SP transparency log proof (c2sp.org/tlog-proof@v1).`,
+The file is a C2SP transparency log proof (c2sp.org/tlog-proof@v1).` + sourceHelp,
 		Example: `  auditail-verify prove 7kjc3fexjgarskvnickqka6zh7 /var/lib/auditail/archive --trust trust.vkey
   auditail-verify prove 7kjc3fexjgarskvnickqka6zh7 . --trust trust.vkey --batch acme/gpu-07/0001=6 -o case-17.tlog-proof`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -42,6 +43,7 @@ The file is a C2SP transparency log proof (c2sp.org/tlog-proof@v1).`,
 	f := c.Flags()
 	f.StringVar(&trust, "trust", "", "file with the keys you trust (required)")
 	f.StringVar(&batch, "batch", "", "ORIGIN=N: the batch that holds the record, when it is known")
+	from.flags(f)
 	f.StringVarP(&output, "output", "o", "", "file to write (default: RECORD-ID.tlog-proof)")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		o := archive.ProveOptions{ID: args[0]}
@@ -57,7 +59,7 @@ The file is a C2SP transparency log proof (c2sp.org/tlog-proof@v1).`,
 		if output == "" {
 			output = seal.ProofName(args[0])
 		}
-		return prove(c, args[1], output, o)
+		return prove(c, args[1], output, o, &from)
 	}
 	return c
 }
@@ -75,8 +77,8 @@ func parseBatch(text string) (*archive.Batch, error) {
 	return &archive.Batch{Origin: origin, Number: n}, nil
 }
 
-func prove(c *cobra.Command, path, output string, o archive.ProveOptions) error {
-	source, err := archive.OpenDir(path)
+func prove(c *cobra.Command, path, output string, o archive.ProveOptions, from *sourceOptions) error {
+	source, err := from.open(c.Context(), path)
 	if err != nil {
 		return err
 	}

@@ -259,6 +259,7 @@ func TestEpochs(t *testing.T) {
 		e.Checkpoint()
 		return e
 	}
+	const afterClose = "violation epoch-after-close seals/gpu-07/0001/000000000002.manifest"
 	closed := func(e *sealtest.Epoch) { e.Close() }
 	open := func(*sealtest.Epoch) {}
 	tests := []struct {
@@ -269,7 +270,12 @@ func TestEpochs(t *testing.T) {
 		options archive.Options
 		want    []string
 	}{
-		{name: "behind a close", reason: rollback, finish: closed},
+		{name: "behind a close", reason: rollback, finish: closed, want: []string{afterClose}},
+		{
+			name: "behind a close, accepted", reason: rollback, finish: closed,
+			options: archive.Options{Accepted: archive.Accepted{{Code: archive.EpochAfterClose, Path: manifest(2)}: true}},
+			want:    []string{"notice epoch-after-close " + manifest(2)},
+		},
 		{name: "without close", reason: rollback, finish: open, want: []string{"violation epoch-not-closed " + manifest(1)}},
 		{
 			name: "without close, accepted", reason: rollback, finish: open,
@@ -279,23 +285,23 @@ func TestEpochs(t *testing.T) {
 			}},
 			want: []string{"notice epoch-not-closed " + manifest(1), "notice accepted-but-not-found " + manifest(0)},
 		},
-		{name: "first for the second time", reason: seal.OpenFirst, finish: closed, want: []string{"violation open-reason " + opening2}},
-		{name: "reasons that are none", reason: "restored", finish: closed, want: []string{"violation open-reason " + opening2}},
+		{name: "first for the second time", reason: seal.OpenFirst, finish: closed, want: []string{afterClose, "violation open-reason " + opening2}},
+		{name: "reasons that are none", reason: "restored", finish: closed, want: []string{afterClose, "violation open-reason " + opening2}},
 		{
 			name: "behind another log", reason: "rollback " + strings.Replace(log, "gpu-07", "gpu-08", 1) + "0001 2 " + seal.EmptyRoot().String(),
-			finish: closed, want: []string{"violation open-reason " + opening2},
+			finish: closed, want: []string{afterClose, "violation open-reason " + opening2},
 		},
 		{
 			name: "behind an epoch that follows", reason: "rollback " + log + "0002 2 " + seal.EmptyRoot().String(),
-			finish: closed, want: []string{"violation open-reason " + opening2},
+			finish: closed, want: []string{afterClose, "violation open-reason " + opening2},
 		},
 		{
 			name: "behind another tree", reason: "fork " + log + "0001 2 " + seal.EmptyRoot().String(),
-			finish: closed, want: []string{"violation open-reason " + opening2},
+			finish: closed, want: []string{afterClose, "violation open-reason " + opening2},
 		},
 		{
 			name: "behind more than is here", reason: "rollback " + log + "0001 7 " + seal.EmptyRoot().String(),
-			finish: closed, want: []string{"violation open-reason " + opening2},
+			finish: closed, want: []string{afterClose, "violation open-reason " + opening2},
 		},
 		{
 			name: "the first one gone", reason: rollback, finish: closed,
@@ -313,7 +319,7 @@ func TestEpochs(t *testing.T) {
 				delete(files, manifest(0))
 				delete(files, signature(0))
 			},
-			want: []string{"notice started-at " + manifest(1), "notice checkpoint-unchecked seals/gpu-07/0001/checkpoint"},
+			want: []string{"notice started-at " + manifest(1), "notice checkpoint-unchecked seals/gpu-07/0001/checkpoint", afterClose},
 		},
 		{
 			name: "the seals of the first one gone", reason: rollback, finish: closed,
@@ -330,6 +336,7 @@ func TestEpochs(t *testing.T) {
 				}
 			},
 			want: []string{
+				afterClose,
 				"violation batch-misplaced seals/gpu-07/0002/000000000001.manifest",
 				"notice checkpoint-unchecked seals/gpu-07/0002/checkpoint",
 				"violation payload-unnamed records/env=prod/svc=chat/class=standard/day=2026-11-20/collector=gpu-07/0002-000000000001.ndjson.zst",
@@ -458,7 +465,7 @@ func TestRotation(t *testing.T) {
 				n.Close()
 				n.Checkpoint()
 			},
-			want: []string{"notice key-rotated " + manifest(1)},
+			want: []string{"notice key-rotated " + manifest(1), "violation epoch-after-close " + manifest(2)},
 		},
 		{
 			name: "an epoch under the old key",
@@ -477,7 +484,7 @@ func TestRotation(t *testing.T) {
 			},
 			trust: []ed25519.PrivateKey{next},
 			want: []string{
-				"notice key-rotated " + manifest(1), "violation identity-retired " + identity2,
+				"notice key-rotated " + manifest(1), "violation identity-retired " + identity2, "violation epoch-after-close " + manifest(2),
 				"violation signature-wrong seals/gpu-07/0002/000000000000.manifest", "violation chain-broken seals/gpu-07/0002/000000000000.manifest",
 				"violation sshsig-wrong seals/gpu-07/0002/000000000000.manifest.sig",
 				"violation signature-wrong seals/gpu-07/0002/000000000001.manifest",
@@ -538,7 +545,7 @@ func TestChoiceOfKey(t *testing.T) {
 		e.Origin.Log: {sealtest.Key("old").Public().(ed25519.PublicKey), e.PublicKey()},
 	}
 	found, _ := verify(t, e.Files, archive.Options{Trust: keys})
-	if diff := cmp.Diff([]string{theGap, "notice log-absent seals/gpu-07"}, found); diff != "" {
+	if diff := cmp.Diff([]string{theGap, "violation log-absent seals/gpu-07"}, found); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -72,7 +72,12 @@ func TestVectors(t *testing.T) {
 			if diff := cmp.Diff(v.Findings, found, equalEmpty); diff != "" {
 				t.Error(diff)
 			}
-			stock := stockTools(t, files, v)
+			dir := v.unpack(t, files)
+			slices.Sort(found)
+			if diff := cmp.Diff(found, v.second(t, dir), equalEmpty); diff != "" {
+				t.Errorf("verify.py: %s", diff)
+			}
+			stock := v.stockTools(t, dir)
 			if diff := cmp.Diff(v.StockTools, stock, equalEmpty); diff != "" {
 				t.Errorf("verify.sh: %s", diff)
 			}
@@ -90,7 +95,7 @@ func fillVectors(t *testing.T, vectors []vector) {
 	for i := range vectors {
 		files := readTar(t, vectors[i].Name)
 		found, _ := verify(t, files, vectors[i].options(t))
-		vectors[i].Findings, vectors[i].StockTools = found, stockTools(t, files, &vectors[i])
+		vectors[i].Findings, vectors[i].StockTools = found, vectors[i].stockTools(t, vectors[i].unpack(t, files))
 	}
 	writeList(t, vectors)
 }
@@ -112,7 +117,7 @@ func (v *vector) blind() bool {
 	if v.From > 0 || !v.Until.IsZero() {
 		return true
 	}
-	unseen := []string{"quorum-missing", "expected-size", "coverage-hole"}
+	unseen := []string{"quorum-missing", "expected-size", "coverage-hole", "record-form"}
 	for _, f := range v.Findings {
 		words := strings.Fields(f)
 		if words[0] == "violation" && !slices.Contains(unseen, words[1]) {
@@ -145,29 +150,51 @@ func (v *vector) options(t *testing.T) archive.Options {
 	return o
 }
 
-// stockTools runs verify.sh over the files.
-func stockTools(t *testing.T, files map[string][]byte, v *vector) []string {
+// unpack writes the files below archive of a folder, and the trust file beside.
+func (v *vector) unpack(t *testing.T, files map[string][]byte) (dir string) {
 	t.Helper()
-	dir := t.TempDir()
+	dir = t.TempDir()
 	for path, content := range files {
 		name := filepath.Join(dir, "archive", filepath.FromSlash(path))
 		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o700), os.WriteFile(name, content, 0o600)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	trustFile := filepath.Join(dir, "trust")
-	if err := os.WriteFile(trustFile, []byte(strings.Join(v.Trust, "\n")+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "trust"), []byte(strings.Join(append(slices.Clone(v.Trust), v.Policy...), "\n")+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c := exec.CommandContext(t.Context(), "../../seal/testdata/verify.sh", filepath.Join(dir, "archive"), trustFile)
+	return dir
+}
+
+// stockTools runs verify.sh over an unpacked archive.
+func (v *vector) stockTools(t *testing.T, dir string) []string {
+	t.Helper()
+	return script(t, "verify.sh", filepath.Join(dir, "archive"), filepath.Join(dir, "trust"))
+}
+
+// second runs verify.py over an unpacked archive, with all that the auditor knows.
+func (v *vector) second(t *testing.T, dir string) []string {
+	t.Helper()
+	arguments := []string{filepath.Join(dir, "archive"), filepath.Join(dir, "trust"), "--from", fmt.Sprint(v.From), "--expect-size", fmt.Sprint(v.ExpectSize)}
+	if !v.Until.IsZero() {
+		arguments = append(arguments, "--until", v.Until.Format(time.RFC3339Nano))
+	}
+	return script(t, "verify.py", arguments...)
+}
+
+// script runs one of the published verifiers and returns its lines, sorted.
+func script(t *testing.T, name string, arguments ...string) []string {
+	t.Helper()
+	c := exec.CommandContext(t.Context(), "../../seal/testdata/"+name, arguments...)
 	c.Stderr = os.Stderr
 	out, err := c.Output()
 	found := strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
 	if len(out) == 0 {
 		found = nil
 	}
-	if failed := err != nil; failed != (len(found) > 0) {
-		t.Errorf("verify.sh: %v with %q", err, found)
+	violated := slices.ContainsFunc(found, func(line string) bool { return strings.HasPrefix(line, "violation ") })
+	if failed := err != nil; failed != violated {
+		t.Errorf("%s: %v with %q", name, err, found)
 	}
 	slices.Sort(found)
 	return found
@@ -346,6 +373,16 @@ func goodLogs() []struct {
 			e.Open()
 			e.Data(sealtest.Chat(), e.Records(1), ranges("g1", 0, 100, 1))
 			e.Data(sealtest.Chat(), e.Records(1), ranges("g1", 150, 200, 1))
+			e.Close()
+			e.Checkpoint()
+		}},
+		{"lines-that-end-in-crlf", func(_ *testing.T, e *sealtest.Epoch, _ *[]string) {
+			e.Open()
+			records := e.Records(2)
+			for i := range records {
+				records[i] = append(records[i], '\r')
+			}
+			e.Data(sealtest.Chat(), records)
 			e.Close()
 			e.Checkpoint()
 		}},

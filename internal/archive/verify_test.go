@@ -54,6 +54,9 @@ func (m memory) Open(ctx context.Context, path string) (io.ReadCloser, error) {
 func verify(t *testing.T, files map[string][]byte, o archive.Options) ([]string, archive.Report) {
 	t.Helper()
 	var found []string
+	if o.Now.IsZero() {
+		o.Now = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC) // behind all that the tests seal
+	}
 	o.Found = func(f archive.Finding) {
 		found = append(found, fmt.Sprintf("%s %s %s", f.Level, f.Code, f.Path))
 		if f.What == "" || strings.Contains(f.String(), "\n") {
@@ -115,8 +118,10 @@ func TestVerifySoundArchive(t *testing.T) {
 	if diff := cmp.Diff([]string{theGap}, found); diff != "" {
 		t.Error(diff)
 	}
+	_, root := e.Head()
 	want := archive.Report{
 		Agents: 1, Epochs: 1, Batches: 8, Payloads: 4, Records: 42,
+		Heads: []archive.Head{{Origin: e.Origin.String(), Size: 8, Root: root.String()}},
 		Lines: archive.Counts{Read: 40, Recorded: 36, Unparsed: 2, Ignored: 1, Held: 1},
 		First: e.Batches[0].Manifest.Opened, Last: e.Batches[7].Manifest.Sealed, Until: e.Batches[7].Manifest.Sealed,
 		Notices: 1,
@@ -181,7 +186,7 @@ func tamperings() []tampering {
 			},
 			want: []string{
 				"violation signature-wrong " + manifest(1), "violation sshsig-wrong " + signature(1),
-				"violation coverage-lines " + payload1, "violation chain-broken " + manifest(2),
+				"violation chain-broken " + manifest(2),
 				"violation checkpoint-root " + checkpoint(4), "violation checkpoint-root " + checkpoint(8),
 				"violation checkpoint-missing " + checkpoint(8),
 			},
@@ -358,6 +363,22 @@ func tamperings() []tampering {
 			want: []string{"violation unreadable " + payload1, "violation not-regular " + payload1},
 		},
 		{
+			name: "an SSH signature wrapped anew",
+			change: func(_ *testing.T, f map[string][]byte, e *sealtest.Epoch) {
+				body := bytes.ReplaceAll(f[signature(2)], []byte("\n"), nil)
+				body = bytes.Replace(body, []byte("SIGNATURE-----U"), []byte("SIGNATURE-----\nU"), 1)
+				f[signature(2)] = append(bytes.Replace(body, []byte("-----END"), []byte("\n-----END"), 1), '\n')
+			},
+			want: []string{"violation sshsig-wrong " + signature(2)},
+		},
+		{
+			name: "the checkpoint of an empty log",
+			change: func(t *testing.T, f map[string][]byte, e *sealtest.Epoch) {
+				f[checkpoint(0)] = sealtest.New(t, sealtest.Config{}).Checkpoint().File
+			},
+			want: []string{"violation unknown-file " + checkpoint(0)},
+		},
+		{
 			name: "tail cut, checkpoint left, size expected",
 			change: func(_ *testing.T, f map[string][]byte, e *sealtest.Epoch) {
 				drop(f, e, 6)
@@ -412,7 +433,7 @@ func tamperings() []tampering {
 				log := seal.Log{Organization: "audit.example.com/acme", Agent: "gpu-08"}
 				o.Trust = archive.Trust{log: {sealtest.Key("x").Public().(ed25519.PublicKey)}}
 			},
-			want: []string{"violation key-unknown seals/gpu-07", "notice log-absent seals/gpu-08"},
+			want: []string{"violation key-unknown seals/gpu-07", "violation log-absent seals/gpu-08"},
 		},
 		{
 			name: "seals gone",
@@ -424,7 +445,7 @@ func tamperings() []tampering {
 				"violation payload-unnamed " + payload1, "violation payload-unnamed " + payload4,
 				"violation payload-unnamed " + payload3,
 				"violation payload-unnamed " + strings.Replace(payload3, "0003.", "0005.", 1),
-				"notice log-absent seals/gpu-07",
+				"violation log-absent seals/gpu-07",
 			},
 		},
 		{

@@ -109,6 +109,7 @@ epoch() { # AGENT NUMBER
     [ "$n" = 0 ] || signed "$m" "$name/ratchet" "$ratchet" 2 || wrong "ratchet-wrong $file"
     echo "$log namespaces=\"auditail-manifest\" ssh-ed25519 $(ssh_line "$key")" >"$work/allowed"
     ssh-keygen -Y verify -f "$work/allowed" -I "$log" -n auditail-manifest -s "$file.sig" <"$file" >/dev/null 2>&1 || wrong "sshsig-wrong $file.sig"
+    [ "$(cat "$file.sig" 2>/dev/null)" = "$(sed -n 1p "$file.sig" 2>/dev/null; sed '1d;$d' "$file.sig" 2>/dev/null | tr -d '\n' | fold -w 70; echo; sed -n '$p' "$file.sig" 2>/dev/null)" ] || wrong "sshsig-wrong $file.sig"
     [ "$(awk '$2 ~ /^seals\// {print $1}' "$m")" = "$previous" ] || wrong "chain-broken $file"
     read -r from to <<<"$(word "$m" records)"
     [ "$from" = "$records" ] || wrong "records-broken $file"
@@ -140,6 +141,7 @@ epoch() { # AGENT NUMBER
   done
   [ "$under" = "$n" ] || wrong "checkpoint-missing $dir/checkpoint/$(printf %012d "$n")"
   for checkpoint in "$dir"/checkpoint/*; do
+    [ "$((10#${checkpoint##*/}))" -gt 0 ] || wrong "unknown-file $checkpoint"
     [ "$((10#${checkpoint##*/}))" -le "$n" ] || wrong "checkpoint-ahead $checkpoint"
   done
   last_kind=$kind last_file=$file
