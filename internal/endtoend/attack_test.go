@@ -58,9 +58,10 @@ func makeEvidence(t *testing.T) *evidence {
 	s := newSite(t, attackInputs, directoryOutput+"[buffer]\nbatch_age = \"200ms\"\n")
 	appendTo(t, s.path("logs/tools.log"), accessLines(0, 500))
 	p := s.start("auditail", "run", "--config", s.path("auditail.toml"))
+	await(t, "the tools", func() bool { return s.arrived() == 500 })
 	for wave := range 6 {
 		appendTo(t, s.path("logs/access.log"), accessLines(300*wave, 300))
-		await(t, "a batch", func() bool { return s.arrived() >= uint64(300*wave+300) }) //nolint:gosec // small
+		await(t, "a batch", func() bool { return s.arrived() == uint64(500+300*wave+300) }) //nolint:gosec // small
 	}
 	p.kill()
 	appendTo(t, s.path("logs/access.log"), accessLines(1800, 300))
