@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -98,4 +99,38 @@ func TestSecondAgentAtTheServer(t *testing.T) {
 	c := first.read(store)
 	wantLines(t, c, 100)
 	first.verify(store, "--expect-size", fmt.Sprint(c.batches))
+}
+
+// An auditor with a token verifies and proves over the server what lies in its
+// store; what is deleted there shows, and without a token nothing does.
+func TestAuditorReadsOverTheServer(t *testing.T) {
+	store := t.TempDir() + "/archive"
+	if err := os.Mkdir(store, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	address := freeAddress(t)
+	s := enrolled(t, address, store)
+	server := s.start("auditail-server", "run", "--store", store, "--listen", address)
+	appendTo(t, s.path("logs/access.log"), accessLines(0, 100))
+	s.once()
+	s.run("auditail-server", "accounts", "add", "jane", "--store", store, "--token-file", s.path("jane"))
+	c := s.read(store)
+	url := "http://" + address
+	s.run("auditail-verify", "archive", url, "--trust", s.trust(), "--token-file", s.path("jane"), "--expect-size", fmt.Sprintf("%s/0001=%d", logName, c.batches))
+	s.run("auditail-verify", "prove", text(c.records[5], "id"), url, "--trust", s.trust(), "--token-file", s.path("jane"), "-o", s.path("proof"))
+	s.run("auditail-verify", "proof", s.path("proof"), "--trust", s.trust())
+
+	s.write("nobody", "at_wrong")
+	for _, arguments := range [][]string{{}, {"--token-file", s.path("nobody")}, {"--token-file", s.path("token")}} {
+		out, code := s.try("auditail-verify", append([]string{"archive", url, "--trust", s.trust()}, arguments...)...)
+		if code != 2 || !strings.Contains(out, "token") && !strings.Contains(out, "agents list") {
+			t.Errorf("with %q: exit %d\n%s", arguments, code, out)
+		}
+	}
+	remove(t, filepath.Join(store, "seals", agentID, "0001", "000000000001.manifest"))
+	out, code := s.try("auditail-verify", "archive", url, "--trust", s.trust(), "--token-file", s.path("jane"))
+	if code != 1 || !strings.Contains(out, "000000000001.manifest: the manifest is not there") {
+		t.Errorf("exit %d\n%s", code, out)
+	}
+	server.terminate(10 * time.Second)
 }

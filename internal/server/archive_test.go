@@ -26,6 +26,8 @@ func TestStoredArchiveVerifies(t *testing.T) {
 	defer source.Close()
 	report, err := archive.Verify(t.Context(), source, archive.Options{
 		Trust: trust,
+		// A second epoch is what an auditor has to be told of.
+		Accepted: archive.Accepted{{Code: archive.EpochAfterClose, Path: seal.Origin{Log: f.epoch.Origin.Log, Epoch: 1}.ManifestPath(4)}: true},
 		ExpectSize: []archive.Bound{
 			{Origin: seal.Origin{Log: f.epoch.Origin.Log, Epoch: 1}, N: 5},
 			{Origin: seal.Origin{Log: f.epoch.Origin.Log, Epoch: 2}, N: 2},

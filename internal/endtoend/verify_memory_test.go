@@ -1,0 +1,86 @@
+package endtoend
+
+import (
+	"bytes"
+	"encoding/hex"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/auditail/auditail/seal/sealtest"
+)
+
+// The verifier takes less than 100 MiB whatever an archive holds: here records of
+// nearly 16 MiB in every payload, eight of which are checked at a time, and a
+// source that rotates ten thousand times.
+func TestVerifierIsBounded(t *testing.T) {
+	e := sealtest.New(t, sealtest.Config{})
+	random := rand.NewChaCha8([32]byte{1})
+	digits := make([]byte, 15<<19)
+	_, _ = random.Read(digits) // never fails
+	huge := `"request":{"text":"` + hex.EncodeToString(digits) + `"}`
+	e.Open()
+	for range 10 {
+		e.Data(sealtest.Chat(), [][]byte{e.Record("model.inference", huge), e.Record("model.inference", huge)})
+	}
+	for i := range 10 {
+		var ranges []sealtest.Range
+		for j := range 1000 {
+			ranges = append(ranges, sealtest.Range{Source: "access", Generation: fmt.Sprintf("dev:1f,ino:%d,born:%d", j, i), To: 100})
+		}
+		ranges[0].Lines = 1
+		e.Data(sealtest.Chat(), e.Records(1), sealtest.WithCoverage(ranges...))
+	}
+	e.Close()
+	e.Checkpoint()
+	dir := t.TempDir()
+	e.Write(filepath.Join(dir, "archive"))
+	if err := os.WriteFile(filepath.Join(dir, "trust"), []byte(e.Trust()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := &site{t: t, dir: dir}
+	command := s.command("auditail-verify", "archive", filepath.Join(dir, "archive"), "--trust", filepath.Join(dir, "trust"))
+	command.Env = append(os.Environ(), "GOMAXPROCS=8")
+	out, peak, err := measured(t, command)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	t.Logf("%d KiB resident at most, %s of CPU time\n%s", peak, command.ProcessState.UserTime()+command.ProcessState.SystemTime(), out)
+	if peak > 100<<10 {
+		t.Errorf("took %d KiB", peak)
+	}
+}
+
+// measured runs a program to its end and returns what it wrote and the most memory
+// that was seen resident, in KiB. What the kernel reports at the end is no use: it
+// begins with the size of the process that started the program.
+func measured(t *testing.T, command *exec.Cmd) (out []byte, peak int64, err error) {
+	t.Helper()
+	var b bytes.Buffer
+	command.Stdout, command.Stderr = &b, &b
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- command.Wait() }()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-done:
+			return b.Bytes(), peak, err
+		case <-tick.C:
+			status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", command.Process.Pid))
+			_, rest, found := strings.Cut(string(status), "VmHWM:")
+			var size int64
+			if _, scanned := fmt.Sscan(rest, &size); err == nil && found && scanned == nil {
+				peak = max(peak, size)
+			}
+		}
+	}
+}
