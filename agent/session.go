@@ -34,19 +34,24 @@ const (
 	sealTime = 3 * time.Second
 )
 
-// openBuffer opens the buffer of the start. A full disk is waited for.
+// passes tells whether what keeps the disk from being written is waited for
+// without limit: a full disk, and one that the kernel made read-only.
+func passes(err error) bool { return buffer.NoSpace(err) || buffer.ReadOnly(err) }
+
+// openBuffer opens the buffer of the start. A disk that can not be written for
+// now is waited for.
 func (a *Agent) openBuffer(ctx context.Context, cfg buffer.Config, deps buffer.Deps) (*buffer.Buffer, error) {
 	waited := false
 	for {
 		b, err := buffer.Open(cfg, deps)
 		if err == nil && waited {
-			a.log.InfoContext(ctx, "the disk has space again: the agent starts", "path", cfg.Dir)
+			a.log.InfoContext(ctx, "the disk can be written again: the agent starts", "path", cfg.Dir)
 		}
-		if err == nil || !buffer.NoSpace(err) {
+		if err == nil || !passes(err) {
 			return b, err
 		}
 		if !waited {
-			a.log.ErrorContext(ctx, "the disk is full: the agent starts when there is space", "path", cfg.Dir, "error", err)
+			a.log.ErrorContext(ctx, "the disk is full or read-only: the agent starts when that has passed", "path", cfg.Dir, "error", err)
 		}
 		waited = true
 		if !pause(ctx, reopenPause) {
@@ -80,8 +85,16 @@ func (a *Agent) persist(ctx, shipping context.Context, work func(ctx context.Con
 // returns why there is none.
 func (a *Agent) reopen(ctx context.Context, failure error) error {
 	_ = a.buffer.Shut(ctx, false) // returns the failure
-	for {
-		if !planned(failure) && !buffer.NoSpace(failure) {
+	for told := false; ; {
+		switch {
+		case planned(failure), buffer.NoSpace(failure): // who caused it has said so
+		case buffer.ReadOnly(failure):
+			if !told {
+				a.log.ErrorContext(ctx, "the disk is read-only: reading stops until it can be written; mend it and mount it again",
+					"path", a.cfg.Buffer.Dir, "error", failure)
+			}
+			told = true
+		default:
 			if a.failures.tooMany(a.deps.Now()) {
 				return fmt.Errorf("the buffer failed %d times within %s, mend the disk of %s: %w", reopenLimit, reopenWindow, a.cfg.Buffer.Dir, failure)
 			}
@@ -92,6 +105,9 @@ func (a *Agent) reopen(ctx context.Context, failure error) error {
 		}
 		b, err := a.buffer.Reopen()
 		if err == nil {
+			if told {
+				a.log.InfoContext(ctx, "the disk can be written again: reading goes on", "path", a.cfg.Buffer.Dir)
+			}
 			a.buffer, a.adopted = b, false
 			return a.makePipelines()
 		}

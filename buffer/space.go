@@ -35,6 +35,10 @@ func noSpace(err error) bool {
 // NoSpace tells whether an error of this package says that the disk is full.
 func NoSpace(err error) bool { return noSpace(err) }
 
+// ReadOnly tells whether an error of this package says that the file system is
+// read-only, as the kernel makes it after an error of the disk.
+func ReadOnly(err error) bool { return errors.Is(err, syscall.EROFS) }
+
 // space is what the buffer does about a full disk: reading waits, and the
 // agent's own state is written into the room of a file that was kept for it.
 type space struct {

@@ -99,7 +99,7 @@ func TestFullDisk(t *testing.T) {
 	free = fill(t, s.path("data"))
 	write(20_000)
 	p.kill()
-	p = run().logged("the disk is full: the agent starts when there is space")
+	p = run().logged("the disk is full or read-only: the agent starts when that has passed")
 	free()
 	await(t, "the lines from before the kill", all)
 
