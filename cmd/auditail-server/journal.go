@@ -133,8 +133,8 @@ type eventParser struct{}
 // Parse implements parsers.Parser.
 func (eventParser) Parse(dst []parsers.Draft, line parsers.Line) ([]parsers.Draft, parsers.Outcome, error) {
 	var e server.Event
-	if json.Unmarshal(line.Data, &e) != nil {
-		return dst, parsers.Outcome{Verdict: parsers.Unparsed, Rule: "no event"}, nil
+	if err := json.Unmarshal(line.Data, &e); err != nil { // the server itself made the line
+		return dst, parsers.Outcome{}, fmt.Errorf("read event: %w", err)
 	}
 	dst, d := parsers.Next(dst)
 	r := &d.Record

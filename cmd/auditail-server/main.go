@@ -38,7 +38,7 @@ into its own log.`,
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(runCommand(), enrollCommand(), agentsCommand(), accountsCommand(), checkCommand(), witnessCommand(), logCommand(), versionCommand())
+	root.AddCommand(runCommand(), enrollCommand(), agentsCommand(), accountsCommand(), retentionCommand(), checkCommand(), witnessCommand(), logCommand(), versionCommand())
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintf(stderr, "auditail-server: %v\n", err)
 		return 1

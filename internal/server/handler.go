@@ -17,6 +17,7 @@ const (
 	objectsPrefix  = "/v1/objects/"
 	healthPath     = "/v1/health"
 	agentsPath     = "/v1/agents"
+	metricsPath    = "/metrics"
 	manifestHeader = "Auditail-Manifest"
 )
 
@@ -39,11 +40,16 @@ func (s *Server) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
-		if err := s.serve(w, r); err != nil {
-			p := asProblem(err)
-			s.logProblem(r, p)
-			p.write(w)
+		began := time.Now()
+		err := s.serve(w, r)
+		if err == nil {
+			s.metrics.answered(r, nil, time.Since(began))
+			return
 		}
+		p := asProblem(err)
+		s.metrics.answered(r, p, time.Since(began))
+		s.logProblem(r, p)
+		p.write(w)
 	})
 }
 
@@ -78,6 +84,8 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) error {
 		return s.addCheckpoint(w, r)
 	case enrol.Path:
 		return s.enroll(w, r)
+	case metricsPath:
+		return s.serveMetrics(w, r)
 	case agentsPath:
 		return s.agentsOverHTTP(w, r)
 	}

@@ -23,6 +23,7 @@ type Server struct {
 	clock    func() time.Time
 	witness  *witness
 	journal  Journal
+	metrics  *metrics
 	refusals struct {
 		sync.Mutex
 		last time.Time
@@ -59,7 +60,7 @@ func New(c Config, d Deps) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		places: p, config: c, logger: d.Logger, clock: d.Now, witness: w, journal: d.Journal,
+		places: p, config: c, logger: d.Logger, clock: d.Now, witness: w, journal: d.Journal, metrics: newMetrics(),
 		logs:     logs{byAgent: make(map[string]*agentLog)},
 		requests: make(chan struct{}, maxRequests),
 		checkers: make(chan *archive.PayloadChecker, runtime.GOMAXPROCS(0)),
@@ -137,6 +138,11 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		}
 		done <- srv.Serve(l)
 	}()
+	watching, stopWatch := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() { s.watch(watching) })
+	defer watch.Wait()
+	defer stopWatch()
 	s.logger.InfoContext(ctx, "listening", "url", scheme+"://"+l.Addr().String(), "store", s.store.root)
 	select {
 	case err := <-done:
