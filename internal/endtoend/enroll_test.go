@@ -1,10 +1,12 @@
 package endtoend
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestAgentEnrolsItself with a one-time token, ships, and the server's archive
@@ -31,11 +33,9 @@ func TestAgentEnrolsItself(t *testing.T) {
 	}
 	s.run("auditail", enroll...) // the answer was lost
 	appendTo(t, s.path("logs/access.log"), accessLines(0, 500))
-	s.run("auditail", "run", "--once", "--timeout", "60s", "--config", s.path("auditail.toml"))
-	central := &site{t: t, dir: strings.TrimSuffix(store, "/archive")}
-	if n := central.arrived(); n != 500 {
-		t.Errorf("%d records arrived", n)
-	}
-	server.stop()
-	s.run("auditail-verify", "archive", store, "--trust", s.path("trust.txt"))
+	s.once()
+	server.terminate(10 * time.Second)
+	c := s.read(store)
+	wantLines(t, c, 500)
+	s.verify(store, "--expect-size", fmt.Sprint(c.batches))
 }
