@@ -23,6 +23,7 @@ import (
 	"github.com/auditail/auditail/agent/witness"
 	"github.com/auditail/auditail/buffer"
 	"github.com/auditail/auditail/inputs"
+	"github.com/auditail/auditail/internal/admin"
 	"github.com/auditail/auditail/internal/durable"
 	"github.com/auditail/auditail/internal/memory"
 	"github.com/auditail/auditail/outputs"
@@ -49,6 +50,7 @@ type Config struct {
 // Input is an input with what becomes of its lines.
 type Input struct {
 	Name       string
+	Kind       string // for people
 	Service    string
 	Retention  string // class
 	Input      inputs.Input
@@ -70,6 +72,7 @@ type IgnoreRule struct {
 // Output is a destination.
 type Output struct {
 	Name   string
+	Kind   string // for people
 	Output outputs.Output
 	// CountsOnDisk: what it stores lies under data_dir and counts against max_disk.
 	CountsOnDisk bool
@@ -82,7 +85,8 @@ type Deps struct {
 	Log      *slog.Logger
 	Now      func() time.Time
 	Identity crypto.Signer
-	Keys     Keys // in place of Identity, when not nil
+	Keys     Keys        // in place of Identity, when not nil
+	Taps     *admin.Taps // shows records as they pass; nil: to nobody
 }
 
 // Keys keep the identity key, and the one that is to follow it.
@@ -117,7 +121,14 @@ type Agent struct {
 	// witnessSaid is the last failure of each witness, of the goroutine that asks them.
 	witnessSaid map[string]string
 
-	// Of the session at hand:
+	startedAt time.Time
+	mu        sync.Mutex // guards what Status reads
+	counters  map[string]*counters
+	live      *buffer.Buffer // that of the session
+	ready     bool           // the inputs run
+	reopened  int            // buffers that failed
+
+	// Of the session at hand, used by Run and New alone:
 	buffer    *buffer.Buffer
 	pipelines []*pipeline
 	shipping  *shippers
@@ -127,7 +138,9 @@ type Agent struct {
 // New opens the buffer and prepares everything; nothing is read yet. It waits
 // while the disk is full, until ctx ends.
 func New(ctx context.Context, cfg Config, deps Deps) (*Agent, error) {
-	a := &Agent{cfg: cfg, deps: deps, log: deps.Log, witnessSaid: make(map[string]string)}
+	a := &Agent{
+		cfg: cfg, deps: deps, log: deps.Log, startedAt: deps.Now(), counters: make(map[string]*counters), witnessSaid: make(map[string]string),
+	}
 	a.own = newOwnRecords(&cfg, deps.Now)
 	bufferConfig := cfg.Buffer
 	bufferConfig.Log = cfg.Log
@@ -138,14 +151,14 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Agent, error) {
 		}
 		a.outputs = append(a.outputs, &shipper{agent: a, output: o, log: a.log.With("output", o.Name)})
 	}
-	var err error
-	a.buffer, err = a.openBuffer(ctx, bufferConfig, buffer.Deps{
+	b, err := a.openBuffer(ctx, bufferConfig, buffer.Deps{
 		FS: deps.FS, Log: deps.Log, Now: deps.Now, Identity: deps.Identity, Keys: a.loadKeys(), Run: cfg.Run,
 		Boot: Boot, Coverage: a.own.coverage, Gap: a.own.hole, Alarm: a.own.forked, KeyRotated: a.own.keyRotated, DiskUsed: a.stored.bytes,
 	})
 	if err != nil {
 		return nil, err
 	}
+	a.useBuffer(b)
 	if err := a.makePipelines(); err != nil {
 		return nil, errors.Join(err, a.buffer.Shut(ctx, false))
 	}
@@ -237,6 +250,8 @@ func (a *Agent) follow(ctx context.Context) error {
 	if a.deps.Keys != nil {
 		running.Go(func() { a.watchKeys(ctx) })
 	}
+	a.setReady(true)
+	defer a.setReady(false)
 	a.log.InfoContext(ctx, "running", "inputs", len(a.pipelines), "outputs", len(a.cfg.Outputs))
 	select {
 	case <-ctx.Done():

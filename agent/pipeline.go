@@ -27,6 +27,9 @@ type pipeline struct {
 	// pass; nil when nobody looks. record is valid until it returns.
 	watch func(d *parsers.Draft, line *parsers.Line, outcome parsers.Outcome, record []byte)
 
+	counters *counters
+	made     int64 // records of the entry at hand
+
 	watched    uint64 // records seen by watch
 	identified bool   // the last record's actor is from the identity map
 
@@ -76,7 +79,7 @@ func streamOf(cfg *Config, spec *Input) seal.Stream {
 func newPipeline(a *Agent, spec *Input) (*pipeline, error) {
 	p := &pipeline{
 		spec: spec, agent: a, to: a.buffer, envelope: newEnvelope(&a.cfg), unknown: spec.Policy.Unparsed(),
-		stream: streamOf(&a.cfg, spec), turn: make(chan struct{}, 1),
+		counters: a.countersOf(spec.Name), stream: streamOf(&a.cfg, spec), turn: make(chan struct{}, 1),
 	}
 	resume := a.buffer.Resume(spec.Name)
 	p.held = resume.Held
@@ -191,6 +194,8 @@ func (p *pipeline) Append(ctx context.Context, c inputs.Chunk) error {
 	if p.broken != nil {
 		return p.broken
 	}
+	p.counters.waiting.Store(true)
+	defer p.counters.waiting.Store(false)
 	e := p.newEntry()
 	for _, r := range c.Ranges {
 		p.counted = r.Unit == inputs.UnitLines
@@ -206,14 +211,20 @@ func (p *pipeline) Append(ctx context.Context, c inputs.Chunk) error {
 		o := origin{source: p.spec.Name, generation: g.Generation, offset: g.From, sub: gapSub - i}
 		e.Records = append(appendGap(e.Records, &p.record, &p.envelope, p.stream, o, g, p.counted, p.agent.deps.Now()), '\n')
 	}
+	p.made += int64(len(c.Gaps))
 	for _, at := range c.Positions {
 		e.Positions = append(e.Positions, buffer.Position(at))
 	}
-	return p.commit(ctx, e)
+	if err := p.commit(ctx, e); err != nil {
+		return err
+	}
+	p.counters.readChunk(&c)
+	return nil
 }
 
 func (p *pipeline) newEntry() *buffer.Entry {
 	p.spec.Catalog.Begin()
+	p.made = 0
 	return &buffer.Entry{
 		Stream: p.stream, Input: p.spec.Name, Ranges: p.ranges[:0], Positions: p.positions[:0],
 		Records: p.agent.records.Get(0),
@@ -237,6 +248,8 @@ func (p *pipeline) commit(ctx context.Context, e *buffer.Entry) error {
 	if p.broken != nil {
 		return p.broken // the entry stays the buffer's
 	}
+	p.counters.committed(&e.Lines, p.made, p.agent.deps.Now())
+	p.agent.show(p.spec.Name, e)
 	p.ranges, p.positions = e.Ranges, e.Positions
 	p.agent.records.Put(e.Records, mostRecords)
 	p.spec.Catalog.Committed(e.FirstSeq)
@@ -358,6 +371,7 @@ func (p *pipeline) encode(e *buffer.Entry, d *parsers.Draft, line *parsers.Line)
 	p.envelope.fill(r, p.stream, origin{source: p.spec.Name, generation: first.Generation, offset: first.Offset, sub: d.Sub}, p.observed)
 	start := len(e.Records)
 	e.Records = append(r.AppendOpen(e.Records), '\n')
+	p.made++
 	if p.watch != nil {
 		p.watched++
 		p.watch(d, line, parsers.Outcome{Verdict: parsers.Recorded}, audit.AppendSeq(bytes.Clone(e.Records[start:len(e.Records)-1]), p.watched))
@@ -411,6 +425,7 @@ func (p *pipeline) encodeUnparsed(e *buffer.Entry) {
 	p.unknown.End(r)
 	p.envelope.fill(r, p.stream, origin{source: p.spec.Name, generation: run.generation, offset: run.from}, p.observed)
 	e.Records = append(r.AppendOpen(e.Records), '\n')
+	p.made++
 	p.spec.Catalog.Passed()
 	run.lines = 0
 }

@@ -108,7 +108,9 @@ func (a *Agent) reopen(ctx context.Context, failure error) error {
 			if told {
 				a.log.InfoContext(ctx, "the disk can be written again: reading goes on", "path", a.cfg.Buffer.Dir)
 			}
-			a.buffer, a.adopted = b, false
+			a.useBuffer(b)
+			a.adopted = false
+			a.noteReopened()
 			return a.makePipelines()
 		}
 		failure = err

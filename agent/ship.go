@@ -31,6 +31,7 @@ type shipper struct {
 	output  Output
 	log     *slog.Logger
 	stopped bool // the output may not go on
+	shipped shipped
 }
 
 // readRetry is how often a batch is read again that the buffer can not read.
@@ -69,6 +70,7 @@ func (s *shipper) run(ctx context.Context, from *buffer.Buffer, round *rounds) {
 			s.conflict(ctx, from, batch.Manifest.Origin, err)
 		default:
 			s.stopped = true
+			s.shipped.stop(err, s.agent.deps.Now())
 			s.log.ErrorContext(ctx, "ALARM: this output stops; its batches are kept and the other outputs go on",
 				"batch", batch.Manifest.Batch, "error", err)
 		}
@@ -96,7 +98,11 @@ func (s *shipper) ship(ctx context.Context, from *buffer.Buffer, batch seal.Batc
 		}
 	}
 	s.log.DebugContext(ctx, "acknowledged", "batch", batch.Manifest.Batch, "kind", string(batch.Manifest.Kind))
-	return from.Acknowledge(s.output.Name, batch)
+	if err := from.Acknowledge(s.output.Name, batch); err != nil {
+		return err
+	}
+	s.shipped.acknowledge(s.agent.deps.Now())
+	return nil
 }
 
 // publish ends a ship round: when the output has caught up, it gets the
@@ -133,6 +139,7 @@ func withoutPayload(objects []seal.Object) []seal.Object {
 // quarantine keeps a payload that a destination refuses for good. Its manifest
 // still ships, so verification reports the payload as owed.
 func (s *shipper) quarantine(ctx context.Context, batch seal.Batch, cause error) error {
+	s.shipped.quarantine()
 	payload := batch.Objects[0]
 	name := filepath.Join(s.agent.cfg.Buffer.Dir, "quarantine", s.output.Name+"-"+filepath.Base(payload.Path))
 	err := copyObject(s.agent.deps.FS, payload, name)

@@ -37,7 +37,7 @@ func Try(ctx context.Context, cfg Config, spec Input, name string, sample []byte
 	a.own = newOwnRecords(&cfg, time.Now)
 	t.pipeline = &pipeline{
 		spec: &spec, agent: a, envelope: newEnvelope(&cfg), to: discard{}, unknown: spec.Policy.Unparsed(),
-		stream: streamOf(&cfg, &spec), turn: make(chan struct{}, 1), watch: t.watch,
+		counters: new(counters), stream: streamOf(&cfg, &spec), turn: make(chan struct{}, 1), watch: t.watch,
 	}
 	t.pipeline.stateful, _ = spec.Parser.(parsers.Stateful)
 	if err := scanner.Scan(ctx, nil, t); err != nil {

@@ -145,6 +145,8 @@ type Buffer struct {
 	cursors  map[string]*cursor
 	head     seal.Checkpoint // newest
 	cosigned witnessed
+	lastSeal LastSeal
+	oldest   time.Time // when the oldest open batch began; zero: none is open
 
 	epoch       int        // the one at hand; does not change behind Open
 	superseding sync.Mutex // guards superseded
@@ -224,6 +226,7 @@ func (b *Buffer) open() error {
 		b.writer.abandon()
 		return fmt.Errorf("open buffer %s: %w", b.dir, err)
 	}
+	b.recallSeal()
 	b.opened = true
 	b.free <- new(group)
 	b.free <- new(group)

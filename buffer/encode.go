@@ -168,6 +168,7 @@ func (b *Buffer) encodeEntry(g *group, e *Entry) error {
 	b.mu.Lock()
 	ref.segment.unsealed++
 	b.openSize += ref.size
+	b.oldest = enc.oldestOpen()
 	b.mu.Unlock()
 	if t.compressed >= b.cfg.BatchSize {
 		return b.cutBatch(g, t)
@@ -313,6 +314,7 @@ func (b *Buffer) cutBatch(g *group, t *batch) error {
 	b.mu.Lock()
 	ref.segment.unsealed++
 	b.openSize += ref.size
+	b.oldest = enc.oldestOpen()
 	b.mu.Unlock()
 	return nil
 }

@@ -244,7 +244,8 @@ func (b *Buffer) carryOut(in *intent) error {
 	if err != nil {
 		return err
 	}
-	b.addSealed(&sealedBatch{epoch: m.Origin.Epoch, number: m.Batch, size: size})
+	b.addSealed(&sealedBatch{epoch: m.Origin.Epoch, number: m.Batch, size: size, opened: m.Opened})
+	b.noteSeal(m)
 	return b.keepState(func() error { return b.forget(m.Batch) })
 }
 

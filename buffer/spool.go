@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/auditail/auditail/internal/durable"
 	"github.com/auditail/auditail/seal"
@@ -24,6 +25,7 @@ type sealedBatch struct {
 	epoch  int
 	number uint64
 	size   int64
+	opened time.Time // zero: its manifest says it
 }
 
 func (b *Buffer) spoolPath(epoch int, batch uint64, suffix string) string {

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/auditail/auditail/seal"
 )
@@ -59,6 +60,17 @@ type HeadReader interface {
 type Prober interface {
 	Probe(ctx context.Context) error
 }
+
+// Trouble is why what is under way is not delivered yet.
+type Trouble struct {
+	Err      error     // of the last attempt; nil: it goes well
+	Since    time.Time // of the first attempt that failed
+	Failures int64     // attempts that failed since the output was made
+}
+
+// Reporter is implemented by outputs that can say why a Ship takes so long.
+// Safe for concurrent use with everything else.
+type Reporter interface{ Trouble() Trouble }
 
 var (
 	// ErrPermanent says that the object can not be delivered for good, because

@@ -25,7 +25,7 @@ func newOutputs(ctx context.Context, cfg *config.Config, fsys durable.FS, log *s
 		if err != nil {
 			return nil, err
 		}
-		item := agent.Output{Name: o.Name, Output: out}
+		item := agent.Output{Name: o.Name, Kind: "directory", Output: out}
 		if rel, err := filepath.Rel(cfg.Agent.DataDir, o.Path); err == nil && filepath.IsLocal(rel) {
 			item.CountsOnDisk = true
 			if item.Stored, err = treeSize(o.Path); err != nil {
@@ -45,7 +45,7 @@ func newOutputs(ctx context.Context, cfg *config.Config, fsys durable.FS, log *s
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, agent.Output{Name: o.Name, Output: out})
+		list = append(list, agent.Output{Name: o.Name, Kind: "s3", Output: out})
 	}
 	for _, o := range cfg.Outputs.HTTP {
 		out, err := httpoutput.New(httpoutput.Config{
@@ -54,7 +54,7 @@ func newOutputs(ctx context.Context, cfg *config.Config, fsys durable.FS, log *s
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, agent.Output{Name: o.Name, Output: out})
+		list = append(list, agent.Output{Name: o.Name, Kind: "http", Output: out})
 	}
 	return list, nil
 }

@@ -56,6 +56,8 @@ central or WORM storage. auditail-verify checks the result offline.`,
 		Example: `  auditail check --config auditail.toml     is everything in order?
   auditail run --config auditail.toml       run in the foreground
   auditail run --once                       read what is there, ship it, stop
+  auditail status                           inputs, buffer, outputs, alerts at a glance
+  auditail tap --input vllm                 watch records as they are written
   auditail try --parser vllm vllm.log       what would become of these lines?
   auditail keys show --format vkey          the key an auditor or server trusts`,
 		Version:       version.String(),
@@ -66,7 +68,7 @@ central or WORM storage. auditail-verify checks the result offline.`,
 	}
 	// No template of our own, for --version or help: text/template finds methods by
 	// name, and the linker then keeps every method of the AWS SDK: 7 MB.
-	root.AddCommand(newRun(), newCheck(), newTry(), newKeys(), newEnroll(), newBuffer(), newVersion())
+	root.AddCommand(newRun(), newStatus(), newTap(), newReload(), newCheck(), newTry(), newKeys(), newEnroll(), newBuffer(), newVersion())
 	return root
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditail/auditail/agent"
+	"github.com/auditail/auditail/internal/admin"
 	"github.com/auditail/auditail/internal/config"
 	"github.com/auditail/auditail/internal/version"
 )
@@ -76,9 +77,20 @@ func runAgent(ctx context.Context, s *setup, once bool, timeout time.Duration) e
 		return err
 	}
 	if !once {
-		return a.Run(ctx)
+		return runServed(ctx, a, s)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("--timeout %s is over", timeout))
 	defer cancel()
 	return a.RunOnce(ctx)
+}
+
+// runServed runs the agent with the endpoint of those who operate it. An agent
+// that can not be asked still does its work.
+func runServed(ctx context.Context, a *agent.Agent, s *setup) error {
+	server, err := admin.Listen(ctx, s.admin, admin.Deps{Log: s.deps.Log, Status: a.Status, Tap: s.deps.Taps})
+	if err != nil {
+		s.deps.Log.ErrorContext(ctx, "the agent runs, but can not be asked everywhere it should", "error", err)
+	}
+	s.deps.Log.InfoContext(ctx, "status and metrics", "addresses", server.Addresses())
+	return errors.Join(a.Run(ctx), server.Close())
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/auditail/auditail/inputs/otlp"
 	"github.com/auditail/auditail/inputs/pipe"
 	"github.com/auditail/auditail/inputs/syslog"
+	"github.com/auditail/auditail/internal/admin"
 	"github.com/auditail/auditail/internal/config"
 	"github.com/auditail/auditail/internal/durable"
 	"github.com/auditail/auditail/internal/keys"
@@ -31,6 +32,7 @@ import (
 type setup struct {
 	config agent.Config
 	deps   agent.Deps
+	admin  admin.Settings
 	unlock func() error
 }
 
@@ -58,7 +60,8 @@ func prepare(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *setu
 			err = errors.Join(err, unlock())
 		}
 	}()
-	s := &setup{unlock: unlock, deps: agent.Deps{FS: fsys, Log: log, Now: time.Now}}
+	s := &setup{unlock: unlock, deps: agent.Deps{FS: fsys, Log: log, Now: time.Now, Taps: admin.NewTaps()}}
+	s.admin = admin.Settings{Socket: cfg.Admin.Socket, Listen: cfg.Admin.Listen, ReadyAge: cfg.Admin.ReadyAge}
 	identity, made, err := keys.LoadOrMakeIdentity(fsys, keys.IdentityPath(cfg.Agent.DataDir))
 	if err != nil {
 		return nil, err
@@ -129,6 +132,7 @@ func newInputs(cfg *config.Config, key keyed.Key, log *slog.Logger) (list []agen
 			err = fmt.Errorf("input %s: %w", in.Name, specErr)
 			return
 		}
+		spec.Kind = kind
 		list = append(list, spec)
 	})
 	return list, err

@@ -70,9 +70,9 @@ func compareRecord(record []byte, want config.Expectation) error {
 		case got == nil:
 			return fmt.Errorf("%s is absent, %s is expected", w.Field, asJSON(w.Value))
 		case w.Value == "":
-			return fmt.Errorf("%s is %s, it is expected to be absent", w.Field, printable(got))
+			return fmt.Errorf("%s is %s, it is expected to be absent", w.Field, printable(string(got)))
 		case !sameValue(got, w.Value):
-			return fmt.Errorf("%s is %s, %s is expected", w.Field, printable(got), asJSON(w.Value))
+			return fmt.Errorf("%s is %s, %s is expected", w.Field, printable(string(got)), asJSON(w.Value))
 		}
 	}
 	return nil

@@ -299,7 +299,7 @@ func printFields(w io.Writer, t agent.Tried, trace map[audit.Field]string) error
 		if value == nil {
 			continue
 		}
-		if _, err := fmt.Fprintf(w, "    %-26s %-50s %s\n", f, printable(value), provenance(f, trace, t.Identified)); err != nil {
+		if _, err := fmt.Fprintf(w, "    %-26s %-50s %s\n", f, printable(string(value)), provenance(f, trace, t.Identified)); err != nil {
 			return err
 		}
 	}
@@ -316,20 +316,6 @@ func lookup(tree map[string]json.RawMessage, path string) json.RawMessage {
 		return nil
 	}
 	return members[name]
-}
-
-// printable shows a JSON value. JSON escapes control characters below U+0020;
-// those above, which a terminal may obey too, are escaped here.
-func printable(value json.RawMessage) string {
-	var b strings.Builder
-	for _, r := range string(value) {
-		if r >= 0x7f && r < 0xa0 || r == '\u202e' || r == '\u2066' || r == '\u2067' || r == '\u2028' || r == '\u2029' {
-			fmt.Fprintf(&b, "\\u%04x", r)
-			continue
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
 }
 
 func provenance(f audit.Field, trace map[audit.Field]string, identified bool) string {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -30,6 +31,7 @@ func (k *checker) check() error {
 	k.outputs()
 	k.witnesses()
 	k.tests(inputs)
+	k.admin()
 	return k.err
 }
 
@@ -213,6 +215,20 @@ func (k *checker) multiline(input *FileInput, in path) {
 func (k *checker) pattern(at path, what, glob string) {
 	if _, err := filepath.Match(glob, ""); err != nil {
 		k.wrong(at, `%s: %q is not a pattern; a "[" must be closed, or written "\\["`, what, glob)
+	}
+}
+
+func (k *checker) admin() {
+	admin, at := &k.config.Admin, path{"admin"}
+	k.absolute(at.key("socket"), "admin.socket", admin.Socket)
+	if admin.Listen != "" {
+		host, port, err := net.SplitHostPort(admin.Listen)
+		if err != nil || port == "" || !loopback(host) {
+			k.wrong(at.key("listen"), `admin.listen must be a loopback address with a port, such as "127.0.0.1:9600"; what other hosts should see goes through a proxy of yours`)
+		}
+	}
+	if admin.ReadyAge < 0 || admin.ReadyAge > 0 && admin.ReadyAge < time.Second {
+		k.wrong(at.key("ready_age"), "admin.ready_age must be at least 1s, or 0s for no bound")
 	}
 }
 

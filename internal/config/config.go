@@ -33,6 +33,7 @@ type Config struct {
 	Outputs   Outputs        `toml:"outputs"`
 	Witness   []Witness      `toml:"witness"`
 	Tests     []Test         `toml:"test"`
+	Admin     Admin          `toml:"admin"`
 	Log       Log            `toml:"log"`
 
 	// Warnings are sentences about keys that were accepted and have no effect,
@@ -321,6 +322,13 @@ type S3Output struct {
 	Timeout      time.Duration `toml:"timeout"` // of an attempt in which nothing moves
 }
 
+// Admin is where the agent answers those who operate it.
+type Admin struct {
+	Socket   string        `toml:"socket"`    // unix socket for status, tap and reload; default: admin.sock in data_dir
+	Listen   string        `toml:"listen"`    // loopback host:port for metrics, health and the status page; empty: none
+	ReadyAge time.Duration `toml:"ready_age"` // /readyz says no when a record waits longer for an output; 0: never
+}
+
 // Log is how the agent itself logs.
 type Log struct {
 	Level  string `toml:"level" oneof:"debug info warn error"`
@@ -366,7 +374,8 @@ func preset() *Config {
 			BatchAge:  30 * time.Second,
 			Heartbeat: 60 * time.Second,
 		},
-		Log: Log{Level: "info", Format: "text"},
+		Admin: Admin{ReadyAge: 15 * time.Minute},
+		Log:   Log{Level: "info", Format: "text"},
 	}
 }
 
@@ -379,6 +388,9 @@ func (c *Config) complete() {
 	})
 	if c.Capture.HMACKey.IsZero() {
 		c.Capture.HMACKey = Secret{File: filepath.Join(c.Agent.DataDir, "capture.key")}
+	}
+	if c.Admin.Socket == "" {
+		c.Admin.Socket = filepath.Join(c.Agent.DataDir, "admin.sock")
 	}
 	if len(c.Outputs.Directory)+len(c.Outputs.HTTP)+len(c.Outputs.S3) == 0 {
 		c.Outputs.Directory = []DirectoryOutput{{Name: "local", Path: filepath.Join(c.Agent.DataDir, "archive")}}

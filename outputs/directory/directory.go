@@ -144,6 +144,9 @@ func (o *Output) PublishCosignature(ctx context.Context, c seal.Cosignature) err
 // Close implements outputs.Output.
 func (o *Output) Close() error { return nil }
 
+// Trouble implements [outputs.Reporter].
+func (o *Output) Trouble() outputs.Trouble { return o.faults.Trouble() }
+
 // deliver stores one object, however long the disk is full or away.
 func (o *Output) deliver(ctx context.Context, object seal.Object) (stored bool, err error) {
 	return o.faults.Deliver(ctx, object,

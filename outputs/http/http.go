@@ -156,6 +156,9 @@ func (o *Output) PublishCosignature(ctx context.Context, c seal.Cosignature) err
 	return err
 }
 
+// Trouble implements [outputs.Reporter].
+func (o *Output) Trouble() outputs.Trouble { return o.faults.Trouble() }
+
 // Close implements outputs.Output. It drops idle connections.
 func (o *Output) Close() error {
 	o.client.CloseIdleConnections()

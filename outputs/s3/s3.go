@@ -148,6 +148,9 @@ func New(ctx context.Context, c Config, d Deps) (*Output, error) {
 	return o, nil
 }
 
+// Trouble implements [outputs.Reporter].
+func (o *Output) Trouble() outputs.Trouble { return o.faults.Trouble() }
+
 // complete fills defaults and refuses what can not work.
 func (c *Config) complete(agent string) error {
 	if c.Lock == "" {

@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"github.com/auditail/auditail/outputs"
 )
 
 // Bounds of the wait before an attempt is repeated.
@@ -54,6 +56,7 @@ type Faults struct {
 	log    *slog.Logger
 	mu     sync.Mutex
 	logged map[string]time.Time // by kind
+	now    outputs.Trouble
 }
 
 // NewFaults returns a log of faults.
@@ -93,6 +96,7 @@ func (d *Delay) Failed(ctx context.Context, fault Fault, wait time.Duration) {
 		d.since = now
 	}
 	d.failed++
+	d.faults.note(fault.Err, d.since)
 	if !d.faults.due(fault.Kind, now) {
 		return
 	}
@@ -111,12 +115,33 @@ func (d *Delay) Attempts() int { return d.failed }
 
 // Done ends the delay. It logs a line when the log has one that it lasted.
 func (d *Delay) Done(ctx context.Context) {
+	d.faults.through()
 	if !d.logged {
 		return
 	}
 	d.faults.log.LogAttrs(ctx, slog.LevelInfo, "delivery works again",
 		slog.String("object", d.object), slog.Int("failed", d.failed),
 		slog.Duration("after", time.Since(d.since).Round(time.Millisecond)))
+}
+
+// Trouble returns why the newest delivery is delayed; see [outputs.Reporter].
+func (f *Faults) Trouble() outputs.Trouble {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.now
+}
+
+func (f *Faults) note(err error, since time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.now.Err, f.now.Since = err, since
+	f.now.Failures++
+}
+
+func (f *Faults) through() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.now.Err, f.now.Since = nil, time.Time{}
 }
 
 func (f *Faults) due(kind string, now time.Time) bool {
