@@ -153,10 +153,10 @@ func (c *Catalog) find(r *audit.Record, low, high int64) *known {
 	if c.store == nil || k != nil && (len(k.spans) > 0 || !k.asks) || k == nil && len(name) == 0 && !c.view.Load().asksSingle {
 		return k
 	}
-	if c.store.sight(c) {
-		k = c.view.Load().find(name, low, high)
-	}
-	return k
+	// Looked up again even when there was nothing to ask: the answer to a question
+	// that was under way may have come since the first look.
+	c.store.sight(c)
+	return c.view.Load().find(name, low, high)
 }
 
 // combine writes into the record what its own line, the span that covers it and

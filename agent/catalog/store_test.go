@@ -29,17 +29,18 @@ type world struct {
 	ended   sync.WaitGroup
 	log     journal
 
-	mu      sync.Mutex
-	seq     uint64
-	answer  probe.Answer
-	fail    error
-	slow    time.Duration // until the server answers
-	asked   int
-	process probe.Process
-	weights fakeWeights
-	events  []map[string]string
-	state   []byte
-	refuse  error // of commits
+	mu       sync.Mutex
+	seq      uint64
+	answer   probe.Answer
+	fail     error
+	slow     time.Duration // until the server answers
+	asked    int
+	process  probe.Process
+	weights  fakeWeights
+	meantime func() // happens when the store next looks at the clock
+	events   []map[string]string
+	state    []byte
+	refuse   error // of commits
 }
 
 // set changes what the store may be looking at.
@@ -107,7 +108,7 @@ var asksVLLM = probe.Question{Target: probe.Target{Kind: probe.VLLM, Base: "http
 
 func (w *world) open(entries []catalog.Entry) {
 	w.store = catalog.NewStore(catalog.Config{Entries: entries}, catalog.Deps{
-		Log: slog.New(slog.NewTextHandler(&w.log, nil)), Now: time.Now, UserAgent: "auditail/test", Weights: &w.weights,
+		Log: slog.New(slog.NewTextHandler(&w.log, nil)), Now: w.clock, UserAgent: "auditail/test", Weights: &w.weights,
 		Ask: func(ctx context.Context, _ probe.Question) (probe.Answer, error) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -136,6 +137,17 @@ func (w *world) open(entries []catalog.Entry) {
 		Addresses: func() []netip.Addr { return []netip.Addr{netip.MustParseAddr("10.0.0.7")} },
 	})
 	w.catalog = w.store.Input("vllm", "vllm")
+}
+
+func (w *world) clock() time.Time {
+	w.mu.Lock()
+	meantime := w.meantime
+	w.meantime = nil
+	w.mu.Unlock()
+	if meantime != nil {
+		meantime()
+	}
+	return time.Now()
 }
 
 // start runs the store.
@@ -257,6 +269,23 @@ func TestFirstSight(t *testing.T) {
 		}
 		wantFields(t, deploy[0], "change.what=vllm/llama", "change.to="+string(r.Text(audit.ModelRef)), "model.ref="+string(r.Text(audit.ModelRef)),
 			"model.basis=probe", "severity=1", `extra={"evidence":{"id":"probe","revision":"probe"}}`)
+	})
+}
+
+// The answer that comes after a record looked for its name, and before it could
+// ask, counts for it: no version is recorded as declared that was seen by then.
+func TestAnswerInTheMeantime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, catalog.Entry{Input: "vllm", Name: "llama", ID: "hf:other/model", Probe: asksVLLM})
+		w.set(func() { w.slow = time.Second })
+		w.start()
+		synctest.Wait() // asked at the start, not answered yet
+		w.set(func() { w.meantime = func() { time.Sleep(1500 * time.Millisecond) } })
+		want(t, w.now("llama"), "model.basis=probe", "model.id=hf:meta/llama")
+		w.end()
+		if n := len(w.of("model.deploy")); n != 1 || w.asked != 1 {
+			t.Errorf("%d model.deploy, asked %d times", n, w.asked)
+		}
 	})
 }
 
