@@ -29,6 +29,7 @@ import (
 	"github.com/auditail/auditail/audit"
 	"github.com/auditail/auditail/buffer"
 	"github.com/auditail/auditail/inputs"
+	"github.com/auditail/auditail/internal/clocktest"
 	"github.com/auditail/auditail/internal/durable"
 	"github.com/auditail/auditail/outputs"
 	"github.com/auditail/auditail/parsers"
@@ -184,6 +185,7 @@ type host struct {
 	disk    durable.FS
 	log     strings.Builder
 	store   *catalog.Store // nil: the catalog knows nothing
+	clock   clocktest.Clock
 }
 
 func newHost(t *testing.T, lines ...string) *host {
@@ -227,7 +229,7 @@ func (h *host) agent() *agent.Agent {
 			cfg.Outputs = append(cfg.Outputs, agent.Output{Name: name, Output: p})
 		}
 	}
-	a, err := agent.New(h.t.Context(), cfg, agent.Deps{FS: h.disk, Log: slog.New(slog.NewTextHandler(&h.log, nil)), Now: time.Now, Identity: identity()})
+	a, err := agent.New(h.t.Context(), cfg, agent.Deps{FS: h.disk, Log: slog.New(slog.NewTextHandler(&h.log, nil)), Now: h.clock.Now, Identity: identity()})
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -130,7 +130,7 @@ func (p *pipeline) scan(ctx context.Context) error {
 	if p.stateful == nil {
 		return nil
 	}
-	return p.flush(ctx, time.Time{})
+	return p.flush(ctx, everything)
 }
 
 // take waits for the pipeline to be free: on a full disk that can be long.
@@ -153,15 +153,19 @@ func (p *pipeline) flushRegularly(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			if err := p.flush(ctx, p.agent.deps.Now()); err != nil && ctx.Err() == nil {
+			if err := p.flush(ctx, p.agent.deps.Now); err != nil && ctx.Err() == nil {
 				return err
 			}
 		}
 	}
 }
 
-// flush commits the records that waited too long at now; all for the zero time.
-func (p *pipeline) flush(ctx context.Context, now time.Time) error {
+// everything is the time that makes flush commit all.
+func everything() time.Time { return time.Time{} }
+
+// flush commits the records that waited too long at now; all for the zero time. The
+// clock is asked when it is the pipeline's turn, which a full disk can delay.
+func (p *pipeline) flush(ctx context.Context, now func() time.Time) error {
 	if err := p.take(ctx); err != nil {
 		return err
 	}
@@ -169,7 +173,7 @@ func (p *pipeline) flush(ctx context.Context, now time.Time) error {
 	if p.broken != nil {
 		return p.broken
 	}
-	drafts, ignored := p.stateful.Flush(now, p.drafts[:0])
+	drafts, ignored := p.stateful.Flush(now(), p.drafts[:0])
 	p.drafts = drafts
 	if len(drafts) == 0 && ignored == 0 {
 		return nil

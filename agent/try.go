@@ -44,7 +44,7 @@ func Try(ctx context.Context, cfg Config, spec Input, name string, sample []byte
 		return err
 	}
 	if t.pipeline.stateful != nil {
-		if err := t.pipeline.flush(ctx, time.Time{}); err != nil {
+		if err := t.pipeline.flush(ctx, everything); err != nil {
 			return err
 		}
 	}

@@ -141,8 +141,9 @@ type Parser interface {
 // committed with the positions of the lines it was made from.
 type Stateful interface {
 	// Flush appends what has waited longer than the parser's window at now; the
-	// zero time flushes everything. released counts physical lines, held until
-	// now, that made no record.
+	// zero time flushes everything. What was seen as long after now was before the
+	// clock was set back, and has waited too. released counts physical lines, held
+	// until now, that made no record.
 	Flush(now time.Time, dst []Draft) (out []Draft, released int)
 	// Held returns the number of physical lines held now.
 	Held() int

@@ -12,7 +12,7 @@ import (
 type sights struct {
 	index   int // of the catalog in its store
 	targets []*target
-	next    atomic.Int64 // Unix nanoseconds before which there is nothing to ask
+	next    atomic.Pointer[time.Time] // before which there is nothing to ask; nil: there is
 }
 
 // sight asks the servers of an input at the first sight of a name and waits for
@@ -23,7 +23,7 @@ func (s *Store) sight(c *Catalog) {
 		return
 	}
 	now := s.deps.Now()
-	if now.UnixNano() < c.sights.next.Load() {
+	if next := c.sights.next.Load(); next != nil && now.Before(*next) {
 		return
 	}
 	var answers []<-chan struct{}
@@ -41,7 +41,7 @@ func (s *Store) sight(c *Catalog) {
 		}
 	}
 	if len(answers) == 0 && s.ctx != nil {
-		c.sights.next.Store(next.UnixNano())
+		c.sights.next.Store(&next)
 	}
 	ctx := s.ctx
 	s.mu.Unlock()
@@ -54,7 +54,8 @@ func (s *Store) sight(c *Catalog) {
 		select {
 		case <-answer:
 		case <-limit.C:
-			c.sights.next.Store(s.deps.Now().Add(restShare * probe.Timeout).UnixNano())
+			later := s.deps.Now().Add(restShare * probe.Timeout)
+			c.sights.next.Store(&later)
 			return
 		case <-ctx.Done():
 			return

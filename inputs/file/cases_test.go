@@ -21,6 +21,7 @@ import (
 
 	"github.com/auditail/auditail/inputs"
 	"github.com/auditail/auditail/inputs/inputstest"
+	"github.com/auditail/auditail/internal/clocktest"
 )
 
 // expect notes lines that were written by other means than write.
@@ -386,25 +387,55 @@ func TestWriterHoldsRotatedFile(t *testing.T) {
 	})
 }
 
+// The clock of the host jumps by decades: that of the agent, while it runs and
+// between runs, and what the file system notes of the files with it.
 func TestClockJumps(t *testing.T) {
 	t.Parallel()
 	inEveryMode(t, func(t *testing.T, s *scene) {
 		s.write(100)
 		s.start()
 		s.caughtUp()
-		for i, jump := range []time.Duration{10, -10, 20, -20} {
+		for i, years := range []int{10, -10, 20, -20} {
+			jump := time.Duration(years) * clocktest.Year
 			s.restart(func() {
 				s.write(20)
 				s.rotate()
-				when := time.Now().Add(jump * 365 * 24 * time.Hour)
-				if err := os.Chtimes(s.log+".1", when, when); err != nil {
-					t.Fatal(err)
+				s.clock.Set(jump)
+				if when := time.Now().Add(jump); os.Chtimes(s.log+".1", when, when) != nil {
+					t.Fatal("the time of the file can not be set")
 				}
 				s.write(i + 1)
 				if i == 2 {
 					s.rotate()
 				}
 			})
+			s.caughtUp()
+			s.clock.Set(-jump)
+			s.write(20)
+			s.caughtUp()
+		}
+		s.finish()
+		s.noGaps()
+	})
+}
+
+// What waits for more of a line waits as long as it should, whatever the clock
+// on the wall does meanwhile.
+func TestClockJumpsWhileJoining(t *testing.T) {
+	t.Parallel()
+	inEveryMode(t, func(t *testing.T, s *scene) {
+		s.config.Multiline = Multiline{Start: `^\d`, Timeout: 2 * time.Second}
+		s.start()
+		for i, years := range []int{10, -10} {
+			appendTo(t, s.log, fmt.Sprintf("%d begins\n", 2*i))
+			s.restart(func() { s.clock.Set(time.Duration(years) * clocktest.Year) })
+			appendTo(t, s.log, " and goes on\n")
+			s.expect(fmt.Sprintf("%d begins\n and goes on", 2*i))
+			s.caughtUp() // by its timeout
+			appendTo(t, s.log, fmt.Sprintf("%d begins\n", 2*i+1))
+			s.clock.Set(-time.Duration(years) * clocktest.Year)
+			s.expect(fmt.Sprintf("%d begins", 2*i+1))
+			s.caughtUp()
 		}
 		s.finish()
 		s.noGaps()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/auditail/auditail/inputs"
 	"github.com/auditail/auditail/inputs/inputstest"
+	"github.com/auditail/auditail/internal/clocktest"
 )
 
 // scene is a directory with a log that a writer fills and a rotation shuffles
@@ -26,6 +27,7 @@ type scene struct {
 	want    []string // every line that was written
 	opened  int      // lines that were written when the file was opened
 	mode    restart
+	clock   clocktest.Clock // the agent's
 }
 
 // restart is what happens to the agent in the middle of a case.
@@ -57,7 +59,11 @@ func inEveryMode(t *testing.T, run func(t *testing.T, s *scene)) {
 
 func (s *scene) path(name string) string { return filepath.Join(s.dir, name) }
 
-func (s *scene) start() { s.running = inputstest.Start(s.t, newInput(s.t, s.config), s.to) }
+func (s *scene) start() {
+	in := newInput(s.t, s.config)
+	in.deps.Now = s.clock.Now
+	s.running = inputstest.Start(s.t, in, s.to)
+}
 
 // down stops the agent as the mode says; it returns false when it goes on.
 func (s *scene) down() bool {

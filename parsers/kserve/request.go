@@ -144,7 +144,7 @@ func (p *Parser) find(key []byte) int {
 // Flush implements [parsers.Stateful].
 func (p *Parser) Flush(now time.Time, dst []parsers.Draft) (drafts []parsers.Draft, released int) {
 	for at := 0; at < len(p.open); {
-		if !now.IsZero() && now.Sub(p.open[at].seen) < window {
+		if !now.IsZero() && now.Sub(p.open[at].seen).Abs() < window {
 			at++
 			continue
 		}

@@ -305,14 +305,14 @@ func (p *Parser) draft(dst []parsers.Draft, t *task, reason string) []parsers.Dr
 func (p *Parser) Flush(now time.Time, dst []parsers.Draft) (out []parsers.Draft, released int) {
 	for t := p.queue.next; t != &p.queue; {
 		next := t.next
-		waited := now.Sub(t.seen)
+		waited := now.Sub(t.seen).Abs()
 		if now.IsZero() || waited >= window || (t.settled() || t.output >= 0) && waited >= settle {
 			dst = p.record(dst, t, parsers.ReasonOutcomeNotLogged)
 		}
 		t = next
 	}
 	for _, s := range p.servers {
-		if s.load != nil && (now.IsZero() || now.Sub(s.load.seen) >= window) {
+		if s.load != nil && (now.IsZero() || now.Sub(s.load.seen).Abs() >= window) {
 			dst = p.loaded(dst, s, outcomeUnknown, parsers.ReasonOutcomeNotLogged)
 		}
 	}

@@ -478,7 +478,7 @@ func (c *call) window() time.Duration {
 // Flush implements [parsers.Stateful].
 func (p *Parser) Flush(now time.Time, dst []parsers.Draft) (out []parsers.Draft, released int) {
 	for i := 0; i < len(p.calls); {
-		if c := p.calls[i]; now.IsZero() || now.Sub(c.seen) > c.window() {
+		if c := p.calls[i]; now.IsZero() || now.Sub(c.seen).Abs() > c.window() {
 			dst = p.end(dst, c, outcomeUnknown, parsers.ReasonOutcomeNotLogged)
 		} else {
 			i++

@@ -275,7 +275,7 @@ func startedIn(message []byte) (ms int64, ok bool) {
 // Flush implements [parsers.Stateful]: loads whose end or name was not logged in time.
 func (p *Parser) Flush(now time.Time, dst []parsers.Draft) (out []parsers.Draft, released int) {
 	for _, s := range p.servers {
-		if l := s.load; l != nil && (now.IsZero() || now.Sub(l.seen) >= window || l.ready && now.Sub(l.seen) >= settle) {
+		if l := s.load; l != nil && (now.IsZero() || now.Sub(l.seen).Abs() >= window || l.ready && now.Sub(l.seen).Abs() >= settle) {
 			dst = p.giveUp(dst, s, parsers.ReasonOutcomeNotLogged)
 		}
 	}

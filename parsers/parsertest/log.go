@@ -206,6 +206,7 @@ func run(t *testing.T, fresh func() parsers.Parser, lines []parsers.Line, restar
 		}
 		if restart {
 			p = reborn(t, fresh, p)
+			clockSetBack(t, reborn(t, fresh, p), line.Seen)
 		}
 	}
 	flush(t, &b, p, lines)
@@ -241,6 +242,18 @@ func reborn(t *testing.T, fresh func() parsers.Parser, p parsers.Parser) parsers
 		t.Fatal(err)
 	}
 	return next
+}
+
+// clockSetBack checks that lines do not wait for years when the clock was set back
+// before the restart that made p.
+func clockSetBack(t *testing.T, p parsers.Parser, seen time.Time) {
+	t.Helper()
+	if held(p) == 0 {
+		return
+	}
+	if stateful(t, p).Flush(seen.AddDate(-10, 0, 0), nil); held(p) > 0 {
+		t.Errorf("the clock was set back, and %d lines wait for it", held(p))
+	}
 }
 
 func flush(t *testing.T, to *bytes.Buffer, p parsers.Parser, lines []parsers.Line) {

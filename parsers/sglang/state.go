@@ -123,7 +123,7 @@ func (s *store) full() bool {
 // the window.
 func (p *Parser) Flush(now time.Time, dst []parsers.Draft) (out []parsers.Draft, released int) {
 	for _, q := range slices.Clone(p.store.open) {
-		if now.IsZero() || now.Sub(q.seen) >= window {
+		if now.IsZero() || now.Sub(q.seen).Abs() >= window {
 			dst = p.give(dst, q, parsers.ReasonOutcomeNotLogged)
 		}
 	}

@@ -147,7 +147,7 @@ func (p *Parser) draft(dst []parsers.Draft, path string, id, model []byte, when 
 // Flush implements [parsers.Stateful].
 func (p *Parser) Flush(now time.Time, dst []parsers.Draft) (out []parsers.Draft, released int) {
 	for i := 0; i < len(p.waiting); {
-		if now.IsZero() || now.Sub(p.waiting[i].seen) >= settle {
+		if now.IsZero() || now.Sub(p.waiting[i].seen).Abs() >= settle {
 			dst = p.record(dst, i)
 		} else {
 			i++

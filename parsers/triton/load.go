@@ -198,7 +198,7 @@ const loadWindow = 30 * time.Minute // after which a load whose end was not logg
 // Flush implements [parsers.Stateful].
 func (p *Parser) Flush(now time.Time, dst []parsers.Draft) (out []parsers.Draft, released int) {
 	for i := 0; i < len(p.calls); {
-		if now.IsZero() || now.Sub(p.calls[i].seen) >= settleTime {
+		if now.IsZero() || now.Sub(p.calls[i].seen).Abs() >= settleTime {
 			dst = p.record(dst, p.calls[i])
 		} else {
 			i++
@@ -206,7 +206,7 @@ func (p *Parser) Flush(now time.Time, dst []parsers.Draft) (out []parsers.Draft,
 	}
 	for _, s := range p.servers {
 		for i := 0; i < len(s.loads); {
-			if now.IsZero() || now.Sub(s.loads[i].seen) >= loadWindow {
+			if now.IsZero() || now.Sub(s.loads[i].seen).Abs() >= loadWindow {
 				dst = p.giveUp(dst, s, i)
 			} else {
 				i++

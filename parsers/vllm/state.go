@@ -332,7 +332,7 @@ func (p *Parser) weigh(r *request) {
 func (p *Parser) Flush(now time.Time, dst []parsers.Draft) (out []parsers.Draft, released int) {
 	for r := p.queue.next; r != &p.queue; {
 		next := r.next
-		if now.IsZero() || now.Sub(r.seen) >= window || r.outcome != "" && now.Sub(r.ended) >= settle {
+		if now.IsZero() || now.Sub(r.seen).Abs() >= window || r.outcome != "" && now.Sub(r.ended).Abs() >= settle {
 			dst = p.record(dst, r)
 		}
 		r = next
