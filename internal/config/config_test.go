@@ -46,13 +46,18 @@ func each(t *testing.T, pattern string, atLeast int, run func(t *testing.T, file
 	}
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".toml"), func(t *testing.T) {
-			data, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			run(t, file, data)
+			run(t, file, readFile(t, file))
 		})
 	}
+}
+
+func readFile(t *testing.T, name string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
 }
 
 func parse(t *testing.T, text string) *config.Config {

@@ -130,27 +130,7 @@ func decodeTables(into reflect.Value, from *node, what string) error {
 		return from.key.errorf("%s can stand more than once; write it as [[%[1]s]]", what)
 	}
 	for _, item := range from.items {
-		element := reflect.New(into.Type().Elem()).Elem()
-		switch target := element.Addr().Interface().(type) {
-		case *FileInput:
-			target.Input, target.Start = defaultInput(), StartBeginning
-			target.CloseAfter, target.Encoding, target.Wrapper = 5*time.Minute, "utf-8", WrapperNone
-			target.Multiline = Multiline{Timeout: 2 * time.Second, MaxLines: 500}
-		case *PipeInput:
-			target.Input = defaultInput()
-		case *JournaldInput:
-			target.Input, target.Start = defaultInput(), StartBeginning
-		case *SyslogInput:
-			target.Input = defaultInput()
-		case *HTTPInput:
-			target.Input, target.MaxBody = defaultInput(), 16*MiB
-		case *DataEntry:
-			target.Role = "context"
-		case *HTTPOutput:
-			target.Timeout = time.Minute
-		case *S3Output:
-			target.Lock, target.Timeout = LockCompliance, time.Minute
-		}
+		element := newElement(into.Type().Elem())
 		if err := decode(element, item, what); err != nil {
 			return err
 		}
@@ -159,7 +139,35 @@ func decodeTables(into reflect.Value, from *node, what string) error {
 	return nil
 }
 
+// newElement returns an element of an array of tables with the defaults of its keys.
+func newElement(of reflect.Type) reflect.Value {
+	element := reflect.New(of).Elem()
+	switch target := element.Addr().Interface().(type) {
+	case *FileInput:
+		target.Input, target.Start = defaultInput(), StartBeginning
+		target.CloseAfter, target.Encoding, target.Wrapper = 5*time.Minute, "utf-8", WrapperNone
+		target.Multiline = defaultMultiline()
+	case *PipeInput:
+		target.Input = defaultInput()
+	case *JournaldInput:
+		target.Input, target.Start = defaultInput(), StartBeginning
+	case *SyslogInput:
+		target.Input = defaultInput()
+	case *HTTPInput:
+		target.Input, target.MaxBody = defaultInput(), 16*MiB
+	case *DataEntry:
+		target.Role = "context"
+	case *HTTPOutput:
+		target.Timeout = time.Minute
+	case *S3Output:
+		target.Lock, target.Timeout = LockCompliance, time.Minute
+	}
+	return element
+}
+
 func defaultInput() Input { return Input{Retention: StandardClass, MaxLine: 4 * MiB} }
+
+func defaultMultiline() Multiline { return Multiline{Timeout: 2 * time.Second, MaxLines: 500} }
 
 func decodeString(into *string, from *node, what string) error {
 	if from.kind != text {
