@@ -208,6 +208,11 @@ func descriptions() map[string]string {
 		"Test.unparsed": "Lines that have to stay unparsed.",
 		"Test.ignored":  "Lines that have to be ignored.",
 
+		"Admin":           "How an operator asks the running agent: `auditail status`, `tap` and `reload` over a socket, metrics and a status page over loopback.",
+		"Admin.socket":    "Unix socket that only the agent's user opens. Default: `admin.sock` in `data_dir`.",
+		"Admin.listen":    "Loopback `host:port` of `/metrics`, `/healthz`, `/readyz`, `/status` and the status page. Default: none.",
+		"Admin.ready_age": "`/readyz` says no when a record waits longer for an output. 0s: never.",
+
 		"Log":        "How the agent itself logs, to standard error: the journal, as a service.",
 		"Log.level":  "The least severe level that is written.",
 		"Log.format": "Of each line.",

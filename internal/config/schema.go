@@ -18,18 +18,22 @@ func Schema() []byte {
 	root["$schema"] = "https://json-schema.org/draft/2020-12/schema"
 	root["title"] = "Configuration of auditail"
 	root["$defs"] = map[string]any{
-		"size":      map[string]any{"type": "string", "pattern": `^[0-9]+ *(B|KiB|MiB|GiB|TiB)?$`, "examples": []string{"8MiB"}},
-		"duration":  map[string]any{"type": "string", "pattern": `^([0-9]+(ms|s|m|h|d|y))+$`, "examples": []string{"30s", "184d"}},
-		"secret":    s.secret(),
-		"parser":    s.parser(),
-		"name":      map[string]any{"type": "string", "pattern": namePattern.String()},
-		"absolute":  map[string]any{"type": "string", "pattern": `^(/|[A-Za-z]:[\\/]|\\\\)`},
-		"digest":    map[string]any{"type": "string", "pattern": digestPattern.String()},
-		"url":       map[string]any{"type": "string", "pattern": "^https?://"},
-		"fields":    s.fields(),
-		"set":       map[string]any{"type": "object", "propertyNames": recordFields(audit.ActorVerified.String()), "additionalProperties": constantSchema()},
-		"records":   map[string]any{"type": "array", "items": map[string]any{"type": "object", "additionalProperties": constantSchema()}},
-		"retention": map[string]any{"type": "object", "propertyNames": map[string]any{"$ref": "#/$defs/name"}, "additionalProperties": map[string]any{"$ref": "#/$defs/duration"}},
+		"size":       map[string]any{"type": "string", "pattern": `^[0-9]+ *(B|KiB|MiB|GiB|TiB)?$`, "examples": []string{"8MiB"}},
+		"duration":   map[string]any{"type": "string", "pattern": `^([0-9]+(ms|s|m|h|d|y))+$`, "examples": []string{"30s", "184d"}},
+		"secret":     s.secret(),
+		"parser":     s.parser(),
+		"name":       map[string]any{"type": "string", "pattern": namePattern.String()},
+		"absolute":   map[string]any{"type": "string", "pattern": `^(/|[A-Za-z]:[\\/]|\\\\)`},
+		"digest":     map[string]any{"type": "string", "pattern": digestPattern.String()},
+		"env":        map[string]any{"type": "string", "pattern": envName.String()},
+		"credential": map[string]any{"type": "string", "pattern": credentialName.String()},
+		"type":       map[string]any{"enum": parserTypes()},
+		"layout":     map[string]any{"type": "string", "minLength": 1, "examples": append(fixedLayouts(), "2006-01-02 15:04:05.000")},
+		"url":        map[string]any{"type": "string", "pattern": "^https?://"},
+		"fields":     s.fields(),
+		"set":        map[string]any{"type": "object", "propertyNames": recordFields(audit.ActorVerified.String()), "additionalProperties": constantSchema()},
+		"records":    map[string]any{"type": "array", "items": map[string]any{"type": "object", "additionalProperties": constantSchema()}},
+		"retention":  map[string]any{"type": "object", "propertyNames": map[string]any{"$ref": "#/$defs/name"}, "additionalProperties": map[string]any{"$ref": "#/$defs/duration"}},
 	}
 	data, err := json.MarshalIndent(root, "", "  ")
 	if err != nil {
@@ -109,6 +113,8 @@ func formats() map[string]string {
 		"HTTPOutput.ca_file": "absolute", "HTTPOutput.cert_file": "absolute", "HTTPOutput.key_file": "absolute",
 		"S3Output.ca_file": "absolute", "S3Output.cert_file": "absolute", "S3Output.key_file": "absolute",
 		"CatalogEntry.digest": "digest", "DataEntry.digest": "digest",
+		"Secret.file": "absolute", "Secret.env": "env", "Secret.credential": "credential",
+		"Parser.type": "type", "Parser.time_layout": "layout",
 		"HTTPOutput.url": "url", "S3Output.endpoint": "url", "Witness.url": "url",
 	}
 }
@@ -139,7 +145,7 @@ func (s *schemaWriter) value(name string, k key, v reflect.Value) map[string]any
 		}
 		return map[string]any{"type": "array", "minItems": 1, "items": items}
 	}
-	switch v.Kind() {
+	switch v.Kind() { //nolint:exhaustive // the kinds that configuration has
 	case reflect.Bool:
 		return map[string]any{"type": "boolean"}
 	case reflect.Int:
@@ -166,18 +172,12 @@ func (s *schemaWriter) secret() map[string]any {
 	object := s.object(reflect.ValueOf(Secret{}))
 	object["minProperties"], object["maxProperties"] = 1, 1
 	object["description"] = s.texts["Secret"]
-	object["properties"].(map[string]any)["file"].(map[string]any)["pattern"] = "^(/|[A-Za-z]:)"
-	object["properties"].(map[string]any)["env"].(map[string]any)["pattern"] = envName.String()
-	object["properties"].(map[string]any)["credential"].(map[string]any)["pattern"] = credentialName.String()
 	return object
 }
 
 // parser is the name of a preset, or a table.
 func (s *schemaWriter) parser() map[string]any {
 	table := s.object(reflect.ValueOf(Parser{}))
-	properties := table["properties"].(map[string]any)
-	properties["type"] = map[string]any{"enum": parserTypes(), "description": s.texts["Parser.type"]}
-	properties["time_layout"].(map[string]any)["examples"] = append(fixedLayouts(), "2006-01-02 15:04:05.000")
 	needs := func(word string, keys ...string) map[string]any {
 		return map[string]any{
 			"if":   map[string]any{"properties": map[string]any{"type": map[string]any{"const": word}}, "required": []string{"type"}},

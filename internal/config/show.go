@@ -17,20 +17,20 @@ import (
 // its value. Warnings and comments are not part of it.
 func (c *Config) TOML() string {
 	var w tomlWriter
-	w.table("", reflect.ValueOf(*c))
+	w.table("", reflect.ValueOf(*c), reflect.ValueOf(*preset()))
 	return strings.TrimLeft(w.text.String(), "\n")
 }
 
 // tomlWriter writes tables in the order of the structs.
 type tomlWriter struct{ text strings.Builder }
 
-// table writes the values of a struct, then the tables in it. Values that are not
-// set are left out.
-func (w *tomlWriter) table(path string, v reflect.Value) {
+// table writes the values of a struct, then the tables in it. What is not set is left
+// out, unless the default is something.
+func (w *tomlWriter) table(path string, v, defaults reflect.Value) {
 	var values, tables []key
 	for _, k := range keysOf(v.Type()) {
 		switch field := v.FieldByIndex(k.field); {
-		case field.IsZero() || field.Interface() == any(defaultMultiline()): // the latter alone would be refused: it joins nothing
+		case field.IsZero() && defaults.FieldByIndex(k.field).IsZero() || field.Interface() == any(defaultMultiline()): // the latter alone would be refused: it joins nothing
 		case opensTable(field):
 			tables = append(tables, k)
 		default:
@@ -49,7 +49,7 @@ func (w *tomlWriter) table(path string, v reflect.Value) {
 		if path != "" {
 			name = path + "." + k.name
 		}
-		w.tables(name, v.FieldByIndex(k.field))
+		w.tables(name, v.FieldByIndex(k.field), defaults.FieldByIndex(k.field))
 	}
 }
 
@@ -76,12 +76,12 @@ func keysSet(v reflect.Value) []key {
 	return slices.DeleteFunc(keysOf(v.Type()), func(k key) bool { return v.FieldByIndex(k.field).IsZero() })
 }
 
-func (w *tomlWriter) tables(name string, v reflect.Value) {
+func (w *tomlWriter) tables(name string, v, defaults reflect.Value) {
 	switch v.Kind() {
 	case reflect.Slice:
 		for i := range v.Len() {
 			fmt.Fprintf(&w.text, "\n[[%s]]\n", name)
-			w.table(name, v.Index(i))
+			w.table(name, v.Index(i), newElement(v.Type().Elem()))
 		}
 	case reflect.Map:
 		fmt.Fprintf(&w.text, "\n[%s]\n", name)
@@ -95,7 +95,7 @@ func (w *tomlWriter) tables(name string, v reflect.Value) {
 		if slices.ContainsFunc(keysSet(v), func(k key) bool { return !opensTable(v.FieldByIndex(k.field)) }) {
 			fmt.Fprintf(&w.text, "\n[%s]\n", name)
 		}
-		w.table(name, v)
+		w.table(name, v, defaults)
 	}
 }
 

@@ -42,6 +42,8 @@ func TestShownConfiguration(t *testing.T) {
 [agent]
 id = "gpu-07"
 data_dir = "/srv/a"
+[admin]
+ready_age = "0s"
 [[inputs.file]]
 name = "gateway"
 paths = ["/g\\w/\"*\".jsonl"]
@@ -62,6 +64,7 @@ token = { env = "AUDITAIL_TOKEN" }
 		`{ "time" = { from = ["ts"], layout = "unix_ms" }, "actor.id" = ["user", "id"] }`,
 		`{ env = "AUDITAIL_TOKEN" }`,
 		`{ file = "/srv/a/capture.key" }`,
+		`ready_age = "0ms"`,
 		"[retention]\nstandard = \"184d\"\n",
 	} {
 		if !strings.Contains(shown, want) {
