@@ -45,6 +45,7 @@ type Config struct {
 	// make a head that manifests name.
 	Witnesses     []*witness.Client
 	WitnessQuorum int
+	WitnessDigest string // of what makes Witnesses what they are
 }
 
 // Input is an input with what becomes of its lines.
@@ -60,6 +61,9 @@ type Input struct {
 	Policy     *capture.Policy
 	Catalog    *catalog.Catalog
 	Identity   *identity.Map // nil: nobody is declared
+	// Digest is of everything in the configuration that makes the input what it
+	// is: a reload that brings the same leaves the input alone.
+	Digest string
 }
 
 // IgnoreRule names lines that the operator knows to be noise: they are counted
@@ -74,6 +78,7 @@ type Output struct {
 	Name   string
 	Kind   string // for people
 	Output outputs.Output
+	Digest string // as that of an Input
 	// CountsOnDisk: what it stores lies under data_dir and counts against max_disk.
 	CountsOnDisk bool
 	Stored       int64 // bytes it holds at the start, of CountsOnDisk
@@ -118,6 +123,8 @@ type Agent struct {
 	failures recentFailures      // of buffers
 	records  memory.Slices[byte] // for the entries of all pipelines
 	started  bool                // the record of the start is durable
+	changes  chan change         // reloads that wait for their turn
+	ended    chan struct{}       // closed when Run or RunOnce returns
 	// witnessSaid is the last failure of each witness, of the goroutine that asks them.
 	witnessSaid map[string]string
 
@@ -126,13 +133,18 @@ type Agent struct {
 	counters  map[string]*counters
 	live      *buffer.Buffer // that of the session
 	ready     bool           // the inputs run
+	config    admin.Config   // what Status is to say of the file
 	reopened  int            // buffers that failed
 
 	// Of the session at hand, used by Run and New alone:
 	buffer    *buffer.Buffer
 	pipelines []*pipeline
 	shipping  *shippers
-	adopted   bool // the successor is the identity for good
+	adopted   bool            // the successor is the identity for good
+	late      context.Context //nolint:containedctx // of Run: shippers of a later configuration end with it too
+	catalog   func()          // stops the model catalog; nil: it does not run
+	// unrecorded are the records of reloads that are not durable yet.
+	unrecorded []*buffer.Entry
 }
 
 // New opens the buffer and prepares everything; nothing is read yet. It waits
@@ -140,18 +152,16 @@ type Agent struct {
 func New(ctx context.Context, cfg Config, deps Deps) (*Agent, error) {
 	a := &Agent{
 		cfg: cfg, deps: deps, log: deps.Log, startedAt: deps.Now(), counters: make(map[string]*counters), witnessSaid: make(map[string]string),
+		changes: make(chan change), ended: make(chan struct{}),
 	}
 	a.own = newOwnRecords(&cfg, deps.Now)
-	bufferConfig := cfg.Buffer
-	bufferConfig.Log = cfg.Log
 	for _, o := range cfg.Outputs {
-		bufferConfig.Outputs = append(bufferConfig.Outputs, o.Name)
 		if o.CountsOnDisk {
 			a.stored.add(o.Stored)
 		}
 		a.outputs = append(a.outputs, &shipper{agent: a, output: o, log: a.log.With("output", o.Name)})
 	}
-	b, err := a.openBuffer(ctx, bufferConfig, buffer.Deps{
+	b, err := a.openBuffer(ctx, bufferConfig(&cfg), buffer.Deps{
 		FS: deps.FS, Log: deps.Log, Now: deps.Now, Identity: deps.Identity, Keys: a.loadKeys(), Run: cfg.Run,
 		Boot: Boot, Coverage: a.own.coverage, Gap: a.own.hole, Alarm: a.own.forked, KeyRotated: a.own.keyRotated, DiskUsed: a.stored.bytes,
 	})
@@ -169,8 +179,10 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Agent, error) {
 // seal with close, what the outputs take in time. It returns nil for a clean
 // stop, and otherwise what made it stop.
 func (a *Agent) Run(ctx context.Context) error {
+	defer close(a.ended)
 	late, last, cancel := linger(ctx, stopTime)
 	defer cancel()
+	a.late = late
 	cause := a.persist(ctx, late, a.withCatalog(a.follow))
 	last()
 	sealing, cancelSealing := context.WithTimeout(late, sealTime)
@@ -188,6 +200,7 @@ func (a *Agent) Run(ctx context.Context) error {
 // RunOnce reads what the inputs hold now, seals, ships and stops. It returns an
 // error when an output did not take everything before ctx ended; the data stays.
 func (a *Agent) RunOnce(ctx context.Context) error {
+	defer close(a.ended)
 	cause := a.once(ctx)
 	for cause == nil && ctx.Err() == nil && planned(a.buffer.Err()) {
 		if cause = a.reopen(ctx, a.buffer.Err()); cause == nil {
@@ -230,35 +243,31 @@ func (a *Agent) follow(ctx context.Context) error {
 	if err := a.start(ctx); err != nil {
 		return err
 	}
+	a.recordChange(ctx)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	var running sync.WaitGroup
+	running := &following{ctx: ctx, fail: cancel, now: make(map[*pipeline]*followed)}
 	for _, p := range a.pipelines {
-		running.Go(func() {
-			if err := p.run(ctx); err != nil {
-				cancel(fmt.Errorf("input %s: %w", p.spec.Name, err))
-			}
-		})
-		if p.stateful != nil {
-			running.Go(func() {
-				if err := p.flushRegularly(ctx); err != nil {
-					cancel(fmt.Errorf("input %s: %w", p.spec.Name, err))
-				}
-			})
-		}
+		running.start(p)
 	}
+	var watching sync.WaitGroup
 	if a.deps.Keys != nil {
-		running.Go(func() { a.watchKeys(ctx) })
+		watching.Go(func() { a.watchKeys(ctx) })
 	}
 	a.setReady(true)
 	defer a.setReady(false)
-	a.log.InfoContext(ctx, "running", "inputs", len(a.pipelines), "outputs", len(a.cfg.Outputs))
-	select {
-	case <-ctx.Done():
-	case <-a.buffer.Failed():
-		cancel(a.buffer.Err())
+	a.log.InfoContext(ctx, "running", "inputs", len(a.pipelines), "outputs", len(a.outputs))
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-a.buffer.Failed():
+			cancel(a.buffer.Err())
+		case c := <-a.changes:
+			c.done <- a.reconfigure(ctx, running, &c)
+		}
 	}
-	running.Wait()
+	running.wait()
+	watching.Wait()
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		return cause
 	}
@@ -278,12 +287,4 @@ func (a *Agent) scan(ctx context.Context) error {
 	return nil
 }
 
-func (a *Agent) closeOutputs() error {
-	var all []error
-	for _, o := range a.cfg.Outputs {
-		if err := o.Output.Close(); err != nil {
-			all = append(all, fmt.Errorf("close output %s: %w", o.Name, err))
-		}
-	}
-	return errors.Join(all...)
-}
+func (a *Agent) closeOutputs() error { return closeAll(a.cfg.Outputs) }

@@ -31,23 +31,48 @@ func (a *Agent) restoreCatalog() {
 // withCatalog has the model catalog run beside what reads the inputs, and has
 // recorded at the end what it came to know.
 func (a *Agent) withCatalog(read func(ctx context.Context) error) func(ctx context.Context) error {
+	return func(ctx context.Context) error {
+		a.startCatalog(ctx)
+		defer a.stopCatalog()
+		return read(ctx)
+	}
+}
+
+// startCatalog returns when questions at first sight have somebody to answer them.
+func (a *Agent) startCatalog(ctx context.Context) {
 	store := a.cfg.Catalog
 	if store == nil {
-		return read
+		return
 	}
-	return func(ctx context.Context) error {
-		running, stop := context.WithCancel(ctx)
-		var ended sync.WaitGroup
-		ready := make(chan struct{})
-		ended.Go(func() { store.Run(running, func() { close(ready) }, a.catalogue) })
-		<-ready
-		err := read(ctx)
+	running, stop := context.WithCancel(ctx)
+	var ended sync.WaitGroup
+	ready := make(chan struct{})
+	ended.Go(func() { store.Run(running, func() { close(ready) }, a.catalogue) })
+	<-ready
+	a.catalog = func() {
 		stop()
 		ended.Wait()
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTime)
 		defer cancel()
 		store.Flush(last, a.catalogue)
-		return err
+	}
+}
+
+func (a *Agent) stopCatalog() {
+	if a.catalog != nil {
+		a.catalog()
+		a.catalog = nil
+	}
+}
+
+// inheritCatalog gives the catalog of the next configuration what the one of
+// today, which is stopped, came to know.
+func (a *Agent) inheritCatalog(next *Config) {
+	if a.cfg.Catalog == nil || next.Catalog == nil {
+		return
+	}
+	if err := next.Catalog.Inherit(a.cfg.Catalog); err != nil {
+		a.log.Error("what the model catalog knew can not be taken over; it begins anew", "error", err)
 	}
 }
 

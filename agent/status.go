@@ -70,10 +70,15 @@ func (a *Agent) Status() admin.Status {
 	live, ready := a.live, a.ready
 	s := admin.Status{
 		Version: a.cfg.Run.Version, Log: a.cfg.Log.String(), Started: a.startedAt.UTC(), Now: now, Ready: ready,
-		Config: admin.Config{Digest: "sha256:" + a.cfg.Run.Config.String(), Generation: 1, Loaded: a.startedAt.UTC()},
+		Config: a.config,
 		Inputs: []admin.Input{}, Outputs: []admin.Output{}, Alerts: []admin.Alert{},
 	}
+	s.Config.Digest = "sha256:" + a.cfg.Run.Config.String()
+	if s.Config.Generation == 0 {
+		s.Config.Generation, s.Config.Loaded = 1, s.Started
+	}
 	s.Buffer.Failures = a.reopened
+	shippers := a.outputs
 	for i := range a.cfg.Inputs {
 		in := &a.cfg.Inputs[i]
 		s.Inputs = append(s.Inputs, a.counters[in.Name].status(in, now, a.startedAt))
@@ -83,7 +88,7 @@ func (a *Agent) Status() admin.Status {
 	b := live.Status()
 	s.Epoch = b.Epoch
 	fillBuffer(&s.Buffer, &b)
-	for _, one := range a.outputs {
+	for _, one := range shippers {
 		s.Outputs = append(s.Outputs, one.status(b.Outputs[one.output.Name]))
 	}
 	s.Alerts = append(s.Alerts, alerts(&s)...)
@@ -167,6 +172,9 @@ func alerts(s *admin.Status) (list []admin.Alert) {
 		if o.Quarantined > 0 {
 			add(admin.Critical, part, time.Time{}, "%d payloads were refused for good and lie in quarantine under data_dir", o.Quarantined)
 		}
+	}
+	if s.Config.Refused != "" {
+		add(admin.Warning, "configuration", s.Config.RefusedAt, "it was refused and the one before runs on: %s", s.Config.Refused)
 	}
 	b := &s.Buffer
 	if b.DiskFull {

@@ -21,6 +21,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/auditail/auditail/internal/durable"
@@ -124,8 +125,11 @@ type Buffer struct {
 	// suspicious: recovery looks into the content of frames, not at their checksums alone.
 	suspicious bool
 
+	current atomic.Pointer[Config]   // what Reconfigure may change; in Reopen's Config too
+	run     atomic.Pointer[seal.Run] // of what is appended now
+
 	queue   chan *pending
-	cutNow  chan chan struct{}
+	cutNow  chan cutRequest
 	groups  chan *group
 	free    chan *group
 	cut     chan *batch
@@ -186,7 +190,9 @@ func Open(cfg Config, deps Deps) (*Buffer, error) {
 // process: by the same recovery, which now looks into all content. When it
 // returns an error it may be called again.
 func (b *Buffer) Reopen() (*Buffer, error) {
-	again := newBuffer(b.cfg, b.deps)
+	deps := b.deps
+	deps.Run = *b.run.Load()
+	again := newBuffer(*b.current.Load(), deps)
 	again.suspicious = true
 	again.space.inherit(&b.space)
 	if err := again.open(); err != nil {
@@ -198,12 +204,14 @@ func (b *Buffer) Reopen() (*Buffer, error) {
 func newBuffer(cfg Config, deps Deps) *Buffer {
 	b := &Buffer{
 		dir: cfg.Dir, cfg: cfg, full: min(segmentSize, cfg.MaxDisk/segmentShare), deps: deps, fs: deps.FS, log: deps.Log,
-		queue: make(chan *pending, groupEntries), cutNow: make(chan chan struct{}),
+		queue: make(chan *pending, groupEntries), cutNow: make(chan cutRequest),
 		groups: make(chan *group), free: make(chan *group, 2), cut: make(chan *batch, sealQueue),
 		closing: make(chan struct{}), decided: make(chan struct{}), cursors: make(map[string]*cursor),
 		space: newSpace(cfg.Dir, cfg.MaxDisk, deps),
 	}
 	b.changed = sync.NewCond(&b.mu)
+	b.current.Store(&cfg)
+	b.run.Store(&deps.Run)
 	return b
 }
 
@@ -349,7 +357,7 @@ func (b *Buffer) waitForSpace(ctx context.Context, e *Entry) error {
 		})
 		defer stop()
 		b.log.WarnContext(ctx, "reading stops: buffer.max_disk is reached; it goes on when outputs acknowledge, or with a higher max_disk",
-			"used_bytes", b.used(), "max_disk_bytes", b.cfg.MaxDisk)
+			"used_bytes", b.used(), "max_disk_bytes", b.current.Load().MaxDisk)
 		for b.overCap() && ctx.Err() == nil && !b.closed && b.failure == nil {
 			b.changed.Wait()
 		}
@@ -372,7 +380,7 @@ func (b *Buffer) used() int64 {
 	return used
 }
 
-func (b *Buffer) overCap() bool { return b.used() >= b.cfg.MaxDisk }
+func (b *Buffer) overCap() bool { return b.used() >= b.current.Load().MaxDisk }
 
 // released notes that bytes left the disk. b.mu is held.
 func (b *Buffer) released(bytes int64) {
@@ -415,19 +423,8 @@ func (b *Buffer) Err() error {
 
 // Flush cuts all open batches and returns when they are sealed.
 func (b *Buffer) Flush(ctx context.Context) error {
-	cut := make(chan struct{})
-	select {
-	case b.cutNow <- cut:
-	case <-b.closing:
-		return b.closedError()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	select {
-	case <-cut:
-	case <-b.decided:
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := b.cutAll(ctx, cutRequest{done: make(chan struct{})}); err != nil {
+		return err
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -60,27 +60,36 @@ func (b *Buffer) cursorPath(output string) string {
 
 func (b *Buffer) loadCursors() error {
 	for _, output := range b.cfg.Outputs {
-		c := new(cursor)
-		b.cursors[output] = c
-		data, err := durable.ReadFile(b.fs, b.cursorPath(output), maxStateFile)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err == nil {
-			err = json.Unmarshal(data, c)
-		}
+		c, err := b.loadCursor(output)
 		if err != nil {
-			return fmt.Errorf("read cursor of output %s: %w", output, err)
-		}
-		if c.Epoch == 0 && c.Next > 0 {
-			c.Epoch = 1 // written before cursors had epochs
+			return err
 		}
 		if c.before(b.state.Epoch, b.state.Next) {
 			return fmt.Errorf("output %s acknowledged batch %d of epoch %d, but only %d of epoch %d were sealed here: the data_dir was set back to an older state",
 				output, c.Next-1, c.Epoch, b.state.Next, b.state.Epoch)
 		}
+		b.cursors[output] = c
 	}
 	return nil
+}
+
+// loadCursor returns the zero cursor for an output that was never there.
+func (b *Buffer) loadCursor(output string) (*cursor, error) {
+	c := new(cursor)
+	data, err := durable.ReadFile(b.fs, b.cursorPath(output), maxStateFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return c, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(data, c)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read cursor of output %s: %w", output, err)
+	}
+	if c.Epoch == 0 && c.Next > 0 {
+		c.Epoch = 1 // written before cursors had epochs
+	}
+	return c, nil
 }
 
 func (b *Buffer) saveCursor(output string, c *cursor) error {
@@ -146,12 +155,22 @@ func (b *Buffer) moveCursor(output string, c cursor) error {
 	}
 	b.mu.Lock()
 	b.cursors[output] = &c
+	gone := b.takeReleased()
+	b.mu.Unlock()
+	return b.unspoolAll(gone)
+}
+
+// takeReleased takes out of the list what every output holds. b.mu is held.
+func (b *Buffer) takeReleased() []*sealedBatch {
 	first := b.acknowledged()
 	n := b.next(&first)
 	gone := slices.Clone(b.sealed[:n])
 	b.sealed = b.sealed[n:]
 	b.changed.Broadcast()
-	b.mu.Unlock()
+	return gone
+}
+
+func (b *Buffer) unspoolAll(gone []*sealedBatch) error {
 	for _, s := range gone {
 		if err := b.unspool(s); err != nil {
 			return b.failed(fmt.Errorf("remove batch %d from the spool: %w", s.number, err))

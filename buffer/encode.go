@@ -22,6 +22,7 @@ type encoder struct {
 	commit  uint64
 	seq     uint64
 	segment *segment
+	turn    bool // the segment is left: what follows is of another run
 	offset  int64
 	open    map[seal.Stream]*batch
 	zstd    *zstd.Encoder
@@ -63,7 +64,7 @@ func newZstdEncoder() (*zstd.Encoder, error) {
 // written and synced, the next one is hashed and compressed.
 func (b *Buffer) encode() {
 	defer close(b.groups)
-	tick := time.NewTicker(max(b.cfg.BatchAge/8, 10*time.Millisecond))
+	tick := time.NewTicker(b.batchTick())
 	defer tick.Stop()
 	for {
 		var g *group
@@ -78,14 +79,16 @@ func (b *Buffer) encode() {
 		select {
 		case p := <-b.queue:
 			err = b.encodeQueued(g, p)
-		case reply := <-b.cutNow:
+		case request := <-b.cutNow:
 			if err = b.cutOpen(g, func(*batch) bool { return true }); err == nil {
-				g.flushed = append(g.flushed, reply)
+				g.flushed = append(g.flushed, request.done)
+				b.takeOver(request.run)
+				tick.Reset(b.batchTick())
 			} else {
-				close(reply)
+				close(request.done)
 			}
 		case <-tick.C:
-			due := b.deps.Now().Add(-b.cfg.BatchAge)
+			due := b.deps.Now().Add(-b.current.Load().BatchAge)
 			err = b.cutOpen(g, func(t *batch) bool { return !t.opened.After(due) })
 		case <-b.closing:
 			b.refuse(g.waiting)
@@ -161,7 +164,7 @@ func (b *Buffer) encodeEntry(g *group, e *Entry) error {
 		return err
 	}
 	if t == nil {
-		t = newBatch(e.Stream, &b.deps.Run, now)
+		t = newBatch(e.Stream, b.run.Load(), now)
 		enc.open[e.Stream] = t
 	}
 	t.add(ref, h, &meta, enc.lines)
@@ -170,7 +173,7 @@ func (b *Buffer) encodeEntry(g *group, e *Entry) error {
 	b.openSize += ref.size
 	b.oldest = enc.oldestOpen()
 	b.mu.Unlock()
-	if t.compressed >= b.cfg.BatchSize {
+	if t.compressed >= b.current.Load().BatchSize {
 		return b.cutBatch(g, t)
 	}
 	return nil
@@ -254,7 +257,7 @@ func (enc *encoder) heldBy(stream seal.Stream) (held uint64) {
 // empty and the current segment is full. A group never spans two segments.
 func (b *Buffer) startSegment(g *group) error {
 	enc := &b.enc
-	if enc.segment != nil && (enc.offset < b.full || len(g.buf) > 0) {
+	if enc.segment != nil && !enc.turn && (enc.offset < b.full || len(g.buf) > 0) {
 		if g.segment == nil {
 			g.segment = enc.segment
 		}
@@ -269,14 +272,14 @@ func (b *Buffer) startSegment(g *group) error {
 
 func (b *Buffer) beginSegment(g *group, id uint64) error {
 	enc := &b.enc
-	enc.segment = &segment{id: id}
+	enc.segment, enc.turn = &segment{id: id}, false
 	g.fresh, g.segment = true, enc.segment
 	g.buf = append(g.buf, segmentMagic...)
 	enc.offset = int64(len(segmentMagic))
 	b.mu.Lock()
 	b.segments = append(b.segments, enc.segment)
 	b.mu.Unlock()
-	_, _, err := b.frame(g, snapshotFrame, snapshotMeta{Run: b.deps.Run, Seq: enc.seq, Epoch: b.epoch, Identity: b.signedBy, Inputs: enc.inputs}, nil)
+	_, _, err := b.frame(g, snapshotFrame, snapshotMeta{Run: *b.run.Load(), Seq: enc.seq, Epoch: b.epoch, Identity: b.signedBy, Inputs: enc.inputs}, nil)
 	return err
 }
 

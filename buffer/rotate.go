@@ -81,7 +81,7 @@ func (b *Buffer) rotate() error {
 	}
 	if !publicKey(signer).Equal(next) {
 		m := b.manifest(seal.Rotate)
-		m.Successor, m.Opened, m.Run, m.Root = next, m.Sealed, b.deps.Run, seal.EmptyRoot()
+		m.Successor, m.Opened, m.Run, m.Root = next, m.Sealed, *b.run.Load(), seal.EmptyRoot()
 		if err := b.finish(m, intent{}); err != nil {
 			return fmt.Errorf("seal rotate batch %d: %w", m.Batch, err)
 		}

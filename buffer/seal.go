@@ -82,7 +82,7 @@ func (b *Buffer) drainCut() {
 }
 
 func (b *Buffer) untilHeartbeat() time.Duration {
-	return max(0, min(b.state.Sealed.Add(b.cfg.Heartbeat).Sub(b.deps.Now()), b.cfg.Heartbeat))
+	return max(0, min(b.state.Sealed.Add(b.current.Load().Heartbeat).Sub(b.deps.Now()), b.current.Load().Heartbeat))
 }
 
 // sealOrFail fails the buffer unless the step succeeds or the buffer is closing.
@@ -125,10 +125,10 @@ func (b *Buffer) sealBatch(t *batch) error {
 
 // term is how long the payloads of a stream are kept.
 func (b *Buffer) term(stream seal.Stream) time.Duration {
-	term, known := b.cfg.Retention[stream.Class]
+	term, known := b.current.Load().Retention[stream.Class]
 	if !known {
 		// A class that left the configuration keeps the longest term there is.
-		for d := range maps.Values(b.cfg.Retention) {
+		for d := range maps.Values(b.current.Load().Retention) {
 			term = max(term, d)
 		}
 	}
@@ -138,7 +138,7 @@ func (b *Buffer) term(stream seal.Stream) time.Duration {
 // sealEmpty seals a batch without a payload.
 func (b *Buffer) sealEmpty(kind seal.Kind, reason string) error {
 	m := b.manifest(kind)
-	m.Reason, m.Opened, m.Run, m.Root = reason, m.Sealed, b.deps.Run, seal.EmptyRoot()
+	m.Reason, m.Opened, m.Run, m.Root = reason, m.Sealed, *b.run.Load(), seal.EmptyRoot()
 	if kind == seal.Close {
 		m.NextBy = time.Time{}
 	}
@@ -154,7 +154,7 @@ func (b *Buffer) manifest(kind seal.Kind) *seal.Manifest {
 	m := &seal.Manifest{
 		Origin: b.state.origin(b.cfg.Log), Batch: b.state.Next, Kind: kind,
 		RecordsFrom: b.state.Records, RecordsTo: b.state.Records,
-		Sealed: now, NextBy: now.Add(2 * b.cfg.Heartbeat),
+		Sealed: now, NextBy: now.Add(2 * b.current.Load().Heartbeat),
 	}
 	b.nameWitnessed(m)
 	m.Boot, m.Uptime = b.deps.Boot()

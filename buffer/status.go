@@ -42,7 +42,7 @@ type OutputStatus struct {
 func (b *Buffer) Status() Status {
 	b.mu.Lock()
 	s := Status{
-		Epoch: b.lastSeal.Epoch, Used: b.used(), Max: b.cfg.MaxDisk, Open: b.openSize, OldestOpen: b.oldest,
+		Epoch: b.lastSeal.Epoch, Used: b.used(), Max: b.current.Load().MaxDisk, Open: b.openSize, OldestOpen: b.oldest,
 		Batches: len(b.sealed), Full: b.overCap(), DiskFull: b.space.scarce.Load(), Damaged: len(b.holes),
 		LastSeal: b.lastSeal, Outputs: make(map[string]OutputStatus, len(b.cursors)),
 	}

@@ -135,6 +135,22 @@ func (l *ledger) save() []call {
 	return slices.Clone(l.calls[max(0, len(l.calls)-maxCalls/4):])
 }
 
+// Inherit goes on with what another store knows, and with the events that it has
+// not recorded. It is called before Run, when the other one does not run any more.
+func (s *Store) Inherit(from *Store) error {
+	from.mu.Lock()
+	state, pending := from.state(), from.pending
+	from.mu.Unlock()
+	if err := s.Restore(state); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pending = append(s.pending, pending...)
+	s.dirty = s.dirty || len(pending) > 0
+	return nil
+}
+
 // Restore goes on with the state that an earlier run committed. Call it before
 // Run.
 func (s *Store) Restore(state []byte) error {

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditail/auditail/buffer"
+	"github.com/auditail/auditail/inputs"
 	"github.com/auditail/auditail/internal/config"
 	"github.com/auditail/auditail/internal/durable"
 	"github.com/auditail/auditail/internal/keys"
@@ -88,7 +89,7 @@ func (c *checker) all(ctx context.Context, cfg *config.Config) {
 		c.keys(fsys, cfg)
 		c.buffer(fsys, cfg)
 	}
-	if _, err := newInputs(cfg, checkKey(), slog.New(slog.DiscardHandler)); err != nil {
+	if _, err := newInputs(cfg, checkKey(), inputs.NewMemory(longestLine(cfg)), slog.New(slog.DiscardHandler)); err != nil {
 		c.fail("inputs", err)
 	}
 	if countInputs(cfg) == 0 {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -49,7 +50,7 @@ everything within --timeout; the data is kept.`,
 			return err
 		}
 		log.Info("starting", "version", version.String(), "log", setup.config.Log.String(), "data_dir", cfg.Agent.DataDir)
-		err = runAgent(cmd.Context(), setup, *once, *timeout)
+		err = runAgent(cmd.Context(), setup, *path, *once, *timeout)
 		if err = errors.Join(err, setup.close()); err != nil {
 			return err
 		}
@@ -71,13 +72,13 @@ func memoryLimit(cfg *config.Config) {
 	debug.SetMemoryLimit(base + 5*longestLine(cfg))
 }
 
-func runAgent(ctx context.Context, s *setup, once bool, timeout time.Duration) error {
+func runAgent(ctx context.Context, s *setup, path string, once bool, timeout time.Duration) error {
 	a, err := agent.New(ctx, s.config, s.deps)
 	if err != nil {
 		return err
 	}
 	if !once {
-		return runServed(ctx, a, s)
+		return runServed(ctx, a, s, path)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("--timeout %s is over", timeout))
 	defer cancel()
@@ -86,11 +87,18 @@ func runAgent(ctx context.Context, s *setup, once bool, timeout time.Duration) e
 
 // runServed runs the agent with the endpoint of those who operate it. An agent
 // that can not be asked still does its work.
-func runServed(ctx context.Context, a *agent.Agent, s *setup) error {
-	server, err := admin.Listen(ctx, s.admin, admin.Deps{Log: s.deps.Log, Status: a.Status, Tap: s.deps.Taps})
+func runServed(ctx context.Context, a *agent.Agent, s *setup, path string) error {
+	reloads := newReloader(path, s, a)
+	server, err := admin.Listen(ctx, s.admin, admin.Deps{Log: s.deps.Log, Status: a.Status, Reload: reloads.Reload, Tap: s.deps.Taps})
 	if err != nil {
 		s.deps.Log.ErrorContext(ctx, "the agent runs, but can not be asked everywhere it should", "error", err)
 	}
 	s.deps.Log.InfoContext(ctx, "status and metrics", "addresses", server.Addresses())
-	return errors.Join(a.Run(ctx), server.Close())
+	loading, stop := context.WithCancel(ctx)
+	var ended sync.WaitGroup
+	ended.Go(func() { reloads.run(loading) })
+	err = a.Run(ctx)
+	stop()
+	ended.Wait()
+	return errors.Join(err, server.Close())
 }

@@ -33,6 +33,10 @@ type setup struct {
 	config agent.Config
 	deps   agent.Deps
 	admin  admin.Settings
+	file   *config.Config
+	log    *slog.Logger
+	memory *inputs.Memory // of all inputs, those of later configurations too
+	key    string         // id of the capture key in force
 	unlock func() error
 }
 
@@ -43,7 +47,7 @@ func (s *setup) close() error { return s.unlock() }
 func prepare(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *setup, err error) {
 	fsys := durable.OS{}
 	if countInputs(cfg) == 0 {
-		return nil, errNoInput
+		return nil, errNoInput // before a folder is made
 	}
 	if err := fsys.MkdirAll(cfg.Agent.DataDir, 0o750); err != nil {
 		return nil, fmt.Errorf("make agent.data_dir: %w", err)
@@ -60,7 +64,7 @@ func prepare(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *setu
 			err = errors.Join(err, unlock())
 		}
 	}()
-	s := &setup{unlock: unlock, deps: agent.Deps{FS: fsys, Log: log, Now: time.Now, Taps: admin.NewTaps()}}
+	s := &setup{file: cfg, log: log, unlock: unlock, deps: agent.Deps{FS: fsys, Log: log, Now: time.Now, Taps: admin.NewTaps()}}
 	s.admin = admin.Settings{Socket: cfg.Admin.Socket, Listen: cfg.Admin.Listen, ReadyAge: cfg.Admin.ReadyAge}
 	identity, made, err := keys.LoadOrMakeIdentity(fsys, keys.IdentityPath(cfg.Agent.DataDir))
 	if err != nil {
@@ -71,34 +75,49 @@ func prepare(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *setu
 	if err != nil {
 		return nil, err
 	}
-	if s.config, err = baseConfig(cfg, host); err != nil {
+	run, err := version.Run(cfg.JSON())
+	if err != nil {
+		return nil, err
+	}
+	s.memory = inputs.NewMemory(longestLine(cfg))
+	if s.config, s.key, err = s.build(ctx, cfg, host, run); err != nil {
 		return nil, err
 	}
 	if made {
 		log.InfoContext(ctx, "an identity key was made; enrol it where batches go", "vkey", seal.VKey(s.config.Log.String(), publicKey(identity)))
 	}
-	captureKeys, err := loadCaptureKeys(fsys, cfg)
+	return s, nil
+}
+
+// build makes the parts of an agent: at the start, and for each configuration
+// that a reload brings.
+func (s *setup) build(ctx context.Context, cfg *config.Config, host agent.Host, run seal.Run) (c agent.Config, key string, err error) {
+	if countInputs(cfg) == 0 {
+		return c, "", errNoInput
+	}
+	c = baseConfig(cfg, host, run)
+	captureKeys, err := loadCaptureKeys(s.deps.FS, cfg)
 	if err != nil {
-		return nil, err
+		return c, "", err
 	}
-	if s.config.Inputs, err = newInputs(cfg, captureKeys.Current(), log); err != nil {
-		return nil, err
+	current := captureKeys.Current()
+	if c.Inputs, err = newInputs(cfg, current, s.memory, s.log); err != nil {
+		return c, "", err
 	}
-	useCatalog(cfg, fsys, log, &s.config)
-	if s.config.Witnesses, err = newWitnesses(cfg); err != nil {
-		return nil, err
+	useCatalog(cfg, s.deps.FS, s.log, &c)
+	if c.Witnesses, err = newWitnesses(cfg); err != nil {
+		return c, "", err
 	}
-	s.config.WitnessQuorum = cfg.Agent.WitnessQuorum
-	s.config.Outputs, err = newOutputs(ctx, cfg, fsys, log)
-	return s, err
+	c.WitnessQuorum, c.WitnessDigest = cfg.Agent.WitnessQuorum, cfg.WitnessDigest()
+	c.Outputs, err = newOutputs(ctx, cfg, s.deps.FS, s.log)
+	for i := range c.Outputs {
+		c.Outputs[i].Digest = cfg.OutputDigest(c.Outputs[i].Name)
+	}
+	return c, current.ID, err
 }
 
 // baseConfig is what needs no kind.
-func baseConfig(cfg *config.Config, host agent.Host) (agent.Config, error) {
-	run, err := version.Run(cfg.JSON())
-	if err != nil {
-		return agent.Config{}, err
-	}
+func baseConfig(cfg *config.Config, host agent.Host, run seal.Run) agent.Config {
 	return agent.Config{
 		Log:         seal.Log{Organization: cfg.Agent.Organization, Agent: cfg.Agent.ID},
 		Environment: cfg.Agent.Environment,
@@ -108,7 +127,7 @@ func baseConfig(cfg *config.Config, host agent.Host) (agent.Config, error) {
 			Dir: filepath.Join(cfg.Agent.DataDir, "buffer"), MaxDisk: int64(cfg.Buffer.MaxDisk), BatchSize: int64(cfg.Buffer.BatchSize),
 			BatchAge: cfg.Buffer.BatchAge, Heartbeat: cfg.Buffer.Heartbeat, Retention: cfg.Retention,
 		},
-	}, nil
+	}
 }
 
 var errNoInput = errors.New("the configuration has no input: add an [[inputs.file]] with name, paths and parser")
@@ -118,8 +137,7 @@ func countInputs(cfg *config.Config) (n int) {
 	return n
 }
 
-func newInputs(cfg *config.Config, key keyed.Key, log *slog.Logger) (list []agent.Input, err error) {
-	memory := inputs.NewMemory(longestLine(cfg))
+func newInputs(cfg *config.Config, key keyed.Key, memory *inputs.Memory, log *slog.Logger) (list []agent.Input, err error) {
 	cfg.Inputs.Each(func(kind string, i int, in *config.Input) {
 		if err != nil {
 			return
@@ -133,6 +151,7 @@ func newInputs(cfg *config.Config, key keyed.Key, log *slog.Logger) (list []agen
 			return
 		}
 		spec.Kind = kind
+		spec.Digest = cfg.InputDigest(in.Name) + key.ID
 		list = append(list, spec)
 	})
 	return list, err

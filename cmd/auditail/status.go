@@ -85,9 +85,6 @@ func printStatus(out io.Writer, s *admin.Status) error {
 		}
 		line("%s: %s: %s", strings.ToUpper(a.Level), a.Part, printable(text))
 	}
-	if s.Config.Refused != "" {
-		line("CONFIGURATION REFUSED, the old one runs on: %s", printable(s.Config.Refused))
-	}
 	line("")
 	line("INPUT\tKIND\tPARSER\tLINES/S\tREAD\tRECORDS\tUNKNOWN\tSOURCES\tLAG\tLAST LINE")
 	for i := range s.Inputs {

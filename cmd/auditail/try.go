@@ -22,6 +22,7 @@ import (
 	"github.com/auditail/auditail/inputs/file"
 	"github.com/auditail/auditail/internal/config"
 	"github.com/auditail/auditail/parsers"
+	"github.com/auditail/auditail/seal"
 )
 
 func newTry() *cobra.Command {
@@ -206,10 +207,7 @@ func tryLines(
 	if spec.Input, err = sampleInput(dir, data, cfg, in); err != nil {
 		return err
 	}
-	base, err := baseConfig(cfg, agent.Host{ID: "h-try", Name: "try"})
-	if err != nil {
-		return err
-	}
+	base := baseConfig(cfg, agent.Host{ID: "h-try", Name: "try"}, seal.Run{})
 	return agent.Try(ctx, base, spec, name, data, func(tried agent.Tried) error { return emit(spec.Parser, tried) })
 }
 

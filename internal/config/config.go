@@ -21,6 +21,7 @@ import (
 // file; a tag with ",required" must be set. It is not changed after Load and
 // may then be read from any goroutine.
 type Config struct {
+	Change    string         `toml:"change"` // ticket of the change that this file makes, for the record of it
 	Agent     Agent          `toml:"agent"`
 	Inputs    Inputs         `toml:"inputs"`
 	Catalog   []CatalogEntry `toml:"catalog"`

@@ -24,6 +24,46 @@ func (c *Config) Digest() string {
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
+// InputDigest is a digest of all that makes an input what it is: its table and
+// what the file says for all inputs about content and people. Two configurations
+// with the same one have the same input; the model catalog is apart.
+func (c *Config) InputDigest(name string) string {
+	return partDigest(named(reflect.ValueOf(c.Inputs), name), c.Capture, c.Identity, c.Zone)
+}
+
+// OutputDigest is that of an output; the terms of retention are part of it.
+func (c *Config) OutputDigest(name string) string {
+	return partDigest(named(reflect.ValueOf(c.Outputs), name), c.Retention)
+}
+
+// WitnessDigest is that of the witnesses and of how many of them must agree.
+func (c *Config) WitnessDigest() string { return partDigest(c.Witness, c.Agent.WitnessQuorum) }
+
+// named returns the kind and the table of a name among lists of tables.
+func named(lists reflect.Value, name string) any {
+	for _, k := range keysOf(lists.Type()) {
+		list := lists.FieldByIndex(k.field)
+		for i := range list.Len() {
+			if list.Index(i).FieldByName("Name").String() == name {
+				return map[string]any{k.name: list.Index(i).Interface()}
+			}
+		}
+	}
+	return map[string]any{}
+}
+
+func partDigest(parts ...any) string {
+	h := sha256.New()
+	for _, part := range parts {
+		data, err := json.Marshal(plain(reflect.ValueOf(part)))
+		if err != nil {
+			panic("config: " + err.Error()) // as JSON
+		}
+		h.Write(append(data, '\n'))
+	}
+	return "sha256:" + hex.EncodeToString(h.Sum(nil))
+}
+
 // plain turns configuration into maps, slices and scalars under the keys of the
 // file, and leaves out what is not set.
 func plain(v reflect.Value) any {
