@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/auditail/auditail/audit"
 	"github.com/auditail/auditail/buffer"
@@ -235,7 +234,7 @@ func (a *Agent) settle(ctx context.Context, leaving []*pipeline, next *Config) e
 		if p.stateful == nil || again {
 			continue
 		}
-		if err := p.flush(ctx, time.Time{}); err != nil {
+		if err := p.flush(ctx, everything); err != nil {
 			return err
 		}
 	}
