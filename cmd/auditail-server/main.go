@@ -12,12 +12,18 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/auditail/auditail/internal/service"
 	"github.com/auditail/auditail/internal/version"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	code, done := service.Run(ctx, "auditail-server", func(ctx context.Context, stderr io.Writer) int {
+		return run(ctx, os.Args[1:], stderr, stderr)
+	})
+	if !done {
+		code = run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	}
 	stop()
 	os.Exit(code)
 }
@@ -38,7 +44,7 @@ into its own log.`,
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(runCommand(), enrollCommand(), agentsCommand(), accountsCommand(), retentionCommand(), checkCommand(), witnessCommand(), logCommand(), versionCommand())
+	root.AddCommand(runCommand(), enrollCommand(), agentsCommand(), accountsCommand(), retentionCommand(), checkCommand(), witnessCommand(), logCommand(), serviceCommand(), versionCommand())
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintf(stderr, "auditail-server: %v\n", err)
 		return 1

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"os"
+	"sync"
 
 	"github.com/spf13/cobra"
 
+	"github.com/auditail/auditail/internal/sdnotify"
 	"github.com/auditail/auditail/internal/server"
 )
 
@@ -53,7 +56,15 @@ func runCommand() *cobra.Command {
 		if err != nil {
 			return errors.Join(err, l.Close())
 		}
-		return serve(c.Context(), s, l, keepLog)
+		watched, unwatch := context.WithCancel(c.Context())
+		var watching sync.WaitGroup
+		watching.Go(func() {
+			supervise(watched, sdnotify.FromEnvironment(os.Getenv, os.Getpid()), config, l.Addr(), d.Logger)
+		})
+		err = serve(c.Context(), s, l, keepLog)
+		unwatch()
+		watching.Wait()
+		return err
 	}
 	return c
 }

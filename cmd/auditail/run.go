@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/auditail/auditail/agent"
 	"github.com/auditail/auditail/internal/admin"
 	"github.com/auditail/auditail/internal/config"
+	"github.com/auditail/auditail/internal/sdnotify"
 	"github.com/auditail/auditail/internal/version"
 )
 
@@ -94,9 +96,13 @@ func runServed(ctx context.Context, a *agent.Agent, s *setup, path string) error
 		s.deps.Log.ErrorContext(ctx, "the agent runs, but can not be asked everywhere it should", "error", err)
 	}
 	s.deps.Log.InfoContext(ctx, "status and metrics", "addresses", server.Addresses())
-	loading, stop := context.WithCancel(ctx)
+	beside, stop := context.WithCancel(ctx)
 	var ended sync.WaitGroup
-	ended.Go(func() { reloads.run(loading) })
+	ended.Go(func() { reloads.run(beside) })
+	ended.Go(func() {
+		w := supervisor{notifier: sdnotify.FromEnvironment(os.Getenv, os.Getpid()), status: a.Status, log: s.deps.Log, now: time.Now}
+		w.run(beside)
+	})
 	err = a.Run(ctx)
 	stop()
 	ended.Wait()

@@ -15,7 +15,7 @@ import (
 
 const (
 	objectsPrefix  = "/v1/objects/"
-	healthPath     = "/v1/health"
+	HealthPath     = "/v1/health"
 	agentsPath     = "/v1/agents"
 	metricsPath    = "/metrics"
 	manifestHeader = "Auditail-Manifest"
@@ -76,7 +76,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) error {
 	default:
 		return later(http.StatusServiceUnavailable, retrySoon, nil, "%d requests are being served", maxRequests)
 	}
-	if r.URL.Path == healthPath {
+	if r.URL.Path == HealthPath {
 		return s.health(w, r)
 	}
 	switch r.URL.Path {

@@ -287,10 +287,10 @@ func TestHealth(t *testing.T) {
 		f.server.Handler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), method, path, nil))
 		return w
 	}
-	if w := get(http.MethodGet, healthPath); w.Code != 200 || w.Body.String() != "ok\n" {
+	if w := get(http.MethodGet, HealthPath); w.Code != 200 || w.Body.String() != "ok\n" {
 		t.Errorf("health: %d %q", w.Code, w.Body)
 	}
-	if w := get(http.MethodPut, healthPath); w.Code != 405 || w.Header().Get("Allow") == "" {
+	if w := get(http.MethodPut, HealthPath); w.Code != 405 || w.Header().Get("Allow") == "" {
 		t.Errorf("PUT health: %d", w.Code)
 	}
 	if w := get(http.MethodGet, "/"); w.Code != 404 {
@@ -299,7 +299,7 @@ func TestHealth(t *testing.T) {
 	if err := os.RemoveAll(f.config.Store); err != nil {
 		t.Fatal(err)
 	}
-	if w := get(http.MethodGet, healthPath); w.Code != 503 || strings.Contains(w.Body.String(), f.config.Store) {
+	if w := get(http.MethodGet, HealthPath); w.Code != 503 || strings.Contains(w.Body.String(), f.config.Store) {
 		t.Errorf("health without a store: %d %s", w.Code, w.Body)
 	}
 }
