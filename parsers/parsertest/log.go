@@ -61,7 +61,7 @@ func LogFramed(t *testing.T, fresh func() parsers.Parser, name string, frame Fra
 		t.Fatal(err)
 	}
 	lines := frame(name, log)
-	got := run(t, fresh, lines, false)
+	got := run(t, fresh, lines, false, Schema(t))
 	path := "testdata/" + name + ".golden"
 	if f := flag.Lookup("update"); f != nil && f.Value.String() == "true" {
 		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
@@ -75,7 +75,7 @@ func LogFramed(t *testing.T, fresh func() parsers.Parser, name string, frame Fra
 	if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")); diff != "" {
 		t.Error(diff)
 	}
-	restarted := run(t, fresh, lines, true)
+	restarted := run(t, fresh, lines, true, Validate)
 	if diff := cmp.Diff(strings.Split(got, "\n"), strings.Split(restarted, "\n")); diff != "" {
 		t.Errorf("restarts change what comes out:\n%s", diff)
 	}
@@ -110,8 +110,8 @@ func FuzzFramed(f *testing.F, fresh func() parsers.Parser, frame Framing) {
 		for i := range lines {
 			lines[i].Cut = i%7 == 3
 		}
-		once := run(t, fresh, lines, false)
-		if again := run(t, fresh, lines, true); once != again {
+		once := run(t, fresh, lines, false, Validate)
+		if again := run(t, fresh, lines, true, Validate); once != again {
 			t.Errorf("restarts change what comes out:\n%s", cmp.Diff(strings.Split(once, "\n"), strings.Split(again, "\n")))
 		}
 	})
@@ -180,8 +180,9 @@ func FuzzRestoreFramed(f *testing.F, fresh func() parsers.Parser, frame Framing)
 	})
 }
 
-// run parses the lines of a log and writes down what became of them.
-func run(t *testing.T, fresh func() parsers.Parser, lines []parsers.Line, restart bool) string {
+// run parses the lines of a log and writes down what became of them. It holds each
+// record against check.
+func run(t *testing.T, fresh func() parsers.Parser, lines []parsers.Line, restart bool, check func(*parsers.Draft) error) string {
 	t.Helper()
 	var b bytes.Buffer
 	p := fresh()
@@ -195,6 +196,9 @@ func run(t *testing.T, fresh func() parsers.Parser, lines []parsers.Line, restar
 		}
 		b.WriteByte('\n')
 		for d := range drafts {
+			if err := check(&drafts[d]); err != nil {
+				t.Errorf("line %d: %v", i+1, err)
+			}
 			write(&b, &drafts[d])
 			released += writeHeld(&b, lines, drafts[d].Held)
 		}
@@ -209,7 +213,7 @@ func run(t *testing.T, fresh func() parsers.Parser, lines []parsers.Line, restar
 			clockSetBack(t, reborn(t, fresh, p), line.Seen)
 		}
 	}
-	flush(t, &b, p, lines)
+	flush(t, &b, p, lines, check)
 	return b.String()
 }
 
@@ -256,7 +260,7 @@ func clockSetBack(t *testing.T, p parsers.Parser, seen time.Time) {
 	}
 }
 
-func flush(t *testing.T, to *bytes.Buffer, p parsers.Parser, lines []parsers.Line) {
+func flush(t *testing.T, to *bytes.Buffer, p parsers.Parser, lines []parsers.Line, check func(*parsers.Draft) error) {
 	t.Helper()
 	s, ok := p.(parsers.Stateful)
 	if !ok {
@@ -270,7 +274,7 @@ func flush(t *testing.T, to *bytes.Buffer, p parsers.Parser, lines []parsers.Lin
 	}
 	to.WriteByte('\n')
 	for d := range drafts {
-		if err := Validate(&drafts[d]); err != nil {
+		if err := check(&drafts[d]); err != nil {
 			t.Error(err)
 		}
 		write(to, &drafts[d])

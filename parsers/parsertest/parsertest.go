@@ -22,7 +22,7 @@ import (
 // it completes, then their content. `go test -update` writes the golden file.
 //
 // On the way it checks what every parser promises: a record is complete once
-// the agent has added its part, a line has exactly one verdict, records come
+// the agent has added its part, and valid by the published JSON Schema, a line has exactly one verdict, records come
 // from recorded lines only, and line data is not retained.
 func Golden(t *testing.T, p parsers.Parser, name string) {
 	t.Helper()
@@ -31,12 +31,16 @@ func Golden(t *testing.T, p parsers.Parser, name string) {
 		t.Fatal(err)
 	}
 	var got bytes.Buffer
+	check := Schema(t)
 	for i, line := range Lines(name, log) {
 		drafts, outcome := Parse(t, p, line)
 		fmt.Fprintf(&got, "%d %s", i+1, verdict(outcome))
 		got.WriteByte('\n')
 		for d := range drafts {
 			write(&got, &drafts[d])
+			if err := check(&drafts[d]); err != nil {
+				t.Errorf("line %d: %v", i+1, err)
+			}
 		}
 	}
 	path := "testdata/" + name + ".golden"
@@ -102,6 +106,17 @@ func Parse(t testing.TB, p parsers.Parser, line parsers.Line) ([]parsers.Draft, 
 // Validate checks a draft as the record it becomes when the agent has added
 // its part.
 func Validate(d *parsers.Draft) error {
+	if d.Record.Has(audit.TimeBasis) && !d.Record.Has(audit.Time) {
+		return fmt.Errorf("time_basis %s without a time", d.Record.Text(audit.TimeBasis))
+	}
+	if err := audit.Validate(whole(d)); err != nil {
+		return fmt.Errorf("invalid record: %w", err)
+	}
+	return nil
+}
+
+// whole is the record that a draft becomes, encoded.
+func whole(d *parsers.Draft) []byte {
 	var r audit.Record
 	r.CopyFrom(&d.Record)
 	event := string(r.Text(audit.Event))
@@ -110,9 +125,6 @@ func Validate(d *parsers.Draft) error {
 	r.SetInt(audit.SchemaVersion, audit.Version)
 	r.SetText(audit.ID, audit.AppendID(nil, "h", "s", "g", 0, d.Sub))
 	if !r.Has(audit.Time) {
-		if r.Has(audit.TimeBasis) {
-			return fmt.Errorf("time_basis %s without a time", r.Text(audit.TimeBasis))
-		}
 		r.SetTime(audit.Time, now)
 		r.SetString(audit.TimeBasis, "observed")
 	}
@@ -133,10 +145,7 @@ func Validate(d *parsers.Draft) error {
 			r.SetString(audit.ModelProvider, "unknown")
 		}
 	}
-	if err := audit.Validate(r.Append(nil, 0)); err != nil {
-		return fmt.Errorf("invalid record: %w", err)
-	}
-	return nil
+	return r.Append(nil, 0)
 }
 
 func verdict(o parsers.Outcome) string {

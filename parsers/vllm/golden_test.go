@@ -4,6 +4,9 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/auditail/auditail/parsers/parsertest"
 )
 
 // TestSamples compares every verdict and every record of the sample logs with
@@ -33,5 +36,30 @@ func TestSamples(t *testing.T) {
 				t.Fatalf("%s has more lines", golden)
 			}
 		})
+	}
+}
+
+// TestSchema: every record of the sample logs is valid by the published JSON Schema.
+func TestSchema(t *testing.T) {
+	check := parsertest.Schema(t)
+	for _, name := range samples(t) {
+		p := newParser(t)
+		for _, line := range sample(t, name) {
+			drafts, _, err := p.Parse(nil, line)
+			for i := range drafts {
+				if err == nil {
+					err = check(&drafts[i])
+				}
+			}
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		drafts, _ := p.Flush(time.Time{}, nil)
+		for i := range drafts {
+			if err := check(&drafts[i]); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
 	}
 }
