@@ -163,7 +163,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Agent, error) {
 	}
 	b, err := a.openBuffer(ctx, bufferConfig(&cfg), buffer.Deps{
 		FS: deps.FS, Log: deps.Log, Now: deps.Now, Identity: deps.Identity, Keys: a.loadKeys(), Run: cfg.Run,
-		Boot: Boot, Coverage: a.own.coverage, Gap: a.own.hole, Alarm: a.own.forked, KeyRotated: a.own.keyRotated, DiskUsed: a.stored.bytes,
+		Boot: Boot, Coverage: a.own.coverage, Gap: a.own.hole, Reread: a.reread, Damaged: a.own.damaged, Alarm: a.own.forked, KeyRotated: a.own.keyRotated, DiskUsed: a.stored.bytes,
 	})
 	if err != nil {
 		return nil, err

@@ -216,6 +216,7 @@ func (p *pipeline) Append(ctx context.Context, c inputs.Chunk) error {
 		e.Records = append(appendGap(e.Records, &p.record, &p.envelope, p.stream, o, g, p.counted, p.agent.deps.Now()), '\n')
 	}
 	p.made += int64(len(c.Gaps))
+	e.Loss = len(c.Gaps) > 0
 	for _, at := range c.Positions {
 		e.Positions = append(e.Positions, buffer.Position(at))
 	}

@@ -206,6 +206,29 @@ func (o *ownRecords) hole(dst []byte, h buffer.Hole) []byte {
 	return appendGap(dst, &o.record, &o.envelope, h.Stream, at, g, false, o.now())
 }
 
+// damaged is buffer.Deps.Damaged: the record that a part of the buffer was damaged
+// on the disk. What became of the lines in it is told by their records, or by gaps.
+func (o *ownRecords) damaged(d buffer.Damage) *buffer.Entry {
+	return o.entry("alert.raise", func(r *audit.Record) {
+		r.SetInt(audit.Severity, 4)
+		r.SetString(audit.AlertRule, "auditail.buffer-damaged")
+		r.SetString(audit.AlertRuleVersion, "1")
+		r.SetString(audit.AlertTitle, "A part of the buffer was damaged on the disk: what it held is read again where the source still has it, or is a gap")
+		r.SetString(audit.AlertState, "open")
+		b := strconv.AppendUint([]byte(`{"segment":`), d.Segment, 10)
+		b = strconv.AppendInt(append(b, `,"from":`...), d.From, 10)
+		b = strconv.AppendInt(append(b, `,"to":`...), d.To, 10)
+		b = append(audit.AppendString(append(b, `,"found":`...), d.Cause), `,"read_again":[`...)
+		for i, input := range d.ReadBack {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = audit.AppendString(b, input)
+		}
+		r.SetJSON(audit.AlertGroup, append(b, "]}"...))
+	})
+}
+
 // forked is buffer.Deps.Alarm: the record that the log goes on in a new epoch.
 func (o *ownRecords) forked(f buffer.Fork) *buffer.Entry {
 	title := "The destination has other batches under the names of this log: it was forked, or its state runs twice"

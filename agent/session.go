@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/auditail/auditail/buffer"
+	"github.com/auditail/auditail/inputs"
 )
 
 // A session is the life of one buffer with its pipelines and shippers. A buffer
@@ -224,4 +225,28 @@ func pause(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
+}
+
+// reread is buffer.Deps.Reread.
+func (a *Agent) reread(input string, moved []buffer.Moved) ([]buffer.Position, error) {
+	for i := range a.cfg.Inputs {
+		if a.cfg.Inputs[i].Name != input {
+			continue
+		}
+		reader, ok := a.cfg.Inputs[i].Input.(inputs.Rereader)
+		if !ok {
+			return nil, errors.New("its source can not be read twice")
+		}
+		list := make([]inputs.Moved, len(moved))
+		for n, m := range moved {
+			list[n] = inputs.Moved(m)
+		}
+		positions, err := reader.Reread(list)
+		back := make([]buffer.Position, len(positions))
+		for n, at := range positions {
+			back[n] = buffer.Position(at)
+		}
+		return back, err
+	}
+	return nil, errors.New("it is not in the configuration any more")
 }

@@ -59,6 +59,13 @@ type Deps struct {
 	// Coverage appends the agent.coverage record that ends a batch, open before
 	// agent.seq (see audit.Record.AppendOpen).
 	Coverage func(dst []byte, c Coverage) []byte
+	// Reread tells whether an input can read again all that it read from From to
+	// To, and returns the positions that it then goes on with; otherwise why not.
+	// Open asks it for an input that lost a frame to damage, while its batch is
+	// open. Without it, or when it refuses, what was lost is a hole.
+	Reread func(input string, moved []Moved) ([]Position, error)
+	// Damaged returns the record of damage. It may be nil.
+	Damaged func(d Damage) *Entry
 	// Gap appends the agent.gap record of a hole, open before agent.seq. Without
 	// it holes are only told by Holes.
 	Gap func(dst []byte, h Hole) []byte
@@ -79,6 +86,9 @@ type Entry struct {
 	Ranges    []Range
 	Positions []Position
 	Parser    []byte // snapshot of the parser's state behind this entry
+	// Loss: among Records there is one of what the source lost, which reading it
+	// again would not bring back.
+	Loss bool
 
 	// FirstSeq is the agent.seq of the first of Records; the others follow by
 	// one. Set when Append returns nil.
@@ -167,6 +177,9 @@ type Buffer struct {
 	state  sealState     // like sealer
 	intent *intent       // like sealer: what may be on the disk and is not carried out; nil between seals
 	holes  []Hole
+	notice findings // of the start, for the snapshot that it begins with
+
+	damaged int // stretches of segments found damaged; does not change behind Open
 }
 
 type pending struct {
@@ -193,7 +206,7 @@ func (b *Buffer) Reopen() (*Buffer, error) {
 	deps := b.deps
 	deps.Run = *b.run.Load()
 	again := newBuffer(*b.current.Load(), deps)
-	again.suspicious = true
+	again.suspicious, again.damaged = true, b.damaged
 	again.space.inherit(&b.space)
 	if err := again.open(); err != nil {
 		return nil, err

@@ -35,6 +35,7 @@ type workload struct {
 	config  buffer.Config
 	decoder *zstd.Decoder
 	log     *slog.Logger
+	reread  func(input string, moved []buffer.Moved) ([]buffer.Position, error)
 }
 
 func newWorkload(t *testing.T) *workload {
@@ -93,7 +94,7 @@ func (s *session) inBubble() error {
 		})
 	}
 	d := deps(s.disk)
-	d.Log, d.Coverage = s.log, coverage
+	d.Log, d.Coverage, d.Reread = s.log, coverage, s.reread
 	s.known.sessions++ // a bubble's clock starts anew; the host's went on meanwhile
 	down := time.Duration(s.known.sessions) * 24 * time.Hour
 	d.Now = func() time.Time { return time.Now().Add(down) }

@@ -152,7 +152,7 @@ func (b *Buffer) encodeEntry(g *group, e *Entry) error {
 	now := b.deps.Now()
 	meta := entryMeta{
 		Stream: e.Stream, Input: e.Input, At: now.UnixNano(), Lines: e.Lines,
-		Ranges: e.Ranges, Positions: e.Positions, Parser: e.Parser,
+		Ranges: e.Ranges, Positions: e.Positions, Parser: e.Parser, Loss: e.Loss,
 	}
 	enc.mu.Lock()
 	apply(enc.inputs, &meta)
@@ -279,7 +279,9 @@ func (b *Buffer) beginSegment(g *group, id uint64) error {
 	b.mu.Lock()
 	b.segments = append(b.segments, enc.segment)
 	b.mu.Unlock()
-	_, _, err := b.frame(g, snapshotFrame, snapshotMeta{Run: *b.run.Load(), Seq: enc.seq, Epoch: b.epoch, Identity: b.signedBy, Inputs: enc.inputs}, nil)
+	meta := snapshotMeta{Run: *b.run.Load(), Seq: enc.seq, Epoch: b.epoch, Identity: b.signedBy, Inputs: enc.inputs, findings: b.notice}
+	b.notice = findings{}
+	_, _, err := b.frame(g, snapshotFrame, meta, nil)
 	return err
 }
 

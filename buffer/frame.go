@@ -126,6 +126,7 @@ type entryMeta struct {
 	Ranges    []Range     `json:"ranges,omitempty"`
 	Positions []Position  `json:"positions,omitempty"`
 	Parser    []byte      `json:"parser,omitempty"`
+	Loss      bool        `json:"loss,omitempty"` // see Entry.Loss
 }
 
 // positionsOnly tells whether a data frame says nothing that belongs in a batch.
@@ -143,6 +144,7 @@ type snapshotMeta struct {
 	// record of a rotation since is still to be written.
 	Identity string                 `json:"identity,omitempty"`
 	Inputs   map[string]*inputState `json:"inputs"`
+	findings
 }
 
 // inputState is what the buffer remembers of an input between commits.

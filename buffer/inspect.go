@@ -25,7 +25,7 @@ func Inspect(fsys durable.FS, dir string) (Report, error) {
 	if err != nil {
 		return report, err
 	}
-	proofs, err := b.proofs(ids)
+	proofs, _, err := b.proofs(ids)
 	if err != nil {
 		return report, err
 	}
@@ -40,7 +40,7 @@ func Inspect(fsys durable.FS, dir string) (Report, error) {
 		}
 		for _, d := range bad {
 			if !d.torn && reader.size > 0 {
-				report.Damaged = append(report.Damaged, fmt.Sprintf("segment %s: %d bytes at %d are no frame (%v); the agent starts without them and records the gap",
+				report.Damaged = append(report.Damaged, fmt.Sprintf("segment %s: %d bytes at %d are no frame (%v); the agent starts without them, and reads their lines again or records the gap",
 					segmentName(id), d.to-d.from, d.from, d.cause))
 			}
 		}

@@ -19,23 +19,30 @@ import (
 // replay rebuilds the encoder's state from the segments: the one recovery path,
 // used at every start.
 type replay struct {
-	b        *Buffer
-	based    bool // a snapshot was read: inputs are complete
-	inputs   map[string]*inputState
-	run      seal.Run
-	commit   uint64 // newest that was read
-	missing  uint64 // newest that is known to be missing
-	proof    proof  // of the segment at hand
-	group    int64  // where its last group begins
-	end      int64  // where its last frame ends
-	seq      uint64
-	epoch    int    // of the newest snapshot
-	identity string // likewise
-	open     map[seal.Stream]*batch
-	closed   []*batch // cut, not sealed, in commit order
-	holes    []Hole
-	decoder  *zstd.Decoder // nil: the content of frames is not looked into
-	lines    []byte
+	b          *Buffer
+	based      bool // a snapshot was read: inputs are complete
+	inputs     map[string]*inputState
+	run        seal.Run
+	commit     uint64 // newest that was read
+	missing    uint64 // newest that is known to be missing
+	snapshotAt uint64 // commit of the newest snapshot
+	proof      proof  // of the segment at hand
+	group      int64  // where its last group begins
+	end        int64  // where its last frame ends
+	seq        uint64
+	epoch      int    // of the newest snapshot
+	identity   string // likewise
+	open       map[seal.Stream]*batch
+	closed     []*batch // cut, not sealed, in commit order
+	holes      []Hole
+	damage     []Damage // the stretches of all segments, not torn ones
+	told       findings // of earlier starts
+	back       map[string]rewound
+	misses     []missed          // ascending
+	last       map[string]uint64 // newest commit of each input that was read since the snapshot
+	lost       map[string]*loss
+	decoder    *zstd.Decoder // nil: the content of frames is not looked into
+	lines      []byte
 }
 
 // recoverSegments reads all segments, begins a new one, and returns the batches
@@ -54,71 +61,121 @@ func (b *Buffer) recoverSegments() ([]*batch, error) {
 			return nil, err
 		}
 	}
-	proofs, err := b.proofs(ids)
+	r, err := b.replaySegments(ids)
 	if err != nil {
 		return nil, err
-	}
-	r := &replay{b: b, inputs: make(map[string]*inputState), open: make(map[seal.Stream]*batch), seq: b.state.Seq}
-	if b.suspicious {
-		r.decoder = b.sealer.decoder
-	}
-	for i, id := range ids {
-		r.proof = proofs[i]
-		if err := r.segment(id); err != nil {
-			return nil, err
-		}
-		if i == len(ids)-1 {
-			if err := b.writeAgain(id, r.group, r.end); err != nil {
-				return nil, err
-			}
-		}
 	}
 	last := uint64(0)
 	if len(ids) > 0 {
 		last = ids[len(ids)-1]
+		if err := b.writeAgain(last, r.group, r.end); err != nil {
+			return nil, err
+		}
 	}
-	b.holes = r.holes
+	r.tellDamage()
+	r.resumeAt(r.back)
+	b.holes, b.notice = r.holes, r.notice(r.back)
+	b.damaged += len(b.notice.Damage)
 	return b.startAfter(r, last)
+}
+
+// replaySegments replays all segments: again without what is read a second time
+// from the sources, when an input can do that for what damage took.
+func (b *Buffer) replaySegments(ids []uint64) (*replay, error) {
+	proofs, told, err := b.proofs(ids)
+	if err != nil {
+		return nil, err
+	}
+	back, asked := make(map[string]rewound), make(map[string]bool)
+	for disk := b.disk; ; {
+		r := &replay{
+			b: b, inputs: make(map[string]*inputState), open: make(map[seal.Stream]*batch), seq: b.state.Seq,
+			told: told, back: back, last: make(map[string]uint64), lost: make(map[string]*loss),
+		}
+		if b.suspicious {
+			r.decoder = b.sealer.decoder
+		}
+		b.segments, b.disk, b.openSize = nil, disk, 0
+		for i, id := range ids {
+			r.proof = proofs[i]
+			if err := r.segment(id); err != nil {
+				return nil, err
+			}
+		}
+		more := r.goBack(asked)
+		if len(more) == 0 {
+			return r, nil
+		}
+		maps.Copy(back, more)
+	}
 }
 
 // proof is what is known of the commits of a segment from elsewhere.
 type proof struct {
 	sealed uint64 // the newest commit that is in a sealed batch
 	limit  uint64 // the first commit of the segments behind; MaxUint64 where there is none
+	// again: see findings.Again of the segments behind.
+	again map[string]uint64
 }
 
 // durable tells whether a commit was durable: it was sealed, or a recovery went
-// on from it.
+// on from it. What a recovery dropped has the number of another commit since.
 func (p proof) durable(commit uint64) bool {
-	return commit <= p.sealed || p.limit != math.MaxUint64 && commit < p.limit
+	if p.limit == math.MaxUint64 {
+		return commit <= p.sealed
+	}
+	return commit < p.limit
+}
+
+// readAgain tells whether the lines of a commit were read a second time.
+func (p proof) readAgain(input string, commit uint64) bool {
+	from, again := p.again[input]
+	return again && commit >= from
 }
 
 // dropped tells whether a commit was torn by a crash, so that the recovery which
 // began the next segment went on without it.
 func (p proof) dropped(commit uint64) bool { return commit >= p.limit }
 
-// proofs returns the proof of each segment.
-func (b *Buffer) proofs(ids []uint64) ([]proof, error) {
+// proofs returns the proof of each segment, and what earlier starts found.
+func (b *Buffer) proofs(ids []uint64) (proofs []proof, told findings, err error) {
 	now := proof{limit: math.MaxUint64}
 	for _, through := range b.state.SealedThrough {
 		now.sealed = max(now.sealed, through)
 	}
-	proofs := make([]proof, len(ids))
+	proofs = make([]proof, len(ids))
 	for i, id := range slices.Backward(ids) {
 		proofs[i] = now
 		reader, closeFile, err := b.openSegment(id)
 		if err != nil {
-			return nil, err
+			return nil, told, err
 		}
-		first, found, err := reader.firstCommit()
+		first, err := reader.firstOfGroups()
 		if err = errors.Join(err, closeFile()); err != nil {
-			return nil, fmt.Errorf("read segment %s: %w", segmentName(id), err)
+			return nil, told, fmt.Errorf("read segment %s: %w", segmentName(id), err)
 		}
-		if found {
-			now.limit = min(now.limit, first)
+		if first == nil {
+			continue
+		}
+		now.limit = min(now.limit, first.commit)
+		var m snapshotMeta
+		if first.kind != snapshotFrame || json.Unmarshal(first.Meta, &m) != nil {
+			continue
+		}
+		told.Damage, told.Holes = append(told.Damage, m.Damage...), append(told.Holes, m.Holes...)
+		if len(m.Again) > 0 {
+			now.again = maps.Clone(now.again)
+			for input, from := range m.Again {
+				if earlier, known := now.again[input]; !known || from < earlier {
+					if now.again == nil {
+						now.again = make(map[string]uint64)
+					}
+					now.again[input] = from
+				}
+			}
 		}
 	}
-	return proofs, nil
+	return proofs, told, nil
 }
 
 // syncSegment makes durable what is read: after a process that was killed, the
@@ -168,7 +225,12 @@ func (b *Buffer) startAfter(r *replay, last uint64) ([]*batch, error) {
 	b.enc.inputs, b.enc.open, b.enc.zstd = r.inputs, r.open, encoder
 	b.enc.commit, b.enc.seq = r.commit, r.seq
 	g := new(group)
+	damage := b.notice.Damage
+	b.keepDamaged(damage)
 	if err := b.beginSegment(g, last+1); err != nil {
+		return nil, err
+	}
+	if err := b.recordDamage(g, damage); err != nil {
 		return nil, err
 	}
 	if err := b.recordHoles(g, r.holes); err != nil {
@@ -239,17 +301,25 @@ func (r *replay) segment(id uint64) error {
 		return fmt.Errorf("read segment %s: %w", segmentName(id), err)
 	}
 	for _, d := range bad {
-		if d.torn {
-			r.b.log.Info("the end of a segment was never acknowledged and is dropped; its lines are read again",
-				"segment", segmentName(id), "offset", d.from, "bytes", d.to-d.from)
-			continue
-		}
-		r.b.log.Error("the buffer is damaged; what is not in it any more becomes a gap record",
-			"segment", segmentName(id), "offset", d.from, "bytes", d.to-d.from, "error", d.cause)
+		r.damage = append(r.damage, Damage{Segment: id, From: d.from, To: d.to, Cause: d.cause.Error(), torn: d.torn})
 	}
 	r.b.segments = append(r.b.segments, s)
 	r.b.disk += s.size
 	return nil
+}
+
+// tellDamage logs what is damaged.
+func (r *replay) tellDamage() {
+	for _, d := range r.damage {
+		switch {
+		case d.torn:
+			r.b.log.Info("the end of a segment was never acknowledged and is dropped; its lines are read again",
+				"segment", segmentName(d.Segment), "offset", d.From, "bytes", d.To-d.From)
+		case !slices.ContainsFunc(r.told.Damage, d.same):
+			r.b.log.Error("the buffer is damaged; what is in no sealed batch is read again, or becomes a gap record",
+				"segment", segmentName(d.Segment), "offset", d.From, "bytes", d.To-d.From, "error", d.Cause)
+		}
+	}
 }
 
 // frame takes a frame, or refuses it with errFrame and changes nothing.
@@ -269,6 +339,10 @@ func (r *replay) frame(s *segment, f *frame) error {
 	if err != nil {
 		return err
 	}
+	if r.skips(meta.Input, f.commit) {
+		r.advance(f)
+		return nil
+	}
 	sealed := f.commit <= r.b.state.SealedThrough[meta.Stream.String()]
 	if !sealed && r.decoder != nil {
 		if r.lines, err = f.decode(r.decoder, r.lines[:0]); err != nil {
@@ -278,7 +352,9 @@ func (r *replay) frame(s *segment, f *frame) error {
 	r.advance(f)
 	if f.kind == dataFrame {
 		r.checkRanges(&meta)
+		r.follow(&meta)
 		apply(r.inputs, &meta)
+		r.last[meta.Input] = f.commit
 	}
 	if !sealed {
 		r.take(s, f, &meta)
@@ -290,6 +366,7 @@ func (r *replay) frame(s *segment, f *frame) error {
 func (r *replay) advance(f *frame) {
 	if r.based && f.commit > r.commit+1 {
 		r.missing = f.commit - 1
+		r.misses = append(r.misses, missed{from: r.commit + 1, to: f.commit})
 	}
 	r.commit = max(r.commit, f.commit)
 	r.seq = max(r.seq, f.seq+uint64(f.count))
@@ -342,12 +419,27 @@ func (r *replay) snapshot(f *frame) error {
 	}
 	r.advance(f)
 	for _, name := range slices.Sorted(maps.Keys(m.Inputs)) {
+		if r.skips(name, f.commit) {
+			continue
+		}
 		s := m.Inputs[name]
+		r.checkHeld(name, s)
 		for _, generation := range slices.Sorted(maps.Keys(s.Ends)) {
 			r.checkEnd(s.Stream, name, generation, s.Ends[generation])
 		}
 	}
+	for name := range m.Inputs { // what a segment that went on from frames which do not count says of them
+		if r.skips(name, f.commit) {
+			delete(m.Inputs, name)
+		}
+	}
+	for name, s := range r.inputs {
+		if r.skips(name, f.commit) {
+			m.Inputs[name] = s
+		}
+	}
 	r.based, r.run, r.seq, r.inputs = true, m.Run, max(r.seq, m.Seq), m.Inputs
+	r.snapshotAt = f.commit
 	r.epoch, r.identity = max(1, m.Epoch), m.Identity
 	return nil
 }
@@ -358,6 +450,27 @@ func (r *replay) checkRanges(meta *entryMeta) {
 	for _, x := range meta.Ranges {
 		r.checkEnd(meta.Stream, meta.Input, x.Generation, x.From)
 	}
+	if !r.balanced(meta) && r.missing > r.b.state.SealedThrough[meta.Stream.String()] {
+		r.lose(meta.Input, meta.Stream)
+	}
+}
+
+// checkHeld finds missing frames by the lines that an input holds behind them.
+func (r *replay) checkHeld(input string, s *inputState) {
+	held := uint64(0)
+	if before := r.inputs[input]; before != nil {
+		held = before.Held
+	}
+	if s.Held != held && r.missing > r.b.state.SealedThrough[s.Stream.String()] {
+		r.lose(input, s.Stream)
+	}
+}
+
+// skips tells whether a commit of an input counts for nothing, because its lines
+// are read again.
+func (r *replay) skips(input string, commit uint64) bool {
+	at, back := r.back[input]
+	return back && commit >= at.from || r.proof.readAgain(input, commit)
 }
 
 // checkEnd notes a hole when frames are missing that are not in a sealed batch
@@ -370,7 +483,12 @@ func (r *replay) checkEnd(stream seal.Stream, input, generation string, to int64
 	if s := r.inputs[input]; s != nil {
 		end = s.Ends[generation]
 	}
-	if end < to {
-		r.holes = append(r.holes, Hole{Stream: stream, Input: input, Generation: generation, From: end, To: to})
+	if end >= to {
+		return
+	}
+	r.lose(input, stream)
+	h := Hole{Stream: stream, Input: input, Generation: generation, From: end, To: to}
+	if !slices.Contains(r.told.Holes, h) {
+		r.holes = append(r.holes, h)
 	}
 }

@@ -112,7 +112,14 @@ func readSegment(f io.ReaderAt, size int64, proven func(commit uint64) bool, vis
 		if err != nil && !errors.Is(err, errFrame) {
 			return nil, err
 		}
-		bad = append(bad, damage{from: 0, to: min(size, int64(len(segmentMagic))), cause: fmt.Errorf("%w: no segment header", errFrame)})
+		// A crash can leave a segment with nothing in it.
+		isDurable, err := r.durableBehind(int64(len(segmentMagic)), proven)
+		if err != nil {
+			return nil, err
+		}
+		bad = append(bad, damage{
+			from: 0, to: min(size, int64(len(segmentMagic))), cause: fmt.Errorf("%w: no segment header", errFrame), torn: !isDurable,
+		})
 	}
 	for at := int64(len(segmentMagic)); at < size; {
 		fr, err := r.frame(at)
@@ -170,25 +177,25 @@ func (r *segmentReader) durableBehind(at int64, proven func(commit uint64) bool)
 	return false, nil
 }
 
-// firstCommit returns the commit of the first frame of a segment that begins a
-// group: all commits of earlier segments that count are lower.
-func (r *segmentReader) firstCommit() (commit uint64, found bool, err error) {
+// firstOfGroups returns the first frame of a segment that begins a group, nil when
+// there is none: all commits of earlier segments that count are lower.
+func (r *segmentReader) firstOfGroups() (*frame, error) {
 	for at := int64(len(segmentMagic)); at < r.size; {
 		fr, err := r.frame(at)
 		switch {
 		case err == nil && fr.first:
-			return fr.commit, true, nil
+			return fr, nil
 		case err == nil:
 			at += fr.size()
 		case !errors.Is(err, errFrame):
-			return 0, false, err
+			return nil, err
 		default:
 			if at, err = r.scan(at + 1); err != nil {
-				return 0, false, err
+				return nil, err
 			}
 		}
 	}
-	return 0, false, nil
+	return nil, nil //nolint:nilnil // as the comment says
 }
 
 type segmentReader struct {

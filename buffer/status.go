@@ -16,7 +16,7 @@ type Status struct {
 	Batches    int       // sealed, and not acknowledged by every output
 	Full       bool      // MaxDisk is reached
 	DiskFull   bool      // the disk has no space beside the reserve
-	Damaged    int       // ranges found damaged at Open
+	Damaged    int       // stretches of segments found damaged since the agent started
 	LastSeal   LastSeal
 	Outputs    map[string]OutputStatus
 }
@@ -43,7 +43,7 @@ func (b *Buffer) Status() Status {
 	b.mu.Lock()
 	s := Status{
 		Epoch: b.lastSeal.Epoch, Used: b.used(), Max: b.current.Load().MaxDisk, Open: b.openSize, OldestOpen: b.oldest,
-		Batches: len(b.sealed), Full: b.overCap(), DiskFull: b.space.scarce.Load(), Damaged: len(b.holes),
+		Batches: len(b.sealed), Full: b.overCap(), DiskFull: b.space.scarce.Load(), Damaged: b.damaged,
 		LastSeal: b.lastSeal, Outputs: make(map[string]OutputStatus, len(b.cursors)),
 	}
 	first := make(map[string]*sealedBatch, len(b.cursors))

@@ -150,7 +150,7 @@ func (t *Tools) exportSegments(decoder *zstd.Decoder, out *lineCounter, passed *
 				return nil
 			}
 			meta, err := f.entry()
-			if err != nil || f.commit <= t.b.state.SealedThrough[meta.Stream.String()] {
+			if err != nil || f.commit <= t.b.state.SealedThrough[meta.Stream.String()] || p.readAgain(meta.Input, f.commit) {
 				return err
 			}
 			if lines, err = decoder.DecodeAll(f.Body, lines[:0]); err != nil {
@@ -173,7 +173,7 @@ func (t *Tools) eachSegment(visit func(id uint64, p proof, r *segmentReader) err
 	if err != nil {
 		return err
 	}
-	proofs, err := t.b.proofs(ids)
+	proofs, _, err := t.b.proofs(ids)
 	if err != nil {
 		return err
 	}

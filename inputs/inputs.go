@@ -110,6 +110,22 @@ type Scanner interface {
 	Scan(ctx context.Context, resume []Position, to Appender) error
 }
 
+// Moved is how far an input went in a generation since its last commit in front
+// of one that the buffer lost to damage on the disk.
+type Moved struct {
+	Generation string
+	From       []byte // token of its position then; nil: first seen since
+	To         []byte // token of its newest position; nil: forgotten since
+}
+
+// Rereader is implemented by inputs whose sources can be read twice.
+type Rereader interface {
+	// Reread returns the positions to resume from so that all of it is read again,
+	// byte for byte and under the same generations, or why that can not be. It is
+	// called while neither Run nor Scan works.
+	Reread(moved []Moved) ([]Position, error)
+}
+
 // Lag tells how far an input is behind, for status and metrics.
 type Lag struct {
 	Sources int   // sources followed now
