@@ -82,6 +82,9 @@ type Output struct {
 	// CountsOnDisk: what it stores lies under data_dir and counts against max_disk.
 	CountsOnDisk bool
 	Stored       int64 // bytes it holds at the start, of CountsOnDisk
+	// BestEffort: a copy that nothing waits for. It skips what it is too slow
+	// for, and neither witnesses nor the end of `--once` ask for it.
+	BestEffort bool
 }
 
 // Deps come from code.
@@ -192,7 +195,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		a.log.WarnContext(ctx, "there was no time to seal everything; the rest is sealed at the next start", "error", err)
 		err = nil
 	}
-	a.shipping.running.Wait()
+	a.shipping.finish()
 	a.adoptKey(ctx)
 	return errors.Join(cause, err, a.closeOutputs())
 }
@@ -208,7 +211,7 @@ func (a *Agent) RunOnce(ctx context.Context) error {
 		}
 	}
 	for _, o := range a.cfg.Outputs {
-		if n := a.buffer.Pending(o.Name); n > 0 && cause == nil {
+		if n := a.buffer.Pending(o.Name); n > 0 && cause == nil && !o.BestEffort {
 			cause = fmt.Errorf("output %s did not take everything: %d batches wait in %s and ship at the next start", o.Name, n, a.cfg.Buffer.Dir)
 		}
 	}
@@ -223,7 +226,7 @@ func (a *Agent) once(ctx context.Context) error {
 	if cause = errors.Join(cause, a.seal(sealing)); cause != nil {
 		a.shipping.cancel()
 	}
-	a.shipping.running.Wait()
+	a.shipping.finish()
 	a.adoptKey(ctx)
 	return cause
 }

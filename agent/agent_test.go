@@ -182,6 +182,7 @@ type host struct {
 	source  inputs.Input // instead of input, when not nil
 	parser  parsers.Parser
 	outputs map[string]*place
+	copy    string // name of the output that is best effort
 	disk    durable.FS
 	log     strings.Builder
 	store   *catalog.Store // nil: the catalog knows nothing
@@ -226,7 +227,7 @@ func (h *host) agent() *agent.Agent {
 	}
 	for _, name := range []string{"a", "b"} {
 		if p := h.outputs[name]; p != nil {
-			cfg.Outputs = append(cfg.Outputs, agent.Output{Name: name, Output: p})
+			cfg.Outputs = append(cfg.Outputs, agent.Output{Name: name, Output: p, BestEffort: name == h.copy})
 		}
 	}
 	a, err := agent.New(h.t.Context(), cfg, agent.Deps{FS: h.disk, Log: slog.New(slog.NewTextHandler(&h.log, nil)), Now: h.clock.Now, Identity: identity()})

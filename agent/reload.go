@@ -336,9 +336,13 @@ func closeAll(list []Output) error {
 // bufferConfig is what the buffer is to know of a configuration.
 func bufferConfig(cfg *Config) buffer.Config {
 	b := cfg.Buffer
-	b.Log, b.Outputs = cfg.Log, nil
+	b.Log, b.Outputs, b.Copies = cfg.Log, nil, nil
 	for _, o := range cfg.Outputs {
-		b.Outputs = append(b.Outputs, o.Name)
+		if o.BestEffort {
+			b.Copies = append(b.Copies, o.Name)
+		} else {
+			b.Outputs = append(b.Outputs, o.Name)
+		}
 	}
 	return b
 }

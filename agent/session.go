@@ -28,6 +28,8 @@ const (
 	// settleTime is what the shippers get to end what they have begun, when the
 	// epoch ends: what an output took but could not acknowledge is sealed twice.
 	settleTime = 5 * time.Second
+	// copyTime is what copies get behind the evidence, when the agent stops.
+	copyTime = 2 * time.Second
 	// stopTime is what a stop takes at most: with what follows less than 10 s.
 	stopTime = 9 * time.Second
 	// sealTime is what of it the seals of the end may take on a full disk; the
@@ -148,26 +150,41 @@ func (f *recentFailures) tooMany(now time.Time) bool {
 
 // shippers are those of one session. They outlive its inputs.
 type shippers struct {
-	running sync.WaitGroup
-	cancel  context.CancelFunc
+	running  sync.WaitGroup // all, and who asks the witnesses
+	evidence sync.WaitGroup // those that are waited for
+	cancel   context.CancelFunc
+	copies   context.CancelFunc // interrupts the copies alone
 }
 
 func (a *Agent) startShippers(ctx context.Context) *shippers {
 	ctx, cancel := context.WithCancel(ctx)
-	s := &shippers{cancel: cancel}
+	copying, cancelCopies := context.WithCancel(ctx)
+	s := &shippers{cancel: cancel, copies: cancelCopies}
 	from, round, ended := a.buffer, newRounds(), make(chan struct{})
-	var shipping sync.WaitGroup
 	for _, one := range a.outputs {
-		shipping.Go(func() { one.run(ctx, from, round) })
+		if one.output.BestEffort {
+			s.running.Go(func() { one.run(copying, from, round) })
+		} else {
+			s.evidence.Go(func() { one.run(ctx, from, round) })
+		}
 	}
 	s.running.Go(func() {
-		shipping.Wait()
+		s.evidence.Wait()
 		close(ended)
 	})
 	if len(a.cfg.Witnesses) > 0 {
 		s.running.Go(func() { a.cosign(ctx, from, round, ended) })
 	}
 	return s
+}
+
+// finish waits for the shippers of a buffer that is shut: for the evidence as
+// long as it takes, for the copies a moment more.
+func (s *shippers) finish() {
+	s.evidence.Wait()
+	timer := time.AfterFunc(copyTime, s.copies)
+	defer timer.Stop()
+	s.running.Wait()
 }
 
 // settle waits a while for shippers that end by themselves.

@@ -80,6 +80,13 @@ func (s *shipper) run(ctx context.Context, from *buffer.Buffer, round *rounds) {
 // ship delivers one batch and notes the acknowledgement.
 func (s *shipper) ship(ctx context.Context, from *buffer.Buffer, batch seal.Batch) error {
 	receipt, err := s.output.Output.Ship(ctx, batch)
+	if s.output.BestEffort && errors.Is(err, outputs.ErrPermanent) {
+		if !errors.Is(err, fs.ErrNotExist) { // else it was overtaken, which the buffer counts
+			s.shipped.refuse()
+		}
+		s.log.WarnContext(ctx, "records are not copied; the evidence is complete at the other outputs", "batch", batch.Manifest.Batch, "error", err)
+		err = nil
+	}
 	if s.payloadRefused(err) {
 		if err := s.quarantine(ctx, batch, err); err != nil {
 			return err
@@ -109,8 +116,8 @@ func (s *shipper) ship(ctx context.Context, from *buffer.Buffer, batch seal.Batc
 // checkpoint over exactly what it holds. A head that is already further belongs
 // to a batch that is about to be shipped, and is published behind that.
 func (s *shipper) publish(ctx context.Context, head seal.Checkpoint, shipped *seal.Manifest, round *rounds) error {
-	if head.Origin != shipped.Origin || head.Size != shipped.Batch+1 {
-		return nil
+	if head.Origin != shipped.Origin || head.Size != shipped.Batch+1 || s.output.BestEffort {
+		return nil // witnesses vouch for what lies at an evidence output
 	}
 	if publisher, ok := s.output.Output.(outputs.Publisher); ok {
 		if err := publisher.Publish(ctx, head); err != nil {

@@ -169,6 +169,9 @@ func alerts(s *admin.Status) (list []admin.Alert) {
 		case o.Error != "":
 			add(admin.Warning, part, o.ErrorSince, "%d batches wait: %s", o.Waiting, o.Error)
 		}
+		if o.Skipped > 0 || o.Rejected > 0 {
+			add(admin.Warning, part, time.Time{}, "this copy lacks %d batches and %d records; the evidence is complete at the other outputs", o.Skipped, o.Rejected)
+		}
 		if o.Quarantined > 0 {
 			add(admin.Critical, part, time.Time{}, "%d payloads were refused for good and lie in quarantine under data_dir", o.Quarantined)
 		}

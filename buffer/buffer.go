@@ -38,6 +38,7 @@ type Config struct {
 	Log       seal.Log
 	Retention map[string]time.Duration // term of each class
 	Outputs   []string                 // names of those whose acknowledgement releases a batch
+	Copies    []string                 // names of those that get batches too, but hold none: see copies.go
 }
 
 // Deps come from code.
@@ -157,7 +158,8 @@ type Buffer struct {
 	ended    bool           // no more is sealed
 	sealed   []*sealedBatch // not yet acknowledged by every output, in order
 	cursors  map[string]*cursor
-	head     seal.Checkpoint // newest
+	skipped  map[string]*skips // by copy
+	head     seal.Checkpoint   // newest
 	cosigned witnessed
 	lastSeal LastSeal
 	oldest   time.Time // when the oldest open batch began; zero: none is open
@@ -219,7 +221,7 @@ func newBuffer(cfg Config, deps Deps) *Buffer {
 		dir: cfg.Dir, cfg: cfg, full: min(segmentSize, cfg.MaxDisk/segmentShare), deps: deps, fs: deps.FS, log: deps.Log,
 		queue: make(chan *pending, groupEntries), cutNow: make(chan cutRequest),
 		groups: make(chan *group), free: make(chan *group, 2), cut: make(chan *batch, sealQueue),
-		closing: make(chan struct{}), decided: make(chan struct{}), cursors: make(map[string]*cursor),
+		closing: make(chan struct{}), decided: make(chan struct{}), cursors: make(map[string]*cursor), skipped: make(map[string]*skips),
 		space: newSpace(cfg.Dir, cfg.MaxDisk, deps),
 	}
 	b.changed = sync.NewCond(&b.mu)
@@ -371,6 +373,12 @@ func (b *Buffer) waitForSpace(ctx context.Context, e *Entry) error {
 		defer stop()
 		b.log.WarnContext(ctx, "reading stops: buffer.max_disk is reached; it goes on when outputs acknowledge, or with a higher max_disk",
 			"used_bytes", b.used(), "max_disk_bytes", b.current.Load().MaxDisk)
+		b.mu.Unlock()
+		err := b.release()
+		b.mu.Lock()
+		if err != nil {
+			return err
+		}
 		for b.overCap() && ctx.Err() == nil && !b.closed && b.failure == nil {
 			b.changed.Wait()
 		}

@@ -59,7 +59,7 @@ func (b *Buffer) cursorPath(output string) string {
 }
 
 func (b *Buffer) loadCursors() error {
-	for _, output := range b.cfg.Outputs {
+	for _, output := range slices.Concat(b.current.Load().Outputs, b.current.Load().Copies) {
 		c, err := b.loadCursor(output)
 		if err != nil {
 			return err
@@ -106,12 +106,12 @@ func (b *Buffer) saveCursor(output string, c *cursor) error {
 	return nil
 }
 
-// acknowledged returns the cursor of the output that holds least; without
-// outputs, the end. b.mu is held, or the buffer is not started yet.
+// acknowledged returns the cursor of the output that holds least, copies left
+// out; without outputs, the end. b.mu is held, or the buffer is not started yet.
 func (b *Buffer) acknowledged() cursor {
 	least := cursor{Epoch: b.state.Epoch, Next: b.state.Next}
-	for _, c := range b.cursors {
-		if c.compare(&least) < 0 {
+	for _, output := range b.current.Load().Outputs {
+		if c := b.cursors[output]; c.compare(&least) < 0 {
 			least = *c
 		}
 	}
@@ -160,11 +160,19 @@ func (b *Buffer) moveCursor(output string, c cursor) error {
 	return b.unspoolAll(gone)
 }
 
-// takeReleased takes out of the list what every output holds. b.mu is held.
+// release removes the batches that nobody waits for any more.
+func (b *Buffer) release() error {
+	b.mu.Lock()
+	gone := b.takeReleased()
+	b.mu.Unlock()
+	return b.unspoolAll(gone)
+}
+
+// takeReleased takes out of the list what nobody waits for. b.mu is held.
 func (b *Buffer) takeReleased() []*sealedBatch {
-	first := b.acknowledged()
-	n := b.next(&first)
+	n := b.releasable()
 	gone := slices.Clone(b.sealed[:n])
+	b.skip(gone)
 	b.sealed = b.sealed[n:]
 	b.changed.Broadcast()
 	return gone

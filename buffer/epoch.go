@@ -137,9 +137,9 @@ func (b *Buffer) beginEpoch(f *Fork) error {
 	if number > seal.MaxEpoch {
 		return fmt.Errorf("epoch %d is the last there can be: begin anew with another agent id and an empty data_dir", seal.MaxEpoch)
 	}
-	end := uint64(0) // what lies behind no output acknowledged
-	for _, c := range b.cursors {
-		if c.Epoch == f.Left {
+	end := uint64(0)                                  // what lies behind no output acknowledged
+	for _, output := range b.current.Load().Outputs { // a copy is no evidence
+		if c := b.cursors[output]; c.Epoch == f.Left {
 			end = max(end, c.Next)
 		}
 	}

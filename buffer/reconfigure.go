@@ -3,6 +3,7 @@ package buffer
 import (
 	"context"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/auditail/auditail/seal"
@@ -23,9 +24,9 @@ type cutRequest struct {
 func (b *Buffer) Reconfigure(ctx context.Context, cfg Config, run seal.Run) error {
 	now := *b.current.Load()
 	now.MaxDisk, now.BatchSize, now.BatchAge, now.Heartbeat = cfg.MaxDisk, cfg.BatchSize, cfg.BatchAge, cfg.Heartbeat
-	now.Retention, now.Outputs = maps.Clone(cfg.Retention), cfg.Outputs
+	now.Retention, now.Outputs, now.Copies = maps.Clone(cfg.Retention), cfg.Outputs, cfg.Copies
 	fresh := make(map[string]*cursor)
-	for _, output := range cfg.Outputs {
+	for _, output := range slices.Concat(cfg.Outputs, cfg.Copies) {
 		c, err := b.loadCursor(output)
 		if err != nil {
 			return b.failed(err)
@@ -36,8 +37,8 @@ func (b *Buffer) Reconfigure(ctx context.Context, cfg Config, run seal.Run) erro
 	if err := b.cutAll(ctx, request); err != nil {
 		return err
 	}
-	b.current.Store(&now)
 	b.mu.Lock()
+	b.current.Store(&now)
 	for output, c := range fresh {
 		if b.cursors[output] == nil {
 			b.cursors[output] = c

@@ -32,8 +32,8 @@ func (b *Buffer) Rotated() bool {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, c := range b.cursors {
-		if c.compare(b.rotated) >= 0 {
+	for _, output := range b.current.Load().Outputs { // a copy is no evidence
+		if b.cursors[output].compare(b.rotated) >= 0 {
 			return true
 		}
 	}

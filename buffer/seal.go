@@ -246,6 +246,11 @@ func (b *Buffer) carryOut(in *intent) error {
 	}
 	b.addSealed(&sealedBatch{epoch: m.Origin.Epoch, number: m.Batch, size: size, opened: m.Opened})
 	b.noteSeal(m)
+	if len(b.current.Load().Copies) > 0 {
+		if err := b.release(); err != nil { // the room for copies shrinks as batches come
+			return err
+		}
+	}
 	return b.keepState(func() error { return b.forget(m.Batch) })
 }
 

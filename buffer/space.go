@@ -248,6 +248,9 @@ func (b *Buffer) waitForDisk(cause error, bytes int64) error {
 		return cause
 	}
 	b.space.shortage(cause, bytes)
+	if err := b.release(); err != nil {
+		return err
+	}
 	select {
 	case <-b.closing:
 		return errors.Join(ErrClosed, cause)

@@ -121,7 +121,7 @@ func (b *Buffer) loadSpool() error {
 	if err != nil {
 		return fmt.Errorf("list spool: %w", err)
 	}
-	needed := b.acknowledged()
+	needed := b.slowest()
 	found := make(map[sealedBatch]*sealedBatch) // by epoch and number
 	for _, e := range entries {
 		epoch, number, suffix, ok := parseSpoolName(e.Name())
@@ -184,7 +184,13 @@ func (b *Buffer) Next(ctx context.Context, output string) (seal.Batch, error) {
 		if i := b.next(b.cursors[output]); i < len(b.sealed) {
 			s := b.sealed[i]
 			b.mu.Unlock()
-			return b.load(s)
+			batch, err := b.load(s)
+			b.mu.Lock()
+			if err != nil && b.overtaken(s) {
+				continue // a copy: it left the disk meanwhile
+			}
+			b.mu.Unlock()
+			return batch, err
 		}
 		if err := ctx.Err(); err != nil {
 			b.mu.Unlock()

@@ -35,6 +35,7 @@ type OutputStatus struct {
 	Epoch   int
 	Next    uint64    // number of the first batch that it has not acknowledged
 	Waiting int       // batches sealed and not acknowledged
+	Skipped int64     // batches that left the disk before this copy had them, since Open
 	Oldest  time.Time // when the oldest of them was opened; zero: there is none, or it can not be read
 }
 
@@ -46,13 +47,19 @@ func (b *Buffer) Status() Status {
 		Batches: len(b.sealed), Full: b.overCap(), DiskFull: b.space.scarce.Load(), Damaged: b.damaged,
 		LastSeal: b.lastSeal, Outputs: make(map[string]OutputStatus, len(b.cursors)),
 	}
+	held := b.acknowledged()
+	s.Batches -= b.next(&held) // kept for copies alone
 	first := make(map[string]*sealedBatch, len(b.cursors))
 	for output, at := range b.cursors {
 		i := b.next(at)
 		if i < len(b.sealed) {
 			first[output] = b.sealed[i]
 		}
-		s.Outputs[output] = OutputStatus{Epoch: at.Epoch, Next: at.Next, Waiting: len(b.sealed) - i}
+		o := OutputStatus{Epoch: at.Epoch, Next: at.Next, Waiting: len(b.sealed) - i}
+		if k := b.skipped[output]; k != nil {
+			o.Skipped = k.batches
+		}
+		s.Outputs[output] = o
 	}
 	b.mu.Unlock()
 	for output, batch := range first {

@@ -66,6 +66,7 @@ type Trouble struct {
 	Err      error     // of the last attempt; nil: it goes well
 	Since    time.Time // of the first attempt that failed
 	Failures int64     // attempts that failed since the output was made
+	Rejected int64     // records that the destination of a copy took no notice of, since then
 }
 
 // Reporter is implemented by outputs that can say why a Ship takes so long.

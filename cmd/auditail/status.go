@@ -93,10 +93,10 @@ func printStatus(out io.Writer, s *admin.Status) error {
 			share(in.UnparsedShare), sources(in.Sources), lag(in.LagBytes), ago(s.Now, in.LastLine))
 	}
 	line("")
-	line("OUTPUT\tKIND\tNEXT BATCH\tWAITING\tOLDEST\tLAST ACKNOWLEDGED\tQUARANTINE\tSTATE")
+	line("OUTPUT\tKIND\tNEXT BATCH\tWAITING\tOLDEST\tLAST ACKNOWLEDGED\tQUARANTINE\tSKIPPED\tSTATE")
 	for i := range s.Outputs {
 		o := &s.Outputs[i]
-		line("%s\t%s\t%d\t%d\t%s\t%s\t%d\t%s", o.Name, o.Kind, o.Next, o.Waiting, ago(s.Now, o.Oldest), ago(s.Now, o.LastAcknowledged), o.Quarantined, outputState(o))
+		line("%s\t%s\t%d\t%d\t%s\t%s\t%d\t%s\t%s", o.Name, o.Kind, o.Next, o.Waiting, ago(s.Now, o.Oldest), ago(s.Now, o.LastAcknowledged), o.Quarantined, skipped(o), outputState(o))
 	}
 	if len(s.Models) > 0 {
 		line("")
@@ -119,6 +119,17 @@ func printStatus(out io.Writer, s *admin.Status) error {
 	}
 	line("config  %s, generation %d", s.Config.Digest, s.Config.Generation)
 	return w.Flush()
+}
+
+// skipped is what a copy did not get; evidence skips nothing.
+func skipped(o *admin.Output) string {
+	switch {
+	case o.Rejected > 0:
+		return fmt.Sprintf("%d, %d records", o.Skipped, o.Rejected)
+	case o.BestEffort:
+		return fmt.Sprint(o.Skipped)
+	}
+	return "-"
 }
 
 func outputState(o *admin.Output) string {

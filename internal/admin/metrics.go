@@ -98,6 +98,8 @@ func writeOutputs(p *metrics.Page, s *Status) {
 	each(p.Counter("auditail_output_acknowledged_batches_total", "Batches acknowledged."), func(o *Output) float64 { return float64(o.Acknowledged) })
 	each(p.Counter("auditail_output_failures_total", "Attempts that failed and are repeated."), func(o *Output) float64 { return float64(o.Failures) })
 	each(p.Counter("auditail_output_quarantined_batches_total", "Payloads refused for good and kept."), func(o *Output) float64 { return float64(o.Quarantined) })
+	each(p.Counter("auditail_output_skipped_batches_total", "Batches that a copy did not get, or not in full."), func(o *Output) float64 { return float64(o.Skipped) })
+	each(p.Counter("auditail_output_rejected_records_total", "Records that the destination of a copy refused."), func(o *Output) float64 { return float64(o.Rejected) })
 	each(p.Gauge("auditail_output_waiting_batches", "Sealed batches that it has not acknowledged."), func(o *Output) float64 { return float64(o.Waiting) })
 	each(p.Gauge("auditail_output_oldest_age_seconds", "Age of the oldest of them; 0: none."), func(o *Output) float64 {
 		if o.Oldest.IsZero() {

@@ -101,6 +101,10 @@ type Output struct {
 	Acknowledged     int64     `json:"acknowledged"` // since the start of the process
 	LastAcknowledged time.Time `json:"last_acknowledged,omitzero"`
 	Quarantined      int64     `json:"quarantined"` // payloads refused for good, since the start
+	// BestEffort: a copy that nothing waits for.
+	BestEffort bool  `json:"best_effort,omitempty"`
+	Skipped    int64 `json:"skipped"`  // batches that a copy did not get, or not in full, since the start
+	Rejected   int64 `json:"rejected"` // records that the destination of a copy refused, since the start
 	// Error is why the batch at hand is not acknowledged yet; empty when it goes well.
 	Error      string    `json:"error,omitempty"`
 	ErrorSince time.Time `json:"error_since,omitzero"`
@@ -141,11 +145,11 @@ type Alert struct {
 func (s *Status) Healthy() bool { return s.Ready && len(s.Alerts) == 0 }
 
 // OldestUnacknowledged is the age of the oldest record that an output has not
-// acknowledged, whether it is sealed or not; 0 when there is none.
+// acknowledged, copies left out, whether it is sealed or not; 0 when there is none.
 func (s *Status) OldestUnacknowledged() time.Duration {
 	oldest := s.Buffer.OldestOpen
 	for i := range s.Outputs {
-		if at := s.Outputs[i].Oldest; !at.IsZero() && (oldest.IsZero() || at.Before(oldest)) {
+		if at := s.Outputs[i].Oldest; !at.IsZero() && !s.Outputs[i].BestEffort && (oldest.IsZero() || at.Before(oldest)) {
 			oldest = at
 		}
 	}
