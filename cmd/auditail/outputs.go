@@ -14,7 +14,9 @@ import (
 	"github.com/auditail/auditail/internal/version"
 	"github.com/auditail/auditail/outputs/directory"
 	httpoutput "github.com/auditail/auditail/outputs/http"
+	otlpoutput "github.com/auditail/auditail/outputs/otlp"
 	s3output "github.com/auditail/auditail/outputs/s3"
+	syslogoutput "github.com/auditail/auditail/outputs/syslog"
 )
 
 // newOutputs makes the outputs of the configuration, evidence first.
@@ -55,6 +57,30 @@ func newOutputs(ctx context.Context, cfg *config.Config, fsys durable.FS, log *s
 			return nil, err
 		}
 		list = append(list, agent.Output{Name: o.Name, Kind: "http", Output: out})
+	}
+	return newCopies(cfg, list, log)
+}
+
+// newCopies adds the outputs that get copies of the records.
+func newCopies(cfg *config.Config, list []agent.Output, log *slog.Logger) ([]agent.Output, error) {
+	for _, o := range cfg.Outputs.OTLP {
+		out, err := otlpoutput.New(otlpoutput.Config{
+			Name: o.Name, URL: o.URL, Token: resolver(o.Token), CAFile: o.CAFile, CertFile: o.CertFile, KeyFile: o.KeyFile, Timeout: o.Timeout,
+		}, otlpoutput.Deps{Log: log, Version: version.String()})
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, agent.Output{Name: o.Name, Kind: "otlp", Output: out, BestEffort: !o.Required})
+	}
+	for _, o := range cfg.Outputs.Syslog {
+		out, err := syslogoutput.New(syslogoutput.Config{
+			Name: o.Name, Address: o.Address, Format: syslogoutput.Format(o.Format), MaxMessage: int(o.MaxMessage),
+			CAFile: o.CAFile, CertFile: o.CertFile, KeyFile: o.KeyFile, Timeout: o.Timeout,
+		}, syslogoutput.Deps{Log: log})
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, agent.Output{Name: o.Name, Kind: "syslog", Output: out, BestEffort: !o.Required})
 	}
 	return list, nil
 }

@@ -268,12 +268,14 @@ type Buffer struct {
 	Heartbeat time.Duration `toml:"heartbeat"`  // silence that makes a heartbeat due
 }
 
-// Outputs are where batches go. When none is configured, Directory holds one
-// under data_dir.
+// Outputs are where batches go. OTLP and Syslog get copies of the records; when
+// there is no other, Directory holds one under data_dir.
 type Outputs struct {
 	Directory []DirectoryOutput `toml:"directory"`
 	HTTP      []HTTPOutput      `toml:"http"`
 	S3        []S3Output        `toml:"s3"`
+	OTLP      []OTLPOutput      `toml:"otlp"`
+	Syslog    []SyslogOutput    `toml:"syslog"`
 }
 
 // DirectoryOutput writes the archive into a directory. Names are unique over all outputs.
@@ -321,6 +323,31 @@ type S3Output struct {
 	CertFile     string        `toml:"cert_file"`     // client certificate, with KeyFile
 	KeyFile      string        `toml:"key_file"`
 	Timeout      time.Duration `toml:"timeout"` // of an attempt in which nothing moves
+}
+
+// OTLPOutput copies records to a collector. Names are unique over all outputs.
+type OTLPOutput struct {
+	Name     string        `toml:"name,required"`
+	URL      string        `toml:"url,required"` // the base, without a slash at its end; https, or http to this host
+	Required bool          `toml:"required"`     // the disk holds what it has not got; default: best effort
+	Token    Secret        `toml:"token"`        // bearer token
+	CAFile   string        `toml:"ca_file"`      // default: the system's roots
+	CertFile string        `toml:"cert_file"`    // client certificate, with KeyFile
+	KeyFile  string        `toml:"key_file"`
+	Timeout  time.Duration `toml:"timeout"` // of an attempt in which nothing moves
+}
+
+// SyslogOutput copies records to a syslog receiver over TLS. Names are unique over all outputs.
+type SyslogOutput struct {
+	Name       string        `toml:"name,required"`
+	Address    string        `toml:"address,required"` // host:port, or host: then port 6514
+	Required   bool          `toml:"required"`         // the disk holds what it has not got; default: best effort
+	Format     string        `toml:"format" oneof:"json structured"`
+	MaxMessage Size          `toml:"max_message"` // longer ones go without their record
+	CAFile     string        `toml:"ca_file"`     // default: the system's roots
+	CertFile   string        `toml:"cert_file"`   // client certificate, with KeyFile
+	KeyFile    string        `toml:"key_file"`
+	Timeout    time.Duration `toml:"timeout"` // of an attempt in which nothing moves
 }
 
 // Admin is where the agent answers those who operate it.

@@ -161,6 +161,10 @@ func newElement(of reflect.Type) reflect.Value {
 		target.Timeout = time.Minute
 	case *S3Output:
 		target.Lock, target.Timeout = LockCompliance, time.Minute
+	case *OTLPOutput:
+		target.Timeout = time.Minute
+	case *SyslogOutput:
+		target.Format, target.MaxMessage, target.Timeout = "json", 8*KiB, time.Minute
 	}
 	return element
 }
@@ -304,8 +308,8 @@ func unknownKey(at *node, name, in, path string, keys []key) error {
 // laterKey tells what to use instead of a key that a later version will have.
 func laterKey(path string) string {
 	switch path {
-	case "outputs.otlp", "outputs.syslog":
-		return "use outputs.s3, outputs.http or outputs.directory"
+	case "outputs.elasticsearch", "outputs.kafka", "outputs.loki", "outputs.splunk":
+		return "use outputs.otlp or outputs.syslog for a copy of the records"
 	case "rule", "rules", "detect", "admin", "witness":
 		return "leave it out"
 	default:

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net"
 	"net/netip"
 	"net/url"
 	"path/filepath"
@@ -32,6 +33,34 @@ func (k *checker) outputs() {
 		k.s3Output(output, at)
 		k.unique(places, at.key("bucket"), "an output to", output.Endpoint+" "+output.Bucket+"/"+output.Prefix)
 	}
+	for i := range k.config.Outputs.OTLP {
+		output, at := &k.config.Outputs.OTLP[i], path{"outputs", "otlp", i}
+		k.name(at.key("name"), "outputs.otlp.name", output.Name)
+		k.unique(names, at.key("name"), "an output named", output.Name)
+		k.url(&output.URL, "outputs.otlp.url", "https://collector.example.com:4318", at.key("url"))
+		k.unique(places, at.key("url"), "an output to", output.URL)
+		k.clientFiles("outputs.otlp", at, output.CAFile, output.CertFile, output.KeyFile, output.Timeout)
+	}
+	for i := range k.config.Outputs.Syslog {
+		output, at := &k.config.Outputs.Syslog[i], path{"outputs", "syslog", i}
+		k.name(at.key("name"), "outputs.syslog.name", output.Name)
+		k.unique(names, at.key("name"), "an output named", output.Name)
+		k.syslogOutput(output, at)
+		k.unique(places, at.key("address"), "an output to", output.Address)
+	}
+}
+
+func (k *checker) syslogOutput(output *SyslogOutput, at path) {
+	if _, _, err := net.SplitHostPort(output.Address); err != nil && !strings.ContainsAny(output.Address, ":/ ") && output.Address != "" {
+		output.Address = net.JoinHostPort(output.Address, "6514") // RFC 5425, section 4.1
+	}
+	if host, port, err := net.SplitHostPort(output.Address); err != nil || host == "" || port == "" {
+		k.wrong(at.key("address"), `outputs.syslog.address must be a host and port such as "siem.example.com:6514"`)
+	}
+	if output.MaxMessage < 2*KiB || output.MaxMessage > 16*MiB {
+		k.wrong(at.key("max_message"), "outputs.syslog.max_message must be between 2KiB and 16MiB; every receiver takes 2KiB")
+	}
+	k.clientFiles("outputs.syslog", at, output.CAFile, output.CertFile, output.KeyFile, output.Timeout)
 }
 
 // bucketName is what S3 takes, a little wider: stores of others have older rules.

@@ -106,16 +106,18 @@ func defaultOf(name string, v reflect.Value) (any, bool) {
 func formats() map[string]string {
 	return map[string]string{
 		"Agent.id": "name", "Input.name": "name", "Input.service": "name", "IgnoreRule.name": "name",
-		"DirectoryOutput.name": "name", "HTTPOutput.name": "name", "S3Output.name": "name",
+		"DirectoryOutput.name": "name", "HTTPOutput.name": "name", "S3Output.name": "name", "OTLPOutput.name": "name", "SyslogOutput.name": "name",
 		"Agent.data_dir": "absolute", "PipeInput.path": "absolute", "JournaldInput.directory": "absolute",
 		"DirectoryOutput.path": "absolute", "CatalogEntry.weights": "absolute",
 		"FileInput.paths": "absolute", "FileInput.rotated": "absolute",
 		"HTTPOutput.ca_file": "absolute", "HTTPOutput.cert_file": "absolute", "HTTPOutput.key_file": "absolute",
 		"S3Output.ca_file": "absolute", "S3Output.cert_file": "absolute", "S3Output.key_file": "absolute",
+		"OTLPOutput.ca_file": "absolute", "OTLPOutput.cert_file": "absolute", "OTLPOutput.key_file": "absolute",
+		"SyslogOutput.ca_file": "absolute", "SyslogOutput.cert_file": "absolute", "SyslogOutput.key_file": "absolute",
 		"CatalogEntry.digest": "digest", "DataEntry.digest": "digest",
 		"Secret.file": "absolute", "Secret.env": "env", "Secret.credential": "credential",
 		"Parser.type": "type", "Parser.time_layout": "layout",
-		"HTTPOutput.url": "url", "S3Output.endpoint": "url", "Witness.url": "url",
+		"HTTPOutput.url": "url", "OTLPOutput.url": "url", "S3Output.endpoint": "url", "Witness.url": "url",
 	}
 }
 
