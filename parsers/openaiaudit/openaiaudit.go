@@ -52,21 +52,55 @@ func decide(m *fieldmap.Map, d *parsers.Draft) parsers.Outcome {
 	}
 	event := eventOf(kind)
 	r.SetString(audit.Event, event)
-	details := detailsOf(m.Line(), kind)
+	p := payloadOf(m.Line(), kind)
 	actor(m, r)
-	outcome(m, r, kind, details)
-	change(m, r, kind, details)
+	outcome(m, r, kind, &p)
+	change(m, r, kind, &p)
 	return parsers.Outcome{Verdict: parsers.Recorded}
 }
 
-// detailsOf returns the payload of the event: it stands under a key that is its type.
-func detailsOf(line, kind []byte) []byte {
+// payload is what is kept of the object that stands under a key that is the
+// event's type; members as they stand in the line.
+type payload struct {
+	id, errorCode, principal, resource, resourceType []byte
+	given                                            [2][]byte // what something was made with, what was asked to change
+}
+
+func payloadOf(line, kind []byte) (p payload) {
 	for w := fieldmap.Open(line); w.Next(); {
 		if bytes.Equal(w.Key, kind) {
-			return w.Value
+			p.read(w.Value)
+			break
 		}
 	}
-	return nil
+	return p
+}
+
+func (p *payload) read(object []byte) {
+	for w := fieldmap.Open(object); w.Next(); {
+		var home *[]byte
+		switch string(w.Key) {
+		case "id":
+			home = &p.id
+		case "error_code":
+			home = &p.errorCode
+		case "principal_id":
+			home = &p.principal
+		case "resource_id":
+			home = &p.resource
+		case "resource_type":
+			home = &p.resourceType
+		case "data":
+			home = &p.given[0]
+		case "changes_requested":
+			home = &p.given[1]
+		default:
+			continue
+		}
+		if *home == nil { // of a key that stands twice the first counts
+			*home = w.Value
+		}
+	}
 }
 
 // actor says what the identity rests on: OpenAI's own session, or a key, which is
@@ -90,7 +124,7 @@ func actor(m *fieldmap.Map, r *audit.Record) {
 }
 
 // outcome reads how it ended from the type; all but the failures succeeded.
-func outcome(m *fieldmap.Map, r *audit.Record, kind, details []byte) {
+func outcome(m *fieldmap.Map, r *audit.Record, kind []byte, p *payload) {
 	if !bytes.HasSuffix(kind, []byte(".failed")) {
 		r.SetString(audit.Outcome, "success")
 		return
@@ -103,32 +137,68 @@ func outcome(m *fieldmap.Map, r *audit.Record, kind, details []byte) {
 			r.SetBool(audit.ActorVerified, false)
 		}
 	}
-	m.SetReason(r, m.Text(fieldmap.Member(details, "error_code")))
+	m.SetReason(r, m.Text(p.errorCode))
 }
 
 // change names what was changed, and what it was given.
-func change(m *fieldmap.Map, r *audit.Record, kind, details []byte) {
-	what := m.Text(fieldmap.Member(details, "id"))
-	if what == nil {
-		what = kind[:max(0, bytes.LastIndexByte(kind, '.'))]
-	}
+func change(m *fieldmap.Map, r *audit.Record, kind []byte, p *payload) {
 	switch string(r.Text(audit.Event)) {
 	case "auth.success", "auth.failure", "auth.logout":
 		return
 	}
+	what := m.Text(p.id)
+	if what == nil {
+		what = kind[:max(0, bytes.LastIndexByte(kind, '.'))]
+	}
 	r.SetText(audit.ChangeWhat, what)
-	for _, payload := range [...]string{"data", "changes_requested"} {
-		given := fieldmap.Member(details, payload)
-		for _, key := range [...]string{"role", "api_call_logging", "role_name", "group_name", "email", "title", "name"} {
-			if to := m.Text(fieldmap.Member(given, key)); to != nil && !r.Has(audit.ChangeTo) {
-				r.SetText(audit.ChangeTo, to)
-			}
+	for _, given := range p.given {
+		to, model := newValue(m, given)
+		if to != nil && !r.Has(audit.ChangeTo) {
+			r.SetText(audit.ChangeTo, to)
 		}
-		if model := m.Text(fieldmap.Member(given, "fine_tuned_model_checkpoint")); model != nil {
+		if model != nil {
 			r.SetText(audit.ModelName, model)
 		}
 	}
-	m.AddExtra("principal", m.Text(fieldmap.Member(details, "principal_id")))
-	m.AddExtra("resource", m.Text(fieldmap.Member(details, "resource_id")))
-	m.AddExtra("resource_type", m.Text(fieldmap.Member(details, "resource_type")))
+	m.AddExtra("principal", m.Text(p.principal))
+	m.AddExtra("resource", m.Text(p.resource))
+	m.AddExtra("resource_type", m.Text(p.resourceType))
+}
+
+// newValue finds what tells most of a change, and the model that it is about.
+func newValue(m *fieldmap.Map, given []byte) (to, model []byte) {
+	best := 0
+	for w := fieldmap.Open(given); w.Next(); {
+		if string(w.Key) == "fine_tuned_model_checkpoint" && model == nil {
+			model = m.Text(w.Value)
+		}
+		if weight := telling(w.Key); weight > best {
+			if text := m.Text(w.Value); text != nil {
+				to, best = text, weight
+			}
+		}
+	}
+	return to, model
+}
+
+// telling weighs the members that say what something was changed to.
+func telling(key []byte) int {
+	switch string(key) {
+	case "role":
+		return 7
+	case "api_call_logging":
+		return 6
+	case "role_name":
+		return 5
+	case "group_name":
+		return 4
+	case "email":
+		return 3
+	case "title":
+		return 2
+	case "name":
+		return 1
+	default:
+		return 0
+	}
 }
