@@ -11,6 +11,7 @@ import (
 	"github.com/auditail/auditail/parsers/internal/access"
 	"github.com/auditail/auditail/parsers/internal/ansi"
 	"github.com/auditail/auditail/parsers/internal/fieldmap"
+	"github.com/auditail/auditail/parsers/internal/stamp"
 )
 
 // ruleServer is the rule for what the server says of itself.
@@ -130,8 +131,8 @@ func duration(d *parsers.Draft, text []byte) {
 		r.Clear(audit.UsageDurationMs)
 		r.Flag(audit.FieldsDropped)
 	case text[len(text)-1] == 's':
-		if took, err := time.ParseDuration(string(text)); err == nil && took >= 0 {
-			r.SetInt(audit.UsageDurationMs, took.Round(time.Millisecond).Milliseconds())
+		if took, ok := stamp.Milliseconds(text); ok {
+			r.SetInt(audit.UsageDurationMs, took)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/auditail/auditail/audit"
 	"github.com/auditail/auditail/parsers"
+	"github.com/auditail/auditail/parsers/internal/stamp"
 )
 
 // Bounds of what is held.
@@ -269,7 +270,7 @@ func startedIn(message []byte) (ms int64, ok bool) {
 		return 0, false
 	}
 	var buffer [32]byte
-	return readDuration(append(append(buffer[:0], figure...), 's'))
+	return stamp.Milliseconds(append(append(buffer[:0], figure...), 's'))
 }
 
 // Flush implements [parsers.Stateful]: loads whose end or name was not logged in time.

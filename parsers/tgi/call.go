@@ -7,6 +7,7 @@ import (
 	"github.com/auditail/auditail/parsers"
 	"github.com/auditail/auditail/parsers/internal/pyrepr"
 	"github.com/auditail/auditail/parsers/internal/sampling"
+	"github.com/auditail/auditail/parsers/internal/stamp"
 )
 
 // call is what the spans of a request say.
@@ -126,7 +127,7 @@ func cutFigure(b []byte) (name, value, rest []byte, ok bool) {
 
 // figure takes one of the server's figures. It reports false for what is none.
 func (c *call) figure(name, value []byte) bool {
-	took, isTime := duration(value)
+	took, isTime := stamp.Duration(value)
 	switch string(name) {
 	case "total_time":
 		c.total = took
@@ -299,42 +300,6 @@ func tokens(inference, perToken int64) (n int64, ok bool) {
 	most := inference / perToken
 	least := inference/(perToken+1) + 1
 	return most, most == least
-}
-
-// duration reads what Rust's Debug prints of a Duration: "4.065504959s",
-// "735.200735ms", "73.176µs", "12ns".
-func duration(b []byte) (nanoseconds int64, ok bool) {
-	digits := 0
-	for digits < len(b) && (b[digits] >= '0' && b[digits] <= '9' || b[digits] == '.') {
-		digits++
-	}
-	scale := int64(0)
-	switch string(b[digits:]) {
-	case "s":
-		scale = 1e9
-	case "ms":
-		scale = 1e6
-	case "µs":
-		scale = 1e3
-	case "ns":
-		scale = 1
-	default:
-		return 0, false
-	}
-	whole, fraction, _ := bytes.Cut(b[:digits], []byte("."))
-	n, ok := pyrepr.Integer(whole)
-	if !ok || n > 1e9 {
-		return 0, false
-	}
-	n *= scale
-	for _, c := range fraction {
-		scale /= 10
-		if c == '.' {
-			return 0, false
-		}
-		n += int64(c-'0') * scale
-	}
-	return n, true
 }
 
 func milliseconds(nanoseconds int64) int64 { return (nanoseconds + 5e5) / 1e6 }

@@ -149,7 +149,7 @@ func (p *Parser) loaded(dst []parsers.Draft, line *parsers.Line, e *event) []par
 	d.Record.SetString(audit.Outcome, outcomeSuccess)
 	d.SetActor(nil)
 	figure, _, _ := bytes.Cut(e.message[len("Shard ready in "):], []byte(" "))
-	if took, ok := duration(figure); ok {
+	if took, ok := stamp.Duration(figure); ok {
 		d.Record.SetInt(audit.UsageDurationMs, milliseconds(took))
 	}
 	p.describe(d, line.Path)
