@@ -38,5 +38,8 @@ func TestDurationText(t *testing.T) {
 		if got := drafts[0].Record.Int(audit.UsageDurationMs); got != want {
 			t.Errorf("%s: %d, want %d", text, got, want)
 		}
+		parsertest.NoAllocations(t, fresh(), line+"\n")
 	}
 }
+
+func BenchmarkGateway(b *testing.B) { parsertest.Gateway(b, fresh(), "json") }

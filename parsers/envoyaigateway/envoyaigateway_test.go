@@ -25,3 +25,5 @@ func TestSamples(t *testing.T) { parsertest.Samples(t, fresh) }
 func FuzzParse(f *testing.F) { parsertest.Fuzz(f, fresh) }
 
 func BenchmarkAccess(b *testing.B) { parsertest.Throughput(b, fresh(), "current-gen_ai") }
+
+func BenchmarkGateway(b *testing.B) { parsertest.Gateway(b, fresh(), "current-gen_ai") }

@@ -173,3 +173,5 @@ func BenchmarkParse(b *testing.B) {
 		})
 	}
 }
+
+func BenchmarkGateway(b *testing.B) { parsertest.Gateway(b, newParser(b), "json") }

@@ -25,3 +25,5 @@ func TestSamples(t *testing.T) { parsertest.Samples(t, fresh) }
 func FuzzParse(f *testing.F) { parsertest.Fuzz(f, fresh) }
 
 func BenchmarkEvent(b *testing.B) { parsertest.Throughput(b, fresh(), "all-types") }
+
+func BenchmarkGateway(b *testing.B) { parsertest.Gateway(b, fresh(), "all-types") }

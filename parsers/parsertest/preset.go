@@ -31,15 +31,22 @@ func Samples(t *testing.T, fresh func() parsers.Parser) {
 func Throughput(b *testing.B, p parsers.Parser, name string) {
 	b.Helper()
 	var lines []parsers.Line
-	size := 0
 	for _, line := range Lines(name, []byte(read(b, name))) {
 		if _, outcome := Parse(b, p, line); outcome.Verdict == parsers.Recorded {
 			lines = append(lines, line)
-			size += len(line.Data)
 		}
 	}
+	throughput(b, p, lines)
+}
+
+func throughput(b *testing.B, p parsers.Parser, lines []parsers.Line) {
+	b.Helper()
 	if len(lines) == 0 {
 		b.Fatal("no line is recorded")
+	}
+	size := 0
+	for i := range lines {
+		size += len(lines[i].Data)
 	}
 	var drafts []parsers.Draft
 	var encoded []byte
