@@ -57,7 +57,7 @@ fmt: $(TOOLS)/golangci-lint ## format all Go files and group their imports
 fuzz: ## run every fuzz target for FUZZTIME (default 10s)
 	@.ci/fuzz '$(FUZZTIME)'
 
-bench: build ## measure the whole path on a generated gateway log
+bench: build ## measure the whole path on generated logs, and the time from line to durable
 	$(GO) run ./internal/dev/bench
 
 torture: stock-tools s3-server ## break things for an hour: power cuts, failing disks, kills, rotations

@@ -27,8 +27,14 @@ func main() {
 	runs := flag.Int("runs", 3, "runs of each workload; the median by CPU time is shown")
 	bin := flag.String("bin", "bin/auditail", "the agent")
 	keep := flag.String("dir", ".bench", "working folder; cleared first")
+	live := flag.Duration("latency", 10*time.Second, "how long a live agent is followed for the time from line to durable; 0 leaves it out")
+	rate := flag.Int("rate", 10_000, "lines a second of a live agent's log")
 	flag.Parse()
-	if err := run(context.Background(), *lines, *only, *runs, *bin, *keep); err != nil {
+	err := run(context.Background(), *lines, *only, *runs, *bin, *keep)
+	if err == nil && *live > 0 {
+		err = runLatency(context.Background(), *live, *rate, *bin, *keep)
+	}
+	if err != nil {
 		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
 		os.Exit(1)
 	}
@@ -59,6 +65,20 @@ func run(ctx context.Context, lines int, only string, runs int, bin, dir string)
 		median(all).print(w.Name)
 	}
 	return os.RemoveAll(dir)
+}
+
+func runLatency(ctx context.Context, d time.Duration, rate int, bin, dir string) error {
+	bin, err := filepath.Abs(bin)
+	if err != nil {
+		return err
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return err
+	}
+	if err := latency(ctx, d, rate, bin, dir); err != nil {
+		return fmt.Errorf("latency: %w", err)
+	}
+	return nil
 }
 
 // result is one run.
