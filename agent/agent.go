@@ -104,8 +104,9 @@ type Keys interface {
 	// Waiting tells whether there is a successor now.
 	Waiting() bool
 	// Adopt puts the successor, which was signed in, in the place of the identity
-	// for good. What it does not end, it ends when it is called again.
-	Adopt() error
+	// for good, and returns what the operator is told of that. What it does not end,
+	// it ends when it is called again.
+	Adopt() (told string, err error)
 }
 
 const (
@@ -191,7 +192,11 @@ func (a *Agent) Run(ctx context.Context) error {
 	sealing, cancelSealing := context.WithTimeout(late, sealTime)
 	defer cancelSealing()
 	err := a.seal(sealing)
-	if err != nil && sealing.Err() != nil && a.buffer.Err() == nil {
+	switch {
+	case buffer.Unsigned(err):
+		a.log.ErrorContext(ctx, "ALARM: the signing key did not sign the end of the log: it ends without close; the next start signs what waits", "error", err)
+		err = nil
+	case err != nil && sealing.Err() != nil && a.buffer.Err() == nil:
 		a.log.WarnContext(ctx, "there was no time to seal everything; the rest is sealed at the next start", "error", err)
 		err = nil
 	}

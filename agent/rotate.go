@@ -44,10 +44,11 @@ func (a *Agent) adoptKey(ctx context.Context) {
 	if a.deps.Keys == nil || a.adopted || !a.buffer.Rotated() {
 		return
 	}
-	if err := a.deps.Keys.Adopt(); err != nil {
+	told, err := a.deps.Keys.Adopt()
+	if err != nil {
 		a.log.ErrorContext(ctx, "the identity key that was rotated out is still there; trying again", "error", err)
 		return
 	}
 	a.adopted = true
-	a.log.InfoContext(ctx, "the identity key that was rotated out is erased")
+	a.log.InfoContext(ctx, "the identity key was rotated", "note", told)
 }

@@ -37,24 +37,31 @@ const (
 	sealTime = 3 * time.Second
 )
 
-// passes tells whether what keeps the disk from being written is waited for
-// without limit: a full disk, and one that the kernel made read-only.
-func passes(err error) bool { return buffer.NoSpace(err) || buffer.ReadOnly(err) }
+// passes tells whether what keeps the buffer from being opened is waited for
+// without limit: a full disk, one that the kernel made read-only, and a signing key
+// that does not sign.
+func passes(err error) bool {
+	return buffer.NoSpace(err) || buffer.ReadOnly(err) || buffer.Unsigned(err)
+}
 
 // openBuffer opens the buffer of the start. A disk that can not be written for
-// now is waited for.
+// now is waited for, and so is a signing key.
 func (a *Agent) openBuffer(ctx context.Context, cfg buffer.Config, deps buffer.Deps) (*buffer.Buffer, error) {
 	waited := false
 	for {
 		b, err := buffer.Open(cfg, deps)
 		if err == nil && waited {
-			a.log.InfoContext(ctx, "the disk can be written again: the agent starts", "path", cfg.Dir)
+			a.log.InfoContext(ctx, "the buffer can be opened now: the agent starts", "path", cfg.Dir)
 		}
 		if err == nil || !passes(err) {
 			return b, err
 		}
 		if !waited {
-			a.log.ErrorContext(ctx, "the disk is full or read-only: the agent starts when that has passed", "path", cfg.Dir, "error", err)
+			if buffer.Unsigned(err) {
+				a.log.ErrorContext(ctx, "ALARM: the signing key does not sign: the agent starts when it does", "error", err)
+			} else {
+				a.log.ErrorContext(ctx, "the disk is full or read-only: the agent starts when that has passed", "path", cfg.Dir, "error", err)
+			}
 		}
 		waited = true
 		if !pause(ctx, reopenPause) {
@@ -91,6 +98,11 @@ func (a *Agent) reopen(ctx context.Context, failure error) error {
 	for told := false; ; {
 		switch {
 		case planned(failure), buffer.NoSpace(failure): // who caused it has said so
+		case buffer.Unsigned(failure):
+			if !told {
+				a.log.ErrorContext(ctx, "ALARM: the signing key does not sign: reading stops until it does", "error", failure)
+			}
+			told = true
 		case buffer.ReadOnly(failure):
 			if !told {
 				a.log.ErrorContext(ctx, "the disk is read-only: reading stops until it can be written; mend it and mount it again",
@@ -109,7 +121,7 @@ func (a *Agent) reopen(ctx context.Context, failure error) error {
 		b, err := a.buffer.Reopen()
 		if err == nil {
 			if told {
-				a.log.InfoContext(ctx, "the disk can be written again: reading goes on", "path", a.cfg.Buffer.Dir)
+				a.log.InfoContext(ctx, "the buffer can be opened again: reading goes on", "path", a.cfg.Buffer.Dir)
 			}
 			a.useBuffer(b)
 			a.adopted = false

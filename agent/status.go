@@ -137,7 +137,7 @@ func addModels(list []admin.Model, in *Input) []admin.Model {
 
 func fillBuffer(to *admin.Buffer, b *buffer.Status) {
 	to.UsedBytes, to.MaxBytes, to.OpenBytes = b.Used, b.Max, b.Open
-	to.Batches, to.Full, to.DiskFull, to.Damaged = b.Batches, b.Full, b.DiskFull, int64(b.Damaged)
+	to.Batches, to.Full, to.DiskFull, to.Unsigned, to.Damaged = b.Batches, b.Full, b.DiskFull, b.Unsigned, int64(b.Damaged)
 	if !b.OldestOpen.IsZero() {
 		to.OldestOpen = b.OldestOpen.UTC()
 	}
@@ -185,6 +185,9 @@ func alerts(s *admin.Status) (list []admin.Alert) {
 	}
 	if b.Full {
 		add(admin.Critical, "buffer", time.Time{}, "buffer.max_disk is reached: reading stops until outputs acknowledge, or max_disk is raised")
+	}
+	if b.Unsigned {
+		add(admin.Critical, "seal", time.Time{}, "the signing key does not sign: batches wait on the disk, and nothing new is shipped")
 	}
 	if b.Damaged > 0 {
 		add(admin.Warning, "buffer", time.Time{}, "%d ranges were damaged on the disk at the start; each is recorded", b.Damaged)

@@ -43,9 +43,11 @@ type Config struct {
 
 // Deps come from code.
 type Deps struct {
-	FS       durable.FS
-	Log      *slog.Logger
-	Now      func() time.Time
+	FS  durable.FS
+	Log *slog.Logger
+	Now func() time.Time // of the calendar; durations are measured on the monotonic clock
+	// Identity signs. It may hang, fail and err (see package keys): batches then
+	// wait, and are signed when it is well.
 	Identity crypto.Signer
 	// Successor is the identity key that is to follow, nil for none: Open signs it
 	// in with a batch of kind rotate. Behind that it is the identity, and both keys
@@ -54,7 +56,9 @@ type Deps struct {
 	// Keys returns Identity and Successor in place of these fields, at each Open
 	// and Reopen. It may be nil.
 	Keys func() (identity, successor crypto.Signer, err error)
-	Run  seal.Run // of this process
+	// SignTime bounds a signature; 0: 5 s.
+	SignTime time.Duration
+	Run      seal.Run // of this process
 	// Boot returns the boot id ("-" where there is none) and the uptime in seconds.
 	Boot func() (id string, uptime uint64)
 	// Coverage appends the agent.coverage record that ends a batch, open before
@@ -120,7 +124,7 @@ const (
 	groupSize    = 4 << 20 // encode at most about this much before a sync
 	groupEntries = 256
 	scarceLook   = 100 * time.Millisecond
-	sealQueue    = 4 // cut batches that wait for the sealer before Append blocks
+	sealQueue    = 4 // cut batches that wait for the sealer before Append blocks, while the key signs
 )
 
 // Buffer is safe for concurrent use.
@@ -143,7 +147,7 @@ type Buffer struct {
 	cutNow  chan cutRequest
 	groups  chan *group
 	free    chan *group
-	cut     chan *batch
+	cuts    *cutQueue
 	closing chan struct{}
 	decided chan struct{} // closed when every entry that will be durable is
 	done    sync.WaitGroup
@@ -176,10 +180,13 @@ type Buffer struct {
 	enc    encoder       // of the encode goroutine
 	writer segmentWriter // of the write goroutine
 	sealer sealer        // of the seal goroutine; of Shut behind it
-	state  sealState     // like sealer
-	intent *intent       // like sealer: what may be on the disk and is not carried out; nil between seals
-	holes  []Hole
-	notice findings // of the start, for the snapshot that it begins with
+	signs  signing       // like sealer
+	// sealedAt is when the newest batch of this process was sealed; like sealer.
+	sealedAt time.Time
+	state    sealState // like sealer
+	intent   *intent   // like sealer: what may be on the disk and is not carried out; nil between seals
+	holes    []Hole
+	notice   findings // of the start, for the snapshot that it begins with
 
 	damaged int // stretches of segments found damaged; does not change behind Open
 }
@@ -220,7 +227,7 @@ func newBuffer(cfg Config, deps Deps) *Buffer {
 	b := &Buffer{
 		dir: cfg.Dir, cfg: cfg, full: min(segmentSize, cfg.MaxDisk/segmentShare), deps: deps, fs: deps.FS, log: deps.Log,
 		queue: make(chan *pending, groupEntries), cutNow: make(chan cutRequest),
-		groups: make(chan *group), free: make(chan *group, 2), cut: make(chan *batch, sealQueue),
+		groups: make(chan *group), free: make(chan *group, 2), cuts: newCutQueue(sealQueue),
 		closing: make(chan struct{}), decided: make(chan struct{}), cursors: make(map[string]*cursor), skipped: make(map[string]*skips),
 		space: newSpace(cfg.Dir, cfg.MaxDisk, deps),
 	}
@@ -240,6 +247,9 @@ func (b *Buffer) open() error {
 		if b.deps.Identity, b.deps.Successor, err = b.deps.Keys(); err != nil {
 			return err
 		}
+	}
+	if err := b.guardKeys(); err != nil {
+		return err
 	}
 	if err := b.recoverSeals(); err != nil {
 		return fmt.Errorf("open buffer %s: %w", b.dir, err)

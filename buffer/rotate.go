@@ -60,7 +60,7 @@ func parseKey(text string) ed25519.PublicKey {
 
 // signer returns the key that a state names as the identity.
 func (b *Buffer) signer(s *sealState) (crypto.Signer, error) {
-	for _, key := range []crypto.Signer{b.deps.Identity, b.deps.Successor} {
+	for _, key := range []crypto.Signer{b.signs.identity, b.signs.successor} {
 		if key != nil && (s.Identity == "" || s.Identity == keyText(publicKey(key))) {
 			return key, nil
 		}
@@ -71,7 +71,7 @@ func (b *Buffer) signer(s *sealState) (crypto.Signer, error) {
 
 // rotate signs the successor in, unless that was done.
 func (b *Buffer) rotate() error {
-	next := publicKey(b.deps.Successor)
+	next := publicKey(b.signs.successor)
 	if next == nil {
 		return nil
 	}
@@ -85,7 +85,7 @@ func (b *Buffer) rotate() error {
 		if err := b.finish(m, intent{}); err != nil {
 			return fmt.Errorf("seal rotate batch %d: %w", m.Batch, err)
 		}
-		b.log.Warn("a new identity key was signed in; the one before is erased when an output holds that",
+		b.log.Warn("a new identity key was signed in; the one before is needed until an output holds that",
 			"batch", m.Batch, "key", seal.VKey(b.cfg.Log.String(), next))
 	}
 	b.rotated = &cursor{Epoch: b.state.Epoch, Next: b.state.Rotated + 1}

@@ -47,42 +47,45 @@ func newSealer() (s sealer, err error) {
 
 // sealLoop seals cut batches in their order, and a heartbeat when there is none.
 func (b *Buffer) sealLoop(recovered []*batch) {
+	defer b.cuts.abandon() // what is cut and not sealed stays in the segments
 	for _, t := range recovered {
 		if !b.sealOrFail(func() error { return b.sealBatch(t) }) {
-			b.drainCut()
 			return
 		}
 	}
 	heartbeat := time.NewTimer(b.untilHeartbeat())
 	defer heartbeat.Stop()
 	for {
+		t, ended := b.cuts.take()
 		ok := true
-		select {
-		case t, open := <-b.cut:
-			if !open {
-				return
-			}
+		switch {
+		case t != nil:
 			ok = b.sealOrFail(func() error { return b.sealBatch(t) })
-		case <-heartbeat.C:
-			ok = b.sealOrFail(func() error { return b.sealEmpty(seal.Heartbeat, "") })
+		case ended:
+			return
+		default:
+			select {
+			case <-b.cuts.ready:
+				continue
+			case <-heartbeat.C:
+				ok = b.sealOrFail(func() error { return b.sealEmpty(seal.Heartbeat, "") })
+			}
 		}
 		if !ok {
-			b.drainCut()
 			return
 		}
 		heartbeat.Reset(b.untilHeartbeat())
 	}
 }
 
-// drainCut lets the writer end after a failure.
-func (b *Buffer) drainCut() {
-	for range b.cut {
-		continue // what is cut stays in the segments
-	}
-}
-
+// untilHeartbeat is measured on the monotonic clock: a clock that is set must not
+// make a heartbeat late.
 func (b *Buffer) untilHeartbeat() time.Duration {
-	return max(0, min(b.state.Sealed.Add(b.current.Load().Heartbeat).Sub(b.deps.Now()), b.current.Load().Heartbeat))
+	heartbeat := b.current.Load().Heartbeat
+	if b.sealedAt.IsZero() { // by an earlier process
+		return max(0, min(b.state.Sealed.Add(heartbeat).Sub(b.deps.Now()), heartbeat))
+	}
+	return max(0, heartbeat-time.Since(b.sealedAt))
 }
 
 // sealOrFail fails the buffer unless the step succeeds or the buffer is closing.
@@ -227,23 +230,26 @@ func (b *Buffer) carryOut(in *intent) error {
 		return fmt.Errorf("intent: %w", err)
 	}
 	var size int64
-	err = b.keepState(func() (err error) {
-		if size, err = b.signFiles(m); err != nil {
-			return err
-		}
-		state, err := b.advanced(m, in)
-		if err != nil {
-			return err
-		}
-		if err := b.saveState(state); err != nil {
-			return err
-		}
-		b.state = *state
-		return nil
+	err = b.untilSigned(m.Batch, func() error {
+		return b.keepState(func() (err error) {
+			if size, err = b.signFiles(m); err != nil {
+				return err
+			}
+			state, err := b.advanced(m, in)
+			if err != nil {
+				return err
+			}
+			if err := b.saveState(state); err != nil {
+				return err
+			}
+			b.state = *state
+			return nil
+		})
 	})
 	if err != nil {
 		return err
 	}
+	b.sealedAt = time.Now()
 	b.addSealed(&sealedBatch{epoch: m.Origin.Epoch, number: m.Batch, size: size, opened: m.Opened})
 	b.noteSeal(m)
 	if len(b.current.Load().Copies) > 0 {
@@ -317,10 +323,10 @@ func (b *Buffer) sign(m *seal.Manifest, ratchet ed25519.PrivateKey) (file, signa
 		return nil, nil, err
 	}
 	if m.Kind == seal.Rotate {
-		if b.deps.Successor == nil {
+		if b.signs.successor == nil {
 			return nil, nil, fmt.Errorf("batch %d signs in the identity key %s, which is not here: restore its file", m.Batch, seal.VKey(b.cfg.Log.String(), m.Successor))
 		}
-		file, err = seal.SignRotation(m, identity, ratchet, b.deps.Successor)
+		file, err = seal.SignRotation(m, identity, ratchet, b.signs.successor)
 	} else {
 		file, err = seal.SignManifest(m, identity, ratchet)
 	}

@@ -16,6 +16,7 @@ type Status struct {
 	Batches    int       // sealed, and not acknowledged by every output
 	Full       bool      // MaxDisk is reached
 	DiskFull   bool      // the disk has no space beside the reserve
+	Unsigned   bool      // the identity key does not sign: batches wait
 	Damaged    int       // stretches of segments found damaged since the agent started
 	LastSeal   LastSeal
 	Outputs    map[string]OutputStatus
@@ -44,7 +45,7 @@ func (b *Buffer) Status() Status {
 	b.mu.Lock()
 	s := Status{
 		Epoch: b.lastSeal.Epoch, Used: b.used(), Max: b.current.Load().MaxDisk, Open: b.openSize, OldestOpen: b.oldest,
-		Batches: len(b.sealed), Full: b.overCap(), DiskFull: b.space.scarce.Load(), Damaged: b.damaged,
+		Batches: len(b.sealed), Full: b.overCap(), DiskFull: b.space.scarce.Load(), Unsigned: b.signs.failing.Load(), Damaged: b.damaged,
 		LastSeal: b.lastSeal, Outputs: make(map[string]OutputStatus, len(b.cursors)),
 	}
 	held := b.acknowledged()

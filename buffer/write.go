@@ -12,7 +12,7 @@ import (
 // write is the goroutine that makes groups durable: one write, one sync, then
 // the answers. Its return value of success is the answer to Append.
 func (b *Buffer) write() {
-	defer close(b.cut)
+	defer b.cuts.end()
 	defer close(b.decided)
 	w := &b.writer
 	defer w.close()
@@ -34,7 +34,7 @@ func (b *Buffer) write() {
 			p.done <- nil
 		}
 		for _, t := range g.cut {
-			b.cut <- t
+			b.cuts.put(t)
 		}
 		for _, reply := range g.flushed {
 			close(reply)

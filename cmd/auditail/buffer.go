@@ -13,7 +13,6 @@ import (
 	"github.com/auditail/auditail/buffer"
 	"github.com/auditail/auditail/internal/config"
 	"github.com/auditail/auditail/internal/durable"
-	"github.com/auditail/auditail/internal/keys"
 	"github.com/auditail/auditail/seal"
 )
 
@@ -75,11 +74,11 @@ leaves of a write that was never acknowledged, is no damage.`,
 			if len(report.Damaged) == 0 {
 				c.ok("segments", fmt.Sprintf("%d with %d frames, all undamaged", report.Segments, report.Frames))
 			}
-			key, err := keys.LoadIdentity(durable.OS{}, keys.IdentityPath(cfg.Agent.DataDir))
+			key, err := newSigningKey(durable.OS{}, cfg).Public()
 			if err != nil {
 				return err
 			}
-			batches, findings, err := tools.VerifySpool(publicKey(key))
+			batches, findings, err := tools.VerifySpool(key)
 			if err != nil {
 				return err
 			}

@@ -18,7 +18,6 @@ import (
 	"github.com/auditail/auditail/inputs"
 	"github.com/auditail/auditail/internal/config"
 	"github.com/auditail/auditail/internal/durable"
-	"github.com/auditail/auditail/internal/keys"
 	"github.com/auditail/auditail/outputs"
 )
 
@@ -121,15 +120,15 @@ func (c *checker) tests(ctx context.Context, cfg *config.Config) {
 }
 
 func (c *checker) keys(fsys durable.FS, cfg *config.Config) {
-	path := keys.IdentityPath(cfg.Agent.DataDir)
-	_, err := keys.LoadIdentity(fsys, path)
+	signing := newSigningKey(fsys, cfg)
+	_, err := signing.Public()
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist) && cfg.Agent.IdentityKey.File != "":
 		c.ok("signing key", "none yet; it is made at the first start")
 	case err != nil:
 		c.fail("signing key", err)
 	default:
-		c.ok("signing key", path)
+		c.ok("signing key", signing.String())
 	}
 	_, err = readCaptureKeys(cfg.Capture.HMACKey)
 	switch {

@@ -18,7 +18,6 @@ import (
 	"github.com/auditail/auditail/internal/config"
 	"github.com/auditail/auditail/internal/durable"
 	"github.com/auditail/auditail/internal/enrol"
-	"github.com/auditail/auditail/internal/keys"
 	"github.com/auditail/auditail/seal"
 )
 
@@ -68,7 +67,7 @@ it is read from standard input, where no other user sees it.`,
 			return err
 		}
 		fsys := durable.OS{}
-		key, _, err := keys.LoadOrMakeIdentity(fsys, keys.IdentityPath(cfg.Agent.DataDir))
+		key, _, err := newSigningKey(fsys, cfg).Make()
 		if err != nil {
 			return err
 		}

@@ -38,12 +38,16 @@ public key can be enrolled first. Keys that exist are left as they are.`,
 		if err != nil {
 			return err
 		}
-		file := keys.IdentityPath(cfg.Agent.DataDir)
-		key, made, err := keys.LoadOrMakeIdentity(durable.OS{}, file)
+		signing := newSigningKey(durable.OS{}, cfg)
+		_, made, err := signing.Make()
 		if err != nil {
 			return err
 		}
 		if _, err := loadCaptureKeys(durable.OS{}, cfg); err != nil {
+			return err
+		}
+		key, err := signing.Public()
+		if err != nil {
 			return err
 		}
 		verb := "already there"
@@ -51,7 +55,7 @@ public key can be enrolled first. Keys that exist are left as they are.`,
 			verb = "made"
 		}
 		log := seal.Log{Organization: cfg.Agent.Organization, Agent: cfg.Agent.ID}
-		_, err = fmt.Fprintf(cmd.OutOrStdout(), "signing key %s: %s\ncapture key: %s\n%s\n", verb, file, cfg.Capture.HMACKey, seal.VKey(log.String(), publicKey(key)))
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "signing key %s: %s\ncapture key: %s\n%s\n", verb, signing, cfg.Capture.HMACKey, seal.VKey(log.String(), key))
 		return err
 	}
 	return cmd
@@ -72,14 +76,14 @@ func newKeysShow() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		key, err := keys.LoadIdentity(durable.OS{}, keys.IdentityPath(cfg.Agent.DataDir))
+		key, err := newSigningKey(durable.OS{}, cfg).Public()
 		if errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("there is no signing key in %s yet: run auditail keys init", cfg.Agent.DataDir)
+			return noSigningKey(cfg)
 		}
 		if err != nil {
 			return err
 		}
-		return showKey(cmd.OutOrStdout(), *format, seal.Log{Organization: cfg.Agent.Organization, Agent: cfg.Agent.ID}, publicKey(key))
+		return showKey(cmd.OutOrStdout(), *format, seal.Log{Organization: cfg.Agent.Organization, Agent: cfg.Agent.ID}, key)
 	}
 	return cmd
 }

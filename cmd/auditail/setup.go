@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -23,7 +24,6 @@ import (
 	"github.com/auditail/auditail/internal/admin"
 	"github.com/auditail/auditail/internal/config"
 	"github.com/auditail/auditail/internal/durable"
-	"github.com/auditail/auditail/internal/keys"
 	"github.com/auditail/auditail/internal/version"
 	"github.com/auditail/auditail/seal"
 )
@@ -66,11 +66,12 @@ func prepare(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *setu
 	}()
 	s := &setup{file: cfg, log: log, unlock: unlock, deps: agent.Deps{FS: fsys, Log: log, Now: time.Now, Taps: admin.NewTaps()}}
 	s.admin = admin.Settings{Socket: cfg.Admin.Socket, Listen: cfg.Admin.Listen, ReadyAge: cfg.Admin.ReadyAge}
-	identity, made, err := keys.LoadOrMakeIdentity(fsys, keys.IdentityPath(cfg.Agent.DataDir))
+	signing := newSigningKey(fsys, cfg)
+	identity, made, err := signing.Make()
 	if err != nil {
 		return nil, err
 	}
-	s.deps.Keys = fileKeys{fs: fsys, path: keys.IdentityPath(cfg.Agent.DataDir)}
+	s.deps.Keys = signing
 	host, err := agent.FindHost(fsys, cfg.Agent.DataDir)
 	if err != nil {
 		return nil, err
@@ -83,8 +84,8 @@ func prepare(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *setu
 	if s.config, s.key, err = s.build(ctx, cfg, host, run); err != nil {
 		return nil, err
 	}
-	if made {
-		log.InfoContext(ctx, "an identity key was made; enrol it where batches go", "vkey", seal.VKey(s.config.Log.String(), publicKey(identity)))
+	if key, ok := identity.Public().(ed25519.PublicKey); made && ok {
+		log.InfoContext(ctx, "an identity key was made; enrol it where batches go", "vkey", seal.VKey(s.config.Log.String(), key))
 	}
 	return s, nil
 }

@@ -80,6 +80,7 @@ func writeBuffer(p *metrics.Page, s *Status) {
 	p.Gauge("auditail_buffer_batches", "Sealed batches that not every output has acknowledged.").Sample(float64(b.Batches))
 	p.Gauge("auditail_buffer_full", "1 while max_disk is reached and reading stops.").Flag(b.Full)
 	p.Gauge("auditail_buffer_disk_full", "1 while the disk has no space and reading stops.").Flag(b.DiskFull)
+	p.Gauge("auditail_seal_unsigned", "1 while the signing key does not sign and batches wait.").Flag(b.Unsigned)
 	p.Counter("auditail_buffer_failures_total", "How often the buffer failed and was opened again.").Sample(float64(b.Failures))
 	p.Counter("auditail_buffer_damaged_ranges_total", "Ranges whose frames were found damaged; each is recorded.").Sample(float64(b.Damaged))
 	p.Gauge("auditail_buffer_oldest_unacknowledged_age_seconds", "Age of the oldest record that an output has not acknowledged; 0: none.").

@@ -75,6 +75,7 @@ type Buffer struct {
 	Batches    int       `json:"batches"`    // sealed, and not acknowledged by every output
 	Full       bool      `json:"full"`       // max_disk is reached: reading stops
 	DiskFull   bool      `json:"disk_full"`  // the disk has no space: reading stops
+	Unsigned   bool      `json:"unsigned"`   // the signing key does not sign: batches wait
 	Failures   int       `json:"failures"`   // how often it was opened again since the start
 	Damaged    int64     `json:"damaged_ranges"`
 	OldestOpen time.Time `json:"oldest_open,omitzero"` // when the oldest batch that is not sealed began

@@ -81,6 +81,9 @@ func (k *checker) agent() {
 		}
 	}
 	k.absolute(path{"agent", "data_dir"}, "agent.data_dir", agent.DataDir)
+	if agent.IdentityKey.Env != "" {
+		k.wrong(path{"agent", "identity_key", "env"}, `agent.identity_key is a private key, and an environment is inherited and shown; write { file = "/path" } or { credential = "name" }`)
+	}
 }
 
 // inputs returns the names of all inputs.

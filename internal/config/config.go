@@ -48,6 +48,9 @@ type Agent struct {
 	Organization string `toml:"organization"` // first part of the log's origin; default "localhost"
 	Environment  string `toml:"environment" oneof:"prod staging dev test other"`
 	DataDir      string `toml:"data_dir"` // buffer, keys and the default archive
+	// IdentityKey signs the log. Its file is made on first start when it is absent;
+	// the default is keys/identity.pem under data_dir. A credential is only read.
+	IdentityKey Secret `toml:"identity_key"`
 	// WitnessQuorum is how many of [[witness]] must have cosigned a head for
 	// manifests to name it; default: all of them.
 	WitnessQuorum int `toml:"witness_quorum"`
@@ -414,6 +417,9 @@ func (c *Config) complete() {
 			input.Service = input.Name
 		}
 	})
+	if c.Agent.IdentityKey.IsZero() {
+		c.Agent.IdentityKey = Secret{File: filepath.Join(c.Agent.DataDir, "keys", "identity.pem")}
+	}
 	if c.Capture.HMACKey.IsZero() {
 		c.Capture.HMACKey = Secret{File: filepath.Join(c.Agent.DataDir, "capture.key")}
 	}

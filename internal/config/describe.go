@@ -11,6 +11,7 @@ func descriptions() map[string]string {
 		"Agent.organization":   "First part of the log's origin, such as `audit.example.com/acme`. Choose it before the first start.",
 		"Agent.environment":    "Stands in every record.",
 		"Agent.data_dir":       "Folder of everything the agent keeps: buffer with read positions, keys, the default archive. Absolute.",
+		"Agent.identity_key":   "Ed25519 key that signs the log, PKCS #8 in PEM: a file, made at the first start, or a systemd credential, which is only read. Default: `keys/identity.pem` under `data_dir`.",
 		"Agent.witness_quorum": "How many of `[[witness]]` must have cosigned a head for manifests to name it. Default: all of them.",
 
 		"Inputs":          "What the agent reads. Names are unique over all kinds.",

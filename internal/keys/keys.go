@@ -1,5 +1,33 @@
 // Package keys keeps the agent's identity key: an Ed25519 key in PKCS #8 PEM,
 // made on first start, mode 0600, never sent anywhere.
+//
+// # Keys elsewhere
+//
+// Everything that signs takes a [crypto.Signer], so the key need not be in a
+// file, nor in this process: a KMS, a TPM or a PKCS #11 token fits the same seam.
+// It is agent.Keys, whose Load returns the signer; cmd/auditail chooses it from
+// the configuration, and a kind of key is one more type there. Of the signer is
+// asked:
+//
+//   - Public returns an ed25519.PublicKey at once, from memory, and always the same.
+//   - Sign signs the message itself, with opts of crypto.Hash(0): Ed25519 as in
+//     RFC 8032, not Ed25519ph. (AWS KMS: ED25519_SHA_512 with MessageType RAW;
+//     PKCS #11: CKM_EDDSA without parameters; Vault transit: ed25519, not
+//     prehashed. TPM 2.0 chips seldom have the curve: seal the PEM file to the
+//     TPM with systemd-creds and give it as a credential.)
+//   - It may sign the same message again after a crash. The two signatures need
+//     not be the same bytes: none leaves the host before the batch is complete.
+//   - Messages are at most 4 KiB (a manifest's text), 300 bytes or less otherwise.
+//     A batch takes three signatures: manifest, SSHSIG, checkpoint.
+//
+// Nothing is asked of its speed or health. The buffer puts a [Guard] around it: a
+// call that hangs is left alone after a few seconds, an error or a signature that
+// does not verify is the same as no answer, and the batch waits, with everything
+// that it needs on the disk, until a later call succeeds. Reading goes on
+// meanwhile, up to max_disk.
+//
+// The ratchet keys (package buffer) are made, used once and erased on the host;
+// they are not for this seam.
 package keys
 
 import (
@@ -34,17 +62,22 @@ func LoadIdentity(fsys durable.FS, path string) (ed25519.PrivateKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read identity key: %w", err)
 	}
+	return ParseIdentity(data, path)
+}
+
+// ParseIdentity decodes the key; where is its place, for people.
+func ParseIdentity(data []byte, where string) (ed25519.PrivateKey, error) {
 	block, _ := pem.Decode(data)
 	if block == nil || block.Type != pemPrivate {
-		return nil, fmt.Errorf("identity key %s is not a PEM file with a private key: restore it from a backup; a new key needs a new enrolment", path)
+		return nil, fmt.Errorf("identity key %s is not a PEM file with a private key: restore it from a backup; a new key needs a new enrolment", where)
 	}
 	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {
-		return nil, fmt.Errorf("identity key %s: %w", path, err)
+		return nil, fmt.Errorf("identity key %s: %w", where, err)
 	}
 	key, ok := parsed.(ed25519.PrivateKey)
 	if !ok {
-		return nil, fmt.Errorf("identity key %s is not an Ed25519 key", path)
+		return nil, fmt.Errorf("identity key %s is not an Ed25519 key: make one with openssl genpkey -algorithm ed25519", where)
 	}
 	return key, nil
 }
