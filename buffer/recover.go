@@ -53,7 +53,10 @@ func (b *Buffer) recoverSegments() ([]*batch, error) {
 	if err != nil {
 		return nil, err
 	}
-	if fresh := b.state.Epoch == 1 && b.state.Next <= 1; len(ids) == 0 && !fresh {
+	// The first start seals an open, and a rotate when it was asked for before,
+	// ahead of the first segment.
+	fresh := b.state.Epoch == 1 && (b.state.Next <= 1 || b.state.Next == 2 && b.state.Rotated == 1)
+	if len(ids) == 0 && !fresh {
 		return nil, fmt.Errorf("%d batches were sealed here, but there is no segment with the read positions: restore the folder, or begin anew with another agent id and an empty data_dir", b.state.Next)
 	}
 	for _, id := range ids {

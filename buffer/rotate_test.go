@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -137,4 +138,34 @@ func TestRotationThatNobodyWasToldOf(t *testing.T) {
 	h := newHeld()
 	h.ship(t, b, "a", -1)
 	wantRotated(t, h, "2:open 2:data 2:rotate 2:data 2:close")
+}
+
+// TestRotationBeforeTheFirstStart signs the new key in right behind the open, also
+// when the first start ended between that and its first segment.
+func TestRotationBeforeTheFirstStart(t *testing.T) {
+	disk := faulty.New()
+	d := rotating(disk)
+	d.Successor = successor()
+	b := mustOpen(t, d)
+	if err := b.Shut(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := disk.ReadDir(filepath.Join(folder, "segments"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if err := disk.Remove(filepath.Join(folder, "segments", e.Name())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b = mustOpen(t, d)
+	if err := b.Shut(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	h := newHeld()
+	h.ship(t, b, "a", -1)
+	if got := strings.Join(h.kinds, " "); got != "1:open 1:rotate 1:close" {
+		t.Fatal(got)
+	}
 }
