@@ -55,7 +55,7 @@ type limits struct {
 	parked    time.Duration // between two looks at a rotated file that was read to its end
 	maxOpen   int           // descriptors kept for files that have nothing to read
 	readSize  int           // bytes of a chunk; a longer line makes it grow
-	maxLines  int           // lines of a chunk
+	maxLines  int           // lines of a chunk: so few that even of short ones the records stay within what buffer and agent keep from one chunk to the next
 	listShare time.Duration // a listing that took t is followed by none for listShare*t
 }
 
@@ -63,7 +63,7 @@ func defaultLimits() limits {
 	return limits{
 		poll: 20 * time.Millisecond, list: time.Second, rest: 30 * time.Second, grace: 5 * time.Second, settled: time.Second, deleted: 30 * time.Second,
 		cool: 10 * time.Second, retry: time.Second, parked: 10 * time.Second,
-		maxOpen: 512, readSize: 1 << 20, maxLines: 6 << 10, listShare: 20,
+		maxOpen: 512, readSize: 1 << 20, maxLines: 2 << 10, listShare: 20,
 	}
 }
 
