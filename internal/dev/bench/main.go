@@ -4,9 +4,14 @@
 //
 // The figures are of the agent's process alone (getrusage). Lines are
 // deterministic and carry ids, so the sink can tell lost and repeated ones.
+//
+// Several agents, as in -bin old,new, run in turn, so that both meet the same
+// load of a shared machine. With -benchstat each run is a line for benchstat, in
+// which they are told apart by their file names.
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -14,6 +19,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,14 +31,16 @@ func main() {
 	lines := flag.Int("lines", 300_000, "lines a log")
 	only := flag.String("only", "", "one workload: gateway, access or vllm")
 	runs := flag.Int("runs", 3, "runs of each workload; the median by CPU time is shown")
-	bin := flag.String("bin", "bin/auditail", "the agent")
+	bins := flag.String("bin", "bin/auditail", "the agent; several, with commas between, run in turn")
+	stat := flag.Bool("benchstat", false, "print each run as a line for benchstat")
 	keep := flag.String("dir", ".bench", "working folder; cleared first")
 	live := flag.Duration("latency", 10*time.Second, "how long a live agent is followed for the time from line to durable; 0 leaves it out")
 	rate := flag.Int("rate", 10_000, "lines a second of a live agent's log")
 	flag.Parse()
-	err := run(context.Background(), *lines, *only, *runs, *bin, *keep)
-	if err == nil && *live > 0 {
-		err = runLatency(context.Background(), *live, *rate, *bin, *keep)
+	b := bench{lines: *lines, only: *only, runs: *runs, agents: strings.Split(*bins, ","), dir: *keep, benchstat: *stat}
+	err := b.run(context.Background())
+	if err == nil && *live > 0 && !*stat {
+		err = runLatency(context.Background(), *live, *rate, b.agents[0], *keep)
 	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
@@ -40,31 +48,63 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, lines int, only string, runs int, bin, dir string) error {
-	bin, err := filepath.Abs(bin)
-	if err != nil {
+// bench is what was asked for.
+type bench struct {
+	lines, runs int
+	only        string
+	agents      []string
+	dir         string
+	benchstat   bool
+}
+
+func (b *bench) run(ctx context.Context) (err error) {
+	if b.dir, err = filepath.Abs(b.dir); err != nil {
 		return err
 	}
-	dir, err = filepath.Abs(dir)
-	if err != nil {
-		return err
+	if !b.benchstat {
+		fmt.Printf("%-8s %9s %9s %11s %8s %8s %8s %9s %9s %6s %9s\n", //nolint:forbidigo // a program for a terminal
+			"log", "lines", "MB", "MB/CPU-s", "µs/line", "CPU s", "wall s", "peak MiB", "anon MiB", "ratio", "lost/rep")
 	}
-	fmt.Printf("%-8s %9s %9s %11s %8s %8s %8s %9s %6s %9s\n", "log", "lines", "MB", "MB/CPU-s", "µs/line", "CPU s", "wall s", "peak MiB", "ratio", "lost/rep") //nolint:forbidigo // a program for a terminal
 	for _, w := range generate.Workloads() {
-		if only != "" && only != w.Name {
+		if b.only != "" && b.only != w.Name {
 			continue
 		}
-		var all []result
-		for range runs {
-			r, err := measure(ctx, w, lines, bin, dir)
-			if err != nil {
-				return fmt.Errorf("%s: %w", w.Name, err)
-			}
-			all = append(all, r)
+		if err := b.compare(ctx, w); err != nil {
+			return fmt.Errorf("%s: %w", w.Name, err)
 		}
-		median(all).print(w.Name)
 	}
-	return os.RemoveAll(dir)
+	return os.RemoveAll(b.dir)
+}
+
+// compare runs the agents over a workload in turn.
+func (b *bench) compare(ctx context.Context, w generate.Workload) error {
+	results := make([][]result, len(b.agents))
+	for range b.runs {
+		for i, agent := range b.agents {
+			bin, err := filepath.Abs(agent)
+			if err != nil {
+				return err
+			}
+			r, err := measure(ctx, w, b.lines, bin, b.dir)
+			if err != nil {
+				return fmt.Errorf("%s: %w", agent, err)
+			}
+			results[i] = append(results[i], r)
+			if b.benchstat {
+				r.printForBenchstat(w.Name, agent)
+			}
+		}
+	}
+	for i, agent := range b.agents {
+		switch {
+		case b.benchstat:
+		case len(b.agents) > 1:
+			median(results[i]).print(w.Name, agent)
+		default:
+			median(results[i]).print(w.Name, "")
+		}
+	}
+	return nil
 }
 
 func runLatency(ctx context.Context, d time.Duration, rate int, bin, dir string) error {
@@ -86,25 +126,33 @@ type result struct {
 	lines          int
 	bytes, shipped int64
 	cpu, wall      time.Duration
-	peak           int64 // bytes
+	peak           memory
 	lost, repeated int
 }
 
 func median(all []result) result {
-	for i := 1; i < len(all); i++ {
-		for j := i; j > 0 && all[j].cpu < all[j-1].cpu; j-- {
-			all[j], all[j-1] = all[j-1], all[j]
-		}
-	}
+	slices.SortFunc(all, func(a, b result) int { return cmp.Compare(a.cpu, b.cpu) })
 	return all[len(all)/2]
 }
 
-func (r result) print(name string) {
-	mb := float64(r.bytes) / 1e6
-	fmt.Printf("%-8s %9d %9.1f %11.1f %8.2f %8.2f %8.2f %9.1f %6.1f %5d/%d\n", //nolint:forbidigo // a program for a terminal
-		name, r.lines, mb, mb/r.cpu.Seconds(), float64(r.cpu.Microseconds())/float64(r.lines),
-		r.cpu.Seconds(), r.wall.Seconds(), float64(r.peak)/(1<<20), float64(r.bytes)/float64(max(r.shipped, 1)), r.lost, r.repeated)
+func (r *result) megabytes() float64 { return float64(r.bytes) / 1e6 }
+
+func (r result) print(name, agent string) {
+	fmt.Printf("%-8s %9d %9.1f %11.1f %8.2f %8.2f %8.2f %9.1f %9.1f %6.1f %5d/%d %s\n", //nolint:forbidigo // a program for a terminal
+		name, r.lines, r.megabytes(), r.megabytes()/r.cpu.Seconds(), float64(r.cpu.Microseconds())/float64(r.lines),
+		r.cpu.Seconds(), r.wall.Seconds(), mebibytes(r.peak.resident), mebibytes(r.peak.anonymous),
+		float64(r.bytes)/float64(max(r.shipped, 1)), r.lost, r.repeated, agent)
 }
+
+// printForBenchstat prints the run in the format of Go's benchmarks: one
+// iteration is one line of the log.
+func (r result) printForBenchstat(name, agent string) {
+	fmt.Printf("BenchmarkBacklog/log=%s/agent=%s %d %.1f CPU-ns/line %.2f MB/CPU-s %.2f MB/s %d resident-B %d anonymous-B %d shipped-B %d lost %d repeated\n", //nolint:forbidigo // a program for a terminal
+		name, filepath.Base(agent), r.lines, float64(r.cpu.Nanoseconds())/float64(r.lines), r.megabytes()/r.cpu.Seconds(),
+		r.megabytes()/r.wall.Seconds(), r.peak.resident, r.peak.anonymous, r.shipped, r.lost, r.repeated)
+}
+
+func mebibytes(n int64) float64 { return float64(n) / (1 << 20) }
 
 // measure runs the agent once over a fresh log.
 func measure(ctx context.Context, w generate.Workload, lines int, bin, dir string) (result, error) {
@@ -145,26 +193,39 @@ func measure(ctx context.Context, w generate.Workload, lines int, bin, dir strin
 	return r, errors.Join(err, s.close())
 }
 
-// watchPeak reads the peak resident size of a process until it ends. (The
-// kernel's ru_maxrss of a child counts this program's own size at the fork.)
-func watchPeak(pid int) (peak func() int64) {
-	result := make(chan int64, 1)
+// memory is what a process has in memory, in bytes: all of it, and what is in no
+// file and can not be read again.
+type memory struct{ resident, anonymous int64 }
+
+// watchPeak reads the peak resident size of a process until it ends, and samples
+// its anonymous size. (The kernel's ru_maxrss of a child counts this program's own
+// size at the fork.)
+func watchPeak(pid int) (peak func() memory) {
+	result := make(chan memory, 1)
 	go func() {
-		var peak int64
+		var peak memory
 		for {
 			status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-			_, rest, found := strings.Cut(string(status), "VmHWM:")
+			resident, found := kibibytes(string(status), "VmHWM:")
 			if err != nil || !found {
 				result <- peak
 				return
 			}
-			if fields := strings.Fields(rest); len(fields) > 0 {
-				if kib, err := strconv.ParseInt(fields[0], 10, 64); err == nil {
-					peak = max(peak, kib<<10)
-				}
-			}
+			anonymous, _ := kibibytes(string(status), "RssAnon:")
+			peak = memory{max(peak.resident, resident), max(peak.anonymous, anonymous)}
 			time.Sleep(20 * time.Millisecond)
 		}
 	}()
-	return func() int64 { return <-result }
+	return func() memory { return <-result }
+}
+
+// kibibytes returns the bytes of a line such as "VmHWM:  1234 kB".
+func kibibytes(status, name string) (int64, bool) {
+	_, rest, found := strings.Cut(status, name)
+	fields := strings.Fields(rest)
+	if !found || len(fields) == 0 {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(fields[0], 10, 64)
+	return n << 10, err == nil
 }
