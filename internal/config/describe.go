@@ -6,6 +6,8 @@ package config
 // against the structs, in both directions.
 func descriptions() map[string]string {
 	return map[string]string{
+		"Config.change": "Ticket of the change that this file makes, for the signed record of it.",
+
 		"Agent":                "Names the agent and where it keeps its state.",
 		"Agent.id":             "Name of this agent, the second part of the log's origin. Default: the host name in lower case. Choose it before the first start: another name is another log.",
 		"Agent.organization":   "First part of the log's origin, such as `audit.example.com/acme`. Choose it before the first start.",
