@@ -11,6 +11,12 @@
 // weights and remembers, and publishes what it knows as immutable views. The
 // [Catalog] of each input completes records from the newest view, without locks
 // and without allocating.
+//
+// model.ref is made from provider, id, version, revision, digest, adapter and
+// config (see [audit.Model.Ref]), not from the name: one version has one reference
+// under all its aliases. It follows that names of which nothing but, say, a
+// version is known share a reference when that is the same. Whoever groups records
+// by model.ref should group by model.name too where model.id is absent.
 package catalog
 
 import (

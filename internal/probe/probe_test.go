@@ -193,6 +193,30 @@ func TestNeverAsksForServerInfo(t *testing.T) {
 	}
 }
 
+// A server of any kind that fails, or is no such server, has told nothing: one
+// sentence says so, and no model comes of it.
+func TestEveryKindFails(t *testing.T) {
+	for name, handler := range map[string]http.HandlerFunc{
+		"error":     func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
+		"forbidden": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) },
+		"a page":    func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>It works!") },
+		"half":      func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"data":[{"id":"m"`) },
+		"too large": func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, `{"x":"`+strings.Repeat("x", 1<<17)+`"}`)
+		},
+		"hangs up": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+	} {
+		s := httptest.NewServer(handler)
+		for _, kind := range probe.Kinds() {
+			answer, err := ask(t, kind, s.URL, "m")
+			if err == nil || strings.Contains(err.Error(), "\n") || len(answer.Models) != 0 {
+				t.Errorf("%s, %s: %+v, error %v", kind, name, answer, err)
+			}
+		}
+		s.Close()
+	}
+}
+
 // hostile are servers that want to hurt. Whatever they do, the question ends in
 // time, with one sentence that holds no more than a line.
 func TestHostile(t *testing.T) {
