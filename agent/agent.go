@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"regexp"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/auditail/auditail/agent/capture"
@@ -126,6 +127,7 @@ type Agent struct {
 	outputs  []*shipper
 	failures recentFailures      // of buffers
 	records  memory.Slices[byte] // for the entries of all pipelines
+	chunks   atomic.Int64        // that became durable
 	started  bool                // the record of the start is durable
 	changes  chan change         // reloads that wait for their turn
 	ended    chan struct{}       // closed when Run or RunOnce returns
@@ -259,6 +261,7 @@ func (a *Agent) follow(ctx context.Context) error {
 		running.start(p)
 	}
 	var watching sync.WaitGroup
+	watching.Go(func() { a.rest(ctx) })
 	if a.deps.Keys != nil {
 		watching.Go(func() { a.watchKeys(ctx) })
 	}

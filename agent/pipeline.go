@@ -253,6 +253,7 @@ func (p *pipeline) commit(ctx context.Context, e *buffer.Entry) error {
 	if p.broken != nil {
 		return p.broken // the entry stays the buffer's
 	}
+	p.agent.chunks.Add(1)
 	p.counters.committed(&e.Lines, p.made, p.agent.deps.Now())
 	p.agent.show(p.spec.Name, e)
 	p.ranges, p.positions = e.Ranges, e.Positions

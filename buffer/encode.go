@@ -66,6 +66,7 @@ func (b *Buffer) encode() {
 	defer close(b.groups)
 	tick := time.NewTicker(b.batchTick())
 	defer tick.Stop()
+	rested, last := true, b.deps.Now()
 	for {
 		var g *group
 		select {
@@ -79,6 +80,7 @@ func (b *Buffer) encode() {
 		select {
 		case p := <-b.queue:
 			err = b.encodeQueued(g, p)
+			rested, last = false, b.deps.Now()
 		case request := <-b.cutNow:
 			if err = b.cutOpen(g, func(*batch) bool { return true }); err == nil {
 				g.flushed = append(g.flushed, request.done)
@@ -90,6 +92,9 @@ func (b *Buffer) encode() {
 		case <-tick.C:
 			due := b.deps.Now().Add(-b.current.Load().BatchAge)
 			err = b.cutOpen(g, func(t *batch) bool { return !t.opened.After(due) })
+			if err == nil && !rested && len(g.buf) == 0 && b.deps.Now().Sub(last) >= restAfter {
+				rested, err = true, b.rest(g)
+			}
 		case <-b.closing:
 			b.refuse(g.waiting)
 			return
@@ -108,6 +113,23 @@ func (b *Buffer) encode() {
 		}
 		b.groups <- g
 	}
+}
+
+// restAfter is the silence behind which a buffer keeps no memory for what may come.
+const restAfter = 10 * time.Second
+
+// rest lets go of what a busy encoder keeps from one entry to the next. g is empty.
+func (b *Buffer) rest(g *group) (err error) {
+	g.buf = nil
+	select {
+	case other := <-b.free:
+		other.buf = nil
+		b.free <- other
+	default: // it is on its way to the disk
+	}
+	b.enc.lines, b.enc.body = nil, nil
+	b.enc.zstd, err = newZstdEncoder()
+	return err
 }
 
 // refuse answers what will not be committed any more.

@@ -45,6 +45,16 @@ func newSealer() (s sealer, err error) {
 	return s, err
 }
 
+// rest lets go of what the last batch was sealed with, once nothing followed it.
+func (s *sealer) rest() (err error) {
+	if cap(s.small)+cap(s.check)+cap(s.body) == 0 {
+		return nil
+	}
+	s.decoder.Close()
+	*s, err = newSealer()
+	return err
+}
+
 // sealLoop seals cut batches in their order, and a heartbeat when there is none.
 func (b *Buffer) sealLoop(recovered []*batch) {
 	defer b.cuts.abandon() // what is cut and not sealed stays in the segments
@@ -68,7 +78,7 @@ func (b *Buffer) sealLoop(recovered []*batch) {
 			case <-b.cuts.ready:
 				continue
 			case <-heartbeat.C:
-				ok = b.sealOrFail(func() error { return b.sealEmpty(seal.Heartbeat, "") })
+				ok = b.sealOrFail(func() error { return b.sealEmpty(seal.Heartbeat, "") }) && b.sealOrFail(b.sealer.rest)
 			}
 		}
 		if !ok {
