@@ -10,8 +10,8 @@ const (
 	// restEvery is how often an agent looks whether it is at rest; it is when
 	// nothing was read for restTurns of it.
 	restEvery, restTurns = 10 * time.Second, 3
-	// A rest is worth the two collections it takes after so many chunks.
-	restWorth = 16
+	// A rest is worth its two collections after so many chunks.
+	restWorth = 4
 )
 
 // rest gives memory back to the system once when a busy time is over. The runtime

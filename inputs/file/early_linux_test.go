@@ -15,8 +15,25 @@ import (
 // the input has taken it.
 func heldOpen(t *testing.T, name string) {
 	t.Helper()
+	awaitHolders(t, name, func(holders int) bool { return holders > 1 })
+}
+
+// letGo waits until nobody but the writer holds its file open.
+func letGo(t *testing.T, f *os.File) {
+	t.Helper()
+	name, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	awaitHolders(t, name, func(holders int) bool { return holders == 1 })
+}
+
+func awaitHolders(t *testing.T, name string, enough func(holders int) bool) {
+	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
+	late := time.NewTimer(2 * time.Minute)
+	defer late.Stop()
 	for {
 		links, err := filepath.Glob("/proc/self/fd/*")
 		if err != nil {
@@ -28,13 +45,13 @@ func heldOpen(t *testing.T, name string) {
 				holders++
 			}
 		}
-		if holders > 1 {
+		if enough(holders) {
 			return
 		}
 		select {
 		case <-tick.C:
-		case <-t.Context().Done():
-			t.Fatalf("%s is never opened", name)
+		case <-late.C:
+			t.Fatalf("%s is held open by %d", name, holders)
 		}
 	}
 }

@@ -42,6 +42,56 @@ func TestTenThousandFiles(t *testing.T) {
 	s.noGaps()
 }
 
+// A thousand files that are written to all the time, 50,000 lines a second
+// together, some of them rotated, and a kill in the middle.
+func TestThousandActiveFiles(t *testing.T) {
+	t.Parallel()
+	inEveryMode(t, func(t *testing.T, s *scene) {
+		s.config.Paths = []string{s.path("*.log")}
+		const files, rounds = 1000, 30
+		writers := make([]*os.File, files)
+		open := func(i int) {
+			f, err := os.OpenFile(s.path(fmt.Sprintf("%d.log", i)), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { f.Close() })
+			writers[i] = f
+		}
+		s.start()
+		ticker := time.NewTicker(time.Millisecond)
+		defer ticker.Stop()
+		for round := range rounds {
+			for i := range files {
+				switch {
+				case round == 0:
+					open(i)
+				case round%10 == 9 && i%50 == 0:
+					writers[i].Close()
+					s.rename(s.path(fmt.Sprintf("%d.log", i)), s.path(fmt.Sprintf("%d.log.%d", i, rounds-round)))
+					open(i)
+				}
+				line := fmt.Sprintf("line %d of file %d, as long as lines of access logs are: about one hundred bytes or so", round, i)
+				if _, err := writers[i].WriteString(line + "\n"); err != nil {
+					t.Fatal(err)
+				}
+				s.expect(line)
+				if i%50 == 49 {
+					<-ticker.C
+				}
+			}
+			if round == 0 {
+				s.to.WaitLines(files) // what nobody saw yet is not followed under another name
+			}
+			if round == rounds/2 {
+				s.restart(func() {})
+			}
+		}
+		s.finish()
+		s.noGaps()
+	})
+}
+
 // ignore_older leaves an old file alone until it is written to; what was ever
 // followed is not too old.
 func TestIgnoreOlder(t *testing.T) {

@@ -1,11 +1,12 @@
 package file
 
 import (
+	"compress/bzip2"
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -34,7 +35,7 @@ type packedFile struct {
 
 // readable tells whether the content of a compressed file can be read.
 func readable(name string) bool {
-	return strings.HasSuffix(name, ".gz") || strings.HasSuffix(name, ".zst")
+	return slices.Contains([]string{".gz", ".zst", ".bz2"}, filepath.Ext(name))
 }
 
 // openSource opens a file; one with the suffix of a compressed file opens as
@@ -75,7 +76,11 @@ func (p *packedFile) rewind() error {
 	}
 	raw := io.NewSectionReader(p.file, 0, 1<<62)
 	p.next, p.window = 0, p.window[:0]
-	if strings.HasSuffix(p.name, ".zst") {
+	switch filepath.Ext(p.name) {
+	case ".bz2":
+		p.reader = io.NopCloser(bzip2.NewReader(raw))
+		return nil
+	case ".zst":
 		decoder, err := zstd.NewReader(raw, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(8<<20))
 		if err != nil {
 			return err

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fsnotify/fsnotify"
+
 	"github.com/auditail/auditail/inputs"
 	"github.com/auditail/auditail/inputs/inputstest"
 	"github.com/auditail/auditail/internal/clocktest"
@@ -28,6 +30,7 @@ type scene struct {
 	opened  int      // lines that were written when the file was opened
 	mode    restart
 	clock   clocktest.Clock // the agent's
+	events  func() (*fsnotify.Watcher, error)
 }
 
 // restart is what happens to the agent in the middle of a case.
@@ -62,6 +65,9 @@ func (s *scene) path(name string) string { return filepath.Join(s.dir, name) }
 func (s *scene) start() {
 	in := newInput(s.t, s.config)
 	in.deps.Now = s.clock.Now
+	if s.events != nil {
+		in.events = s.events
+	}
 	s.running = inputstest.Start(s.t, in, s.to)
 }
 

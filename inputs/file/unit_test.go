@@ -51,13 +51,11 @@ func FuzzToken(f *testing.F) {
 }
 
 func FuzzUnpack(f *testing.F) {
-	f.Add([]byte("\x1f\x8b\x08"), true)
-	f.Add([]byte("\x28\xb5\x2f\xfd"), false)
-	f.Fuzz(func(t *testing.T, data []byte, gz bool) {
-		name := filepath.Join(t.TempDir(), "x.zst")
-		if gz {
-			name = filepath.Join(filepath.Dir(name), "x.gz")
-		}
+	f.Add([]byte("\x1f\x8b\x08"), uint8(0))
+	f.Add([]byte("\x28\xb5\x2f\xfd"), uint8(1))
+	f.Add([]byte("BZh91AY&SY"), uint8(2))
+	f.Fuzz(func(t *testing.T, data []byte, kind uint8) {
+		name := filepath.Join(t.TempDir(), "x"+[]string{".gz", ".zst", ".bz2"}[kind%3])
 		appendTo(t, name, string(data))
 		p, err := openSource(name)
 		if err != nil {
