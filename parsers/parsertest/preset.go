@@ -13,16 +13,27 @@ import (
 // again and again, take no memory.
 func Samples(t *testing.T, fresh func() parsers.Parser) {
 	t.Helper()
+	each(t, func(t *testing.T, name string) {
+		Log(t, fresh, name)
+		NoAllocations(t, fresh(), read(t, name))
+	})
+}
+
+// Logs runs [Log] over every log in testdata.
+func Logs(t *testing.T, fresh func() parsers.Parser) {
+	t.Helper()
+	each(t, func(t *testing.T, name string) { Log(t, fresh, name) })
+}
+
+func each(t *testing.T, test func(t *testing.T, name string)) {
+	t.Helper()
 	names, err := filepath.Glob("testdata/*.log")
 	if err != nil || len(names) == 0 {
 		t.Fatalf("logs in testdata: %v, %v", names, err)
 	}
 	for _, name := range names {
 		name = strings.TrimSuffix(filepath.Base(name), ".log")
-		t.Run(name, func(t *testing.T) {
-			Log(t, fresh, name)
-			NoAllocations(t, fresh(), read(t, name))
-		})
+		t.Run(name, func(t *testing.T) { test(t, name) })
 	}
 }
 
