@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: build demo test race lint fmt fuzz bench torture package help stock-tools s3-server
+.PHONY: build demo test race lint fmt fuzz bench torture package systemd help stock-tools s3-server
 
 GO ?= go
 FUZZTIME ?= 10s
@@ -22,6 +22,7 @@ $(TOOLS)/gotestsum:     PACKAGE = gotest.tools/gotestsum
 $(TOOLS)/benchstat:     PACKAGE = golang.org/x/perf/cmd/benchstat
 $(TOOLS)/govulncheck:   PACKAGE = golang.org/x/vuln/cmd/govulncheck
 $(TOOLS)/nfpm:          PACKAGE = github.com/goreleaser/nfpm/v2/cmd/nfpm
+$(TOOLS)/cyclonedx-gomod: PACKAGE = github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
 $(TOOLS)/versitygw:     PACKAGE = github.com/versity/versitygw/cmd/versitygw
 $(TOOLS)/%: tools/go.mod tools/go.sum
 	@echo "building $(PACKAGE)"
@@ -68,8 +69,12 @@ torture: stock-tools s3-server ## break things for an hour: power cuts, failing 
 	$(GO) test -count=1 -timeout 60m -run Storm -v ./internal/endtoend -storm.kills=45 -storm.rate=1500
 	$(GO) test -count=1 -timeout 60m -run Storm -v ./internal/endtoend -storm.kills=6 -storm.rate=50000
 
-package: $(TOOLS)/nfpm ## make deb, rpm and tar.gz for amd64 and arm64 in dist/
-	@packaging/build '$(VERSION)' '$(TOOLS)/nfpm'
+package: $(TOOLS)/nfpm $(if $(filter no,$(SBOM)),,$(TOOLS)/cyclonedx-gomod) ## make deb, rpm, tar.gz and zip, with bills of materials and checksums, in dist/
+	@.ci/stock-tools zip:zip
+	@packaging/build '$(VERSION)' '$(TOOLS)/nfpm' '$(TOOLS)/cyclonedx-gomod'
+
+systemd: ## install, kill, hang, reload, upgrade and remove the packages under a real systemd
+	@.ci/systemd
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
