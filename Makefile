@@ -69,7 +69,7 @@ torture: stock-tools s3-server ## break things for an hour: power cuts, failing 
 	$(GO) test -count=1 -timeout 60m -run Storm -v ./internal/endtoend -storm.kills=45 -storm.rate=1500
 	$(GO) test -count=1 -timeout 60m -run Storm -v ./internal/endtoend -storm.kills=6 -storm.rate=50000
 
-package: $(TOOLS)/nfpm $(if $(filter no,$(SBOM)),,$(TOOLS)/cyclonedx-gomod) ## make deb, rpm, tar.gz and zip, with bills of materials and checksums, in dist/
+package: $(TOOLS)/nfpm $(if $(filter yes,$(SBOM)),$(TOOLS)/cyclonedx-gomod) ## make deb, rpm, tar.gz and zip with checksums in dist/; SBOM=yes: bills of materials
 	@.ci/stock-tools zip:zip
 	@packaging/build '$(VERSION)' '$(TOOLS)/nfpm' '$(TOOLS)/cyclonedx-gomod'
 
