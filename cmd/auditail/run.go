@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"os"
 	"runtime/debug"
@@ -16,6 +17,7 @@ import (
 	"github.com/auditail/auditail/internal/admin"
 	"github.com/auditail/auditail/internal/config"
 	"github.com/auditail/auditail/internal/sdnotify"
+	"github.com/auditail/auditail/internal/selflog"
 	"github.com/auditail/auditail/internal/version"
 )
 
@@ -43,7 +45,8 @@ everything within --timeout; the data is kept.`,
 			return err
 		}
 		memoryLimit(cfg)
-		log := newLogger(cfg.Log, cmd.ErrOrStderr())
+		self := selflog.New(time.Now)
+		log := slog.New(self.Handler(newLogger(cfg.Log, cmd.ErrOrStderr()).Handler()))
 		for _, w := range cfg.Warnings {
 			log.Warn(w) //nolint:sloglint // the sentence is the configuration's
 		}
@@ -51,6 +54,7 @@ everything within --timeout; the data is kept.`,
 		if err != nil {
 			return err
 		}
+		setup.selfLog = self.Newest
 		log.Info("starting", "version", version.String(), "log", setup.config.Log.String(), "data_dir", cfg.Agent.DataDir)
 		err = runAgent(cmd.Context(), setup, *path, *once, *timeout)
 		if err = errors.Join(err, setup.close()); err != nil {
@@ -91,7 +95,7 @@ func runAgent(ctx context.Context, s *setup, path string, once bool, timeout tim
 // that can not be asked still does its work.
 func runServed(ctx context.Context, a *agent.Agent, s *setup, path string) error {
 	reloads := newReloader(path, s, a)
-	server, err := admin.Listen(ctx, s.admin, admin.Deps{Log: s.deps.Log, Status: a.Status, Reload: reloads.Reload, Tap: s.deps.Taps})
+	server, err := admin.Listen(ctx, s.admin, admin.Deps{Log: s.deps.Log, Status: a.Status, Reload: reloads.Reload, Tap: s.deps.Taps, SelfLog: s.selfLog})
 	if err != nil {
 		s.deps.Log.ErrorContext(ctx, "the agent runs, but can not be asked everywhere it should", "error", err)
 	}

@@ -37,7 +37,9 @@ type setup struct {
 	log    *slog.Logger
 	memory *inputs.Memory // of all inputs, those of later configurations too
 	key    string         // id of the capture key in force
-	unlock func() error
+	// selfLog returns the newest lines of the own log.
+	selfLog func() []byte
+	unlock  func() error
 }
 
 func (s *setup) close() error { return s.unlock() }

@@ -43,6 +43,9 @@ type Deps struct {
 	// Tap has records of the input (empty: all) sent to view until the returned
 	// function is called.
 	Tap *Taps
+	// SelfLog returns the newest lines of the agent's own log, as JSON; nil: none
+	// are kept.
+	SelfLog func() []byte
 }
 
 // Server answers until Close.

@@ -27,6 +27,7 @@ func (s *Server) socketHandler() *http.ServeMux {
 	mux.HandleFunc("GET /tap", s.tap)
 	mux.HandleFunc("POST /reload", s.reload)
 	mux.HandleFunc("GET /profile/{name}", s.profile)
+	mux.HandleFunc("GET /log", s.selfLog)
 	return mux
 }
 
@@ -123,6 +124,16 @@ func (s *Server) profile(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	_ = p.WriteTo(w, 0) // the client went away
+}
+
+// selfLog serves the newest lines that the agent wrote about itself.
+func (s *Server) selfLog(w http.ResponseWriter, _ *http.Request) {
+	if s.deps.SelfLog == nil {
+		http.Error(w, "this agent keeps no lines of its own log", http.StatusNotFound)
+		return
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	_, _ = w.Write(s.deps.SelfLog()) // the client went away
 }
 
 func writeJSON(w http.ResponseWriter, code int, answer any) {
