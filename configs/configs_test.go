@@ -56,7 +56,9 @@ func TestAgentSamples(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if len(c.Inputs.File) == 0 {
+				inputs := 0
+				c.Inputs.Each(func(string, int, *config.Input) { inputs++ })
+				if inputs == 0 {
 					t.Error("no input")
 				}
 				for _, warning := range c.Warnings {
