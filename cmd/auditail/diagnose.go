@@ -206,9 +206,9 @@ func bufferFacts(dir string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	text := fmt.Sprintf("%d segments with %d frames\n", report.Segments, report.Frames)
+	text := fmt.Appendf(nil, "%d segments with %d frames\n", report.Segments, report.Frames)
 	for _, damaged := range report.Damaged {
-		text += "damaged: " + damaged + "\n"
+		text = fmt.Appendf(text, "damaged: %s\n", damaged)
 	}
-	return []byte(text), nil
+	return text, nil
 }

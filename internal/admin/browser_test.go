@@ -22,7 +22,7 @@ const measure = `<script>setTimeout(() => {
 }, 1500)</script>`
 
 // browse returns the page as a browser of this width has it after its scripts ran.
-func browse(t *testing.T, url string, size string) string {
+func browse(t *testing.T, url, size string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()

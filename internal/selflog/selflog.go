@@ -141,11 +141,11 @@ func (h *handler) Handle(ctx context.Context, r slog.Record) error {
 }
 
 func (h *handler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	scope := h.scope
+	scope := []byte(h.scope)
 	for _, a := range attrs {
-		scope += a.String() + "\x00"
+		scope = append(append(scope, a.String()...), 0)
 	}
-	return &handler{log: h.log, next: h.next.WithAttrs(attrs), keep: h.keep.WithAttrs(attrs), scope: scope}
+	return &handler{log: h.log, next: h.next.WithAttrs(attrs), keep: h.keep.WithAttrs(attrs), scope: string(scope)}
 }
 
 func (h *handler) WithGroup(name string) slog.Handler {
