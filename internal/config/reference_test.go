@@ -124,6 +124,10 @@ func (w *referenceWriter) table(path string, v reflect.Value, header string) {
 		}
 		w.keys(v)
 	}
+	if path == "" {
+		w.text.WriteString("\n## At the top of the file\n")
+		w.keys(v)
+	}
 	for _, k := range keysOf(v.Type()) {
 		field := v.FieldByIndex(k.field)
 		name := strings.TrimPrefix(path+"."+k.name, ".")
