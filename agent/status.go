@@ -167,7 +167,7 @@ func alerts(s *admin.Status) (list []admin.Alert) {
 		case o.Stopped:
 			add(admin.Critical, part, o.ErrorSince, "it stopped and keeps its batches: %s", o.Error)
 		case o.Error != "":
-			add(admin.Warning, part, o.ErrorSince, "%d batches wait: %s", o.Waiting, o.Error)
+			add(admin.Warning, part, o.ErrorSince, "%s: %s", waiting(o.Waiting), o.Error)
 		}
 		if o.Skipped > 0 || o.Rejected > 0 {
 			add(admin.Warning, part, time.Time{}, "this copy lacks %d batches and %d records; the evidence is complete at the other outputs", o.Skipped, o.Rejected)
@@ -220,4 +220,11 @@ func rank(level string) int {
 		return 0
 	}
 	return 1
+}
+
+func waiting(batches int) string {
+	if batches == 1 {
+		return "1 batch waits"
+	}
+	return fmt.Sprintf("%d batches wait", batches)
 }

@@ -252,7 +252,9 @@ func (b *Buffer) carryOut(in *intent) error {
 			if err := b.saveState(state); err != nil {
 				return err
 			}
+			b.mu.Lock() // who acknowledges looks at the end of the log
 			b.state = *state
+			b.mu.Unlock()
 			return nil
 		})
 	})

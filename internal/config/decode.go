@@ -310,7 +310,7 @@ func laterKey(path string) string {
 	switch path {
 	case "outputs.elasticsearch", "outputs.kafka", "outputs.loki", "outputs.splunk":
 		return "use outputs.otlp or outputs.syslog for a copy of the records"
-	case "rule", "rules", "detect", "admin", "witness":
+	case "rule", "rules", "detect":
 		return "leave it out"
 	default:
 		return ""
