@@ -90,9 +90,3 @@ func Status(line string) string {
 	}
 	return "STATUS=" + line
 }
-
-// Reloading says at which time of the monotonic clock, in microseconds, a reload
-// began; Ready ends it.
-func Reloading(monotonic int64) string {
-	return "RELOADING=1\nMONOTONIC_USEC=" + strconv.FormatInt(monotonic, 10)
-}
