@@ -176,8 +176,8 @@ func (f *follower) recognise(ctx context.Context, g *generation, m found, now ti
 		g.over, g.left = false, time.Time{}
 	case g.left.IsZero():
 		g.left = now
-	case f.settle(ctx, g, now) && g.quiet(now) >= f.config.CloseAfter: // rotated away to another name that matches
-		f.closeFile(g)
+	default:
+		f.settle(ctx, g, now) // rotated away to another name that matches
 	}
 	f.nameForCopies(g)
 	if g.file != nil {

@@ -160,7 +160,7 @@ func TestRefusedHeaders(t *testing.T) {
 		"post":                {seal.ManifestObject, func(r *request) { r.method = http.MethodPost }, 405, "PUT"},
 		"no layout":           {seal.ManifestObject, func(r *request) { r.path = "seals/gpu-07/0001/extra" }, 422, "layout"},
 		"above the root":      {seal.ManifestObject, func(r *request) { r.path = "seals/gpu-07/0001/../../../x" }, 422, "layout"},
-		"cosignature":         {seal.ManifestObject, func(r *request) { r.path = "seals/gpu-07/0001/cosignature/000000000001-0123abcd" }, 403, "cosignature"},
+		"cosignature":         {seal.ManifestObject, func(r *request) { r.path = "seals/gpu-07/0001/cosignature/000000000001-0123abcd" }, 422, "one signature line"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := f.object(data, test.kind)
