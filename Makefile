@@ -66,7 +66,7 @@ torture: stock-tools s3-server ## break things for an hour: power cuts, failing 
 	$(GO) test -count=1 -timeout 60m -run 'Model$$|Storm' ./inputs/file -rapid.checks=10000
 	$(GO) test -count=1 -timeout 60m -run ModelLive ./inputs/file -model.workers=50 -rapid.checks=200
 	$(GO) test -count=1 -timeout 60m -run Reload ./internal/endtoend -reloads=10000
-	$(GO) test -count=1 -timeout 60m -run Storm -v ./internal/endtoend -storm.kills=45 -storm.rate=1500
+	$(GO) test -count=1 -timeout 60m -run Storm -v ./internal/endtoend -storm.kills=45 -storm.rate=1500 -storm.known
 	$(GO) test -count=1 -timeout 60m -run Storm -v ./internal/endtoend -storm.kills=6 -storm.rate=50000
 
 package: $(TOOLS)/nfpm $(if $(filter yes,$(SBOM)),$(TOOLS)/cyclonedx-gomod) ## make deb, rpm, tar.gz and zip with checksums in dist/; SBOM=yes: bills of materials
