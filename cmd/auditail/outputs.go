@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/auditail/auditail/agent"
+	"github.com/auditail/auditail/internal/bucket"
 	"github.com/auditail/auditail/internal/config"
 	"github.com/auditail/auditail/internal/durable"
 	"github.com/auditail/auditail/internal/version"
@@ -38,11 +39,14 @@ func newOutputs(ctx context.Context, cfg *config.Config, fsys durable.FS, log *s
 	}
 	for _, o := range cfg.Outputs.S3 {
 		out, err := s3output.New(ctx, s3output.Config{
-			Name: o.Name, Endpoint: o.Endpoint, Region: o.Region, Bucket: o.Bucket, Prefix: o.Prefix,
-			Addressing: s3output.Addressing(o.Addressing), Lock: s3output.Lock(o.Lock), LegalHold: o.LegalHold, SealTerm: cfg.Retention.Longest(),
-			Encryption: o.Encryption, KMSKey: o.KMSKey, Profile: o.Profile,
-			AccessKey: o.AccessKey, SecretKey: resolver(o.SecretKey), SessionToken: resolver(o.SessionToken),
-			CAFile: o.CAFile, CertFile: o.CertFile, KeyFile: o.KeyFile, Timeout: o.Timeout,
+			Name: o.Name, SealTerm: cfg.Retention.Longest(),
+			Config: bucket.Config{
+				Endpoint: o.Endpoint, Region: o.Region, Bucket: o.Bucket, Prefix: o.Prefix,
+				Addressing: bucket.Addressing(o.Addressing), Lock: bucket.Lock(o.Lock), LegalHold: o.LegalHold,
+				Encryption: o.Encryption, KMSKey: o.KMSKey, Profile: o.Profile,
+				AccessKey: o.AccessKey, SecretKey: resolver(o.SecretKey), SessionToken: resolver(o.SessionToken),
+				CAFile: o.CAFile, CertFile: o.CertFile, KeyFile: o.KeyFile, Timeout: o.Timeout,
+			},
 		}, s3output.Deps{Log: log, Agent: cfg.Agent.ID, Version: version.String()})
 		if err != nil {
 			return nil, err

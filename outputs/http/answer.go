@@ -8,8 +8,8 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/auditail/auditail/internal/wire"
 	"github.com/auditail/auditail/outputs/internal/retry"
-	"github.com/auditail/auditail/outputs/internal/wire"
 )
 
 // maxAnswer is how much of an answer's body is read, whatever its length.

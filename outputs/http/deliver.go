@@ -12,9 +12,9 @@ import (
 
 	"github.com/hashicorp/go-retryablehttp"
 
+	"github.com/auditail/auditail/internal/wire"
 	"github.com/auditail/auditail/outputs"
 	"github.com/auditail/auditail/outputs/internal/retry"
-	"github.com/auditail/auditail/outputs/internal/wire"
 	"github.com/auditail/auditail/seal"
 )
 
@@ -79,7 +79,7 @@ func (d *delivery) run(ctx context.Context) (stored bool, err error) {
 
 // put repeats the upload until the server's answer settles something.
 func (d *delivery) put(ctx context.Context) (meaning, error) {
-	body := func() (io.Reader, error) { return &wire.Body{Object: d.object}, nil }
+	body := func() (io.Reader, error) { return &retry.Body{Object: d.object}, nil }
 	request, err := retryablehttp.NewRequestWithContext(ctx, http.MethodPut, d.output.objectURL(d.object.Path), body)
 	if err != nil {
 		return waits, fmt.Errorf("make request: %w", err)

@@ -17,9 +17,9 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/auditail/auditail/internal/wire"
 	"github.com/auditail/auditail/outputs"
 	"github.com/auditail/auditail/outputs/internal/retry"
-	"github.com/auditail/auditail/outputs/internal/wire"
 	"github.com/auditail/auditail/seal"
 )
 

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"net/http"
 
-	"github.com/auditail/auditail/outputs/internal/wire"
+	"github.com/auditail/auditail/internal/wire"
 	"github.com/auditail/auditail/seal"
 )
 

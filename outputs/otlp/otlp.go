@@ -24,10 +24,10 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/auditail/auditail/internal/wire"
 	"github.com/auditail/auditail/outputs"
 	"github.com/auditail/auditail/outputs/internal/records"
 	"github.com/auditail/auditail/outputs/internal/retry"
-	"github.com/auditail/auditail/outputs/internal/wire"
 	"github.com/auditail/auditail/seal"
 )
 

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/auditail/auditail/internal/bucket"
 	"github.com/auditail/auditail/outputs"
 	"github.com/auditail/auditail/outputs/outputstest"
 	s3output "github.com/auditail/auditail/outputs/s3"
@@ -45,8 +46,10 @@ func newMemory() *memory {
 func (m *memory) Start(t *testing.T) outputs.Output {
 	t.Helper()
 	o, err := s3output.New(t.Context(), s3output.Config{
-		Name: "worm", Endpoint: "http://127.0.0.1:1", Region: "eu-central-1", Bucket: bucket, Prefix: "v1", SealTerm: year,
-		AccessKey: "AKIA", SecretKey: func() ([]byte, error) { return []byte("secret"), nil },
+		Name: "worm", SealTerm: year, Config: bucket.Config{
+			Endpoint: "http://127.0.0.1:1", Region: "eu-central-1", Bucket: evidence, Prefix: "v1",
+			AccessKey: "AKIA", SecretKey: func() ([]byte, error) { return []byte("secret"), nil },
+		},
 	}, s3output.Deps{Agent: "gpu-07", Version: "0.1.0", Transport: roundTripper(m.roundTrip)})
 	if err != nil {
 		t.Fatal(err)
@@ -94,7 +97,7 @@ func (m *memory) roundTrip(r *http.Request) (*http.Response, error) {
 		m.mu.Lock()
 		from := io.Reader(r.Body)
 		var cut bool
-		if path := strings.HasPrefix(r.URL.Path, "/"+bucket+"/v1/"); path && len(m.cut) > 0 {
+		if path := strings.HasPrefix(r.URL.Path, "/"+evidence+"/v1/"); path && len(m.cut) > 0 {
 			from, cut, m.cut = io.LimitReader(r.Body, m.cut[0]), true, m.cut[1:]
 		}
 		m.mu.Unlock()
@@ -109,7 +112,7 @@ func (m *memory) roundTrip(r *http.Request) (*http.Response, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	w := httptest.NewRecorder()
-	key := strings.TrimPrefix(r.URL.Path, "/"+bucket+"/")
+	key := strings.TrimPrefix(r.URL.Path, "/"+evidence+"/")
 	path, inArchive := strings.CutPrefix(key, "v1/")
 	switch {
 	case m.away:

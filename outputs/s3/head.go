@@ -2,14 +2,10 @@ package s3output
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"strings"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
-
+	"github.com/auditail/auditail/internal/bucket"
 	"github.com/auditail/auditail/outputs"
 	"github.com/auditail/auditail/seal"
 )
@@ -37,8 +33,8 @@ func (o *Output) Head(ctx context.Context, name string) (seal.Head, error) {
 			head.Root = root
 			return head, nil
 		}
-	} else if codeOf(err) != codeNoKey {
-		return seal.Head{}, fmt.Errorf("read checkpoint of %s: %w", origin, o.refusal(err))
+	} else if !bucket.IsMissing(err) {
+		return seal.Head{}, fmt.Errorf("read checkpoint of %s: %w", origin, o.bucket.Sentence(err))
 	}
 	if size > mostManifests {
 		return head, nil // its root can not be told
@@ -46,11 +42,11 @@ func (o *Output) Head(ctx context.Context, name string) (seal.Head, error) {
 	var tree seal.Tree
 	for batch := range size {
 		file, err := o.readSmall(ctx, origin.ManifestPath(batch))
-		if codeOf(err) == codeNoKey {
+		if bucket.IsMissing(err) {
 			return head, nil // the log began before this output
 		}
 		if err != nil {
-			return seal.Head{}, fmt.Errorf("compute root of %s: %w", origin, o.refusal(err))
+			return seal.Head{}, fmt.Errorf("compute root of %s: %w", origin, o.bucket.Sentence(err))
 		}
 		tree.Add(seal.LeafHash(file))
 	}
@@ -64,18 +60,15 @@ func (o *Output) Head(ctx context.Context, name string) (seal.Head, error) {
 // requests for a log of a million batches.
 func (o *Output) size(ctx context.Context, origin seal.Origin) (uint64, error) {
 	from := func(n uint64) (found uint64, ok bool, err error) {
-		folder := origin.SealsPath() + "/"
-		input := &s3.ListObjectsV2Input{Bucket: &o.config.Bucket, Prefix: o.key(folder), MaxKeys: aws.Int32(2)}
 		// The name itself is not after itself; its signature is, and so are the
 		// files of the next number.
-		input.StartAfter = o.key(strings.TrimSuffix(origin.ManifestPath(n), seal.ManifestSuffix))
-		page, err := o.client.ListObjectsV2(ctx, input)
+		after := strings.TrimSuffix(origin.ManifestPath(n), seal.ManifestSuffix)
+		page, err := o.bucket.List(ctx, origin.SealsPath()+"/", after, 2)
 		if err != nil {
-			return 0, false, fmt.Errorf("list seals of %s: %w", origin, o.refusal(err))
+			return 0, false, fmt.Errorf("list seals of %s: %w", origin, o.bucket.Sentence(err))
 		}
-		for _, item := range page.Contents {
-			path := folder + strings.TrimPrefix(aws.ToString(item.Key), aws.ToString(o.key(folder)))
-			object, err := seal.ParsePath(path)
+		for _, item := range page {
+			object, err := seal.ParsePath(item.Path)
 			if err == nil && object.Kind == seal.ManifestObject {
 				return object.Number, true, nil
 			}
@@ -114,11 +107,7 @@ func (o *Output) size(ctx context.Context, origin seal.Origin) (uint64, error) {
 }
 
 // readSmall reads a file of the seals, no more than such a file can have.
-func (o *Output) readSmall(ctx context.Context, path string) (_ []byte, err error) {
-	response, err := o.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &o.config.Bucket, Key: o.key(path)})
-	if err != nil {
-		return nil, err
-	}
-	file, err := io.ReadAll(io.LimitReader(response.Body, seal.MaxManifestFile+1))
-	return file, errors.Join(err, response.Body.Close())
+func (o *Output) readSmall(ctx context.Context, path string) ([]byte, error) {
+	file, _, err := o.bucket.Read(ctx, path, seal.MaxManifestFile)
+	return file, err
 }

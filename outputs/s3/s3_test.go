@@ -20,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
+	"github.com/auditail/auditail/internal/bucket"
 	"github.com/auditail/auditail/internal/s3test"
 	"github.com/auditail/auditail/outputs"
 	s3output "github.com/auditail/auditail/outputs/s3"
@@ -28,8 +29,8 @@ import (
 )
 
 const (
-	bucket = "evidence"
-	year   = 365 * 24 * time.Hour
+	evidence = "evidence"
+	year     = 365 * 24 * time.Hour
 )
 
 // agentPolicy is what an agent needs, and nothing more: the policy of the README.
@@ -51,17 +52,19 @@ func newStore(t *testing.T, o s3test.Options) *store {
 	}
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 	s := &store{Server: s3test.Start(t, o)}
-	s.MakeBucket(t, bucket, true)
+	s.MakeBucket(t, evidence, true)
 	s.agent = s.MakeUser(t, "agent1")
-	s.SetPolicy(t, bucket, agentPolicy)
+	s.SetPolicy(t, evidence, agentPolicy)
 	return s
 }
 
 func (s *store) config() s3output.Config {
 	return s3output.Config{
-		Name: "worm", Endpoint: s.URL, Region: s3test.Region, Bucket: bucket, Prefix: "v1", SealTerm: year, CAFile: s.CAFile,
-		AccessKey: s.agent.AccessKey, SecretKey: func() ([]byte, error) { return []byte(s.agent.SecretKey + "\n"), nil },
-		Timeout: 20 * time.Second,
+		Name: "worm", SealTerm: year, Config: bucket.Config{
+			Endpoint: s.URL, Region: s3test.Region, Bucket: evidence, Prefix: "v1", CAFile: s.CAFile,
+			AccessKey: s.agent.AccessKey, SecretKey: func() ([]byte, error) { return []byte(s.agent.SecretKey + "\n"), nil },
+			Timeout: 20 * time.Second,
+		},
 	}
 }
 
@@ -110,7 +113,7 @@ func ship(t *testing.T, o outputs.Output, batches []seal.Batch) (stored int) {
 
 func wantFiles(t *testing.T, s *store, want map[string][]byte) {
 	t.Helper()
-	if got := s.Files(t, bucket, "v1/"); !maps.EqualFunc(got, want, bytes.Equal) {
+	if got := s.Files(t, evidence, "v1/"); !maps.EqualFunc(got, want, bytes.Equal) {
 		t.Errorf("the bucket holds %d files %q, want the %d sealed ones", len(got), slices.Sorted(maps.Keys(got)), len(want))
 	}
 }
@@ -152,7 +155,7 @@ func TestShip(t *testing.T) {
 
 func (s *store) head(t *testing.T, path string) *s3.HeadObjectOutput {
 	t.Helper()
-	head, err := s.Client(t, s.Root).HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String(bucket), Key: aws.String("v1/" + path)})
+	head, err := s.Client(t, s.Root).HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String(evidence), Key: aws.String("v1/" + path)})
 	if err != nil {
 		t.Fatalf("head %s: %v", path, err)
 	}
@@ -176,25 +179,25 @@ func TestStoreRefuses(t *testing.T) {
 			bypass := user == s.Root
 			tries := map[string]func() error{
 				"remove a version": func() error {
-					_, err := client.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String(bucket), Key: key, VersionId: version, BypassGovernanceRetention: &bypass})
+					_, err := client.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String(evidence), Key: key, VersionId: version, BypassGovernanceRetention: &bypass})
 					return err
 				},
 				"shorten retention": func() error {
 					_, err := client.PutObjectRetention(t.Context(), &s3.PutObjectRetentionInput{
-						Bucket: aws.String(bucket), Key: key, VersionId: version, BypassGovernanceRetention: &bypass,
+						Bucket: aws.String(evidence), Key: key, VersionId: version, BypassGovernanceRetention: &bypass,
 						Retention: &types.ObjectLockRetention{Mode: types.ObjectLockRetentionModeCompliance, RetainUntilDate: aws.Time(time.Now().Add(time.Minute))},
 					})
 					return err
 				},
 				"weaken the mode": func() error {
 					_, err := client.PutObjectRetention(t.Context(), &s3.PutObjectRetentionInput{
-						Bucket: aws.String(bucket), Key: key, VersionId: version, BypassGovernanceRetention: &bypass,
+						Bucket: aws.String(evidence), Key: key, VersionId: version, BypassGovernanceRetention: &bypass,
 						Retention: &types.ObjectLockRetention{Mode: types.ObjectLockRetentionModeGovernance, RetainUntilDate: aws.Time(time.Now().Add(2 * year))},
 					})
 					return err
 				},
 				"overwrite": func() error {
-					_, err := client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: key, Body: strings.NewReader("x"), IfNoneMatch: aws.String("*")})
+					_, err := client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(evidence), Key: key, Body: strings.NewReader("x"), IfNoneMatch: aws.String("*")})
 					return err
 				},
 			}
@@ -217,7 +220,7 @@ func TestFork(t *testing.T) {
 	for _, b := range e.Batches {
 		for _, object := range b.Objects {
 			_, err := s.Client(t, s.Root).PutObject(t.Context(), &s3.PutObjectInput{
-				Bucket: aws.String(bucket), Key: aws.String("v1/" + object.Path), Body: bytes.NewReader(append(slices.Clone(e.Files[object.Path]), 'x')),
+				Bucket: aws.String(evidence), Key: aws.String("v1/" + object.Path), Body: bytes.NewReader(append(slices.Clone(e.Files[object.Path]), 'x')),
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -450,7 +453,7 @@ func TestVirtualHost(t *testing.T) {
 	}
 	var hosts atomic.Int64
 	proxy := roundTripper(func(r *http.Request) (*http.Response, error) {
-		if r.URL.Host == bucket+".s3.example" {
+		if r.URL.Host == evidence+".s3.example" {
 			hosts.Add(1)
 		}
 		through := r.Clone(r.Context())
@@ -459,14 +462,14 @@ func TestVirtualHost(t *testing.T) {
 		return http.DefaultTransport.RoundTrip(through)
 	})
 	c := s.config()
-	c.Endpoint, c.Addressing, c.Prefix = "http://s3.example", s3output.VirtualHost, ""
+	c.Endpoint, c.Addressing, c.Prefix = "http://s3.example", bucket.VirtualHost, ""
 	o := start(t, c, s3output.Deps{Transport: proxy})
 	e := epoch(t)
 	ship(t, o, e.Batches[:2])
 	if hosts.Load() == 0 {
 		t.Error("no request went to the bucket's own host")
 	}
-	if files := s.Files(t, bucket, "seals/"); len(files) != 5 {
+	if files := s.Files(t, evidence, "seals/"); len(files) != 5 {
 		t.Errorf("%d seals at the root of the bucket: %q", len(files), slices.Sorted(maps.Keys(files)))
 	}
 }
@@ -508,14 +511,14 @@ func TestHead(t *testing.T) {
 func TestGovernance(t *testing.T) {
 	s := newStore(t, s3test.Options{})
 	c := s.config()
-	c.Lock = s3output.LockGovernance
+	c.Lock = bucket.LockGovernance
 	e := epoch(t)
 	ship(t, start(t, c, s3output.Deps{}), e.Batches[:1])
 	if head := s.head(t, e.Batches[0].Objects[0].Path); head.ObjectLockMode != types.ObjectLockModeGovernance {
 		t.Errorf("locked in mode %q", head.ObjectLockMode)
 	}
 	s.MakeBucket(t, "plain", false)
-	c.Lock, c.Bucket, c.AccessKey = s3output.LockOff, "plain", s.Root.AccessKey
+	c.Lock, c.Bucket, c.AccessKey = bucket.LockOff, "plain", s.Root.AccessKey
 	c.SecretKey = func() ([]byte, error) { return []byte(s.Root.SecretKey), nil }
 	o := start(t, c, s3output.Deps{})
 	if err := o.Probe(t.Context()); err != nil {
@@ -525,7 +528,7 @@ func TestGovernance(t *testing.T) {
 	if files := s.Files(t, "plain", "v1/"); !maps.EqualFunc(files, e.Files, bytes.Equal) {
 		t.Errorf("%d files, want %d", len(files), len(e.Files))
 	}
-	if probes := s.Files(t, "plain", s3output.ProbeFolder+"/"); len(probes) != 0 {
+	if probes := s.Files(t, "plain", bucket.ProbeFolder+"/"); len(probes) != 0 {
 		t.Errorf("probes are left: %d", len(probes))
 	}
 }

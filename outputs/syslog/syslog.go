@@ -20,10 +20,10 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/auditail/auditail/internal/wire"
 	"github.com/auditail/auditail/outputs"
 	"github.com/auditail/auditail/outputs/internal/records"
 	"github.com/auditail/auditail/outputs/internal/retry"
-	"github.com/auditail/auditail/outputs/internal/wire"
 	"github.com/auditail/auditail/seal"
 )
 

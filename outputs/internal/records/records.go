@@ -15,8 +15,9 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/auditail/auditail/internal/wire"
 	"github.com/auditail/auditail/outputs"
-	"github.com/auditail/auditail/outputs/internal/wire"
+	"github.com/auditail/auditail/outputs/internal/retry"
 	"github.com/auditail/auditail/seal"
 )
 
@@ -77,7 +78,7 @@ func Each(payload seal.Object, plain int64, skip int, limits Limits, send func(l
 
 // verify reads the payload once: a body that ends is the sealed one.
 func verify(payload seal.Object) error {
-	body := &wire.Body{Object: payload}
+	body := &retry.Body{Object: payload}
 	_, err := io.Copy(io.Discard, body)
 	return errors.Join(err, body.Close())
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/auditail/auditail/internal/wire"
 	"github.com/auditail/auditail/outputs"
 )
 
@@ -65,14 +66,7 @@ func NewFaults(log *slog.Logger) *Faults {
 }
 
 // Fault is one failed attempt.
-type Fault struct {
-	// Kind groups faults that have one cause; it comes from a small fixed set,
-	// never from what a destination sent.
-	Kind string
-	Err  error
-	// Alarm marks faults that do not end until somebody changes something.
-	Alarm bool
-}
+type Fault = wire.Fault
 
 // Delay follows one thing to deliver from its first fault until it is through.
 // It is not safe for concurrent use.

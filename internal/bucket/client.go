@@ -1,4 +1,4 @@
-package s3output
+package bucket
 
 import (
 	"context"
@@ -18,7 +18,7 @@ import (
 	"github.com/aws/smithy-go/logging"
 	"github.com/aws/smithy-go/middleware"
 
-	"github.com/auditail/auditail/outputs/internal/wire"
+	"github.com/auditail/auditail/internal/wire"
 )
 
 // continueFrom is the size from which the store is asked (100-continue) before
@@ -30,8 +30,8 @@ const defaultRegion = "us-east-1"
 
 // connect makes the client. It resolves the credential chain, which reads files
 // and environment; roles are only assumed when a request needs them.
-func (o *Output) connect(ctx context.Context, version string) error {
-	c := &o.config
+func (b *Bucket) connect(ctx context.Context, version string) error {
+	c := &b.config
 	var load []func(*config.LoadOptions) error
 	if c.Profile != "" {
 		load = append(load, config.WithSharedConfigProfile(c.Profile))
@@ -55,14 +55,14 @@ func (o *Output) connect(ctx context.Context, version string) error {
 	if c.AccessKey != "" {
 		provider = &configured{c}
 	}
-	o.creds = &credentials{CredentialsCache: aws.NewCredentialsCache(provider)}
+	b.creds = &credentials{CredentialsCache: aws.NewCredentialsCache(provider)}
 	options := s3.Options{
 		Region:       c.Region,
 		UsePathStyle: c.Addressing == PathStyle,
-		Credentials:  o.creds,
-		HTTPClient:   o.http,
+		Credentials:  b.creds,
+		HTTPClient:   b.http,
 		Logger:       logging.Nop{},
-		// One attempt: retry.Faults repeats without limit, and says so.
+		// One attempt: whoever calls repeats without limit, and says so.
 		Retryer:                      aws.NopRetryer{},
 		ResponseChecksumValidation:   aws.ResponseChecksumValidationWhenRequired, // what is read back is hashed here
 		RequestChecksumCalculation:   aws.RequestChecksumCalculationWhenRequired,
@@ -73,7 +73,7 @@ func (o *Output) connect(ctx context.Context, version string) error {
 	if c.Endpoint != "" {
 		options.BaseEndpoint = aws.String(c.Endpoint)
 	}
-	o.client = s3.New(options)
+	b.client = s3.New(options)
 	return nil
 }
 

@@ -1,4 +1,4 @@
-package s3output
+package bucket
 
 import (
 	"context"
@@ -10,9 +10,7 @@ import (
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
-	"github.com/auditail/auditail/outputs"
-	"github.com/auditail/auditail/outputs/internal/retry"
-	"github.com/auditail/auditail/outputs/internal/wire"
+	"github.com/auditail/auditail/internal/wire"
 )
 
 // Codes of the protocol that decide what happens next.
@@ -20,6 +18,13 @@ const (
 	codeTaken = "PreconditionFailed"
 	codeNoKey = "NoSuchKey"
 )
+
+// IsTaken tells whether a name could not be written because it is taken, or, of a
+// replacement, because it holds something else than what was to be replaced.
+func IsTaken(err error) bool { return codeOf(err) == codeTaken }
+
+// IsMissing tells whether nothing is stored under a name.
+func IsMissing(err error) bool { return codeOf(err) == codeNoKey }
 
 // codeOf returns the code of an answer that refuses, empty for other errors. An
 // answer without a body (HEAD, or a proxy's) has the code of its status.
@@ -72,43 +77,41 @@ var remedies = map[string]string{
 	"InsufficientStorage":                  "the store has no space left",
 }
 
-// explain says what an attempt's error means for the operator, and how long the
-// store asks to be left alone.
-func (o *Output) explain(err error) (retry.Fault, time.Duration) {
+// Explain says what an attempt's error means for the operator, and how long the
+// store asks to be left alone. Credentials that were refused are read again by the
+// next attempt.
+func (b *Bucket) Explain(err error) (fault wire.Fault, after time.Duration) {
 	var unproven *proofError
 	var refused smithy.APIError
 	switch {
 	case errors.As(err, &unproven):
-		return retry.Fault{Kind: "lock", Err: err, Alarm: true}, 0
-	case errors.Is(err, errNothingStored):
-		return retry.Fault{Kind: "nothing stored", Err: err, Alarm: true}, 0
+		return wire.Fault{Kind: "lock", Err: err, Alarm: true}, 0
 	case !errors.As(err, &refused):
 		return wire.ConnectionFault(short(err)), 0
 	}
-	fault := retry.Fault{Kind: "status", Err: o.refusal(err)}
+	fault = wire.Fault{Kind: "status", Err: b.Sentence(err)}
 	if code := codeOf(err); remedies[code] != "" {
 		fault.Kind, fault.Alarm = code, true // one of a fixed set
 	}
 	switch statusOf(err) {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusBadRequest:
-		// What was rotated is used by the next attempt; so is another certificate.
-		o.creds.forget()
-		o.http.CloseIdleConnections()
+		b.creds.forget()
+		b.http.CloseIdleConnections() // so is another certificate
 	}
 	var answered *smithyhttp.ResponseError
 	if errors.As(err, &answered) && answered.Response != nil {
-		return fault, wire.RetryAfter(answered.Response.Response)
+		after = wire.RetryAfter(answered.Response.Response)
 	}
-	return fault, 0
+	return fault, after
 }
 
-// refusal is one sentence about an answer that refuses.
-func (o *Output) refusal(err error) error {
+// Sentence is one sentence about an attempt's error.
+func (b *Bucket) Sentence(err error) error {
 	var refused smithy.APIError
 	if !errors.As(err, &refused) {
 		return wire.ConnectionFault(short(err)).Err
 	}
-	text := fmt.Sprintf("bucket %s: the store answers %d %s", o.config.Bucket, statusOf(err), wire.Plain(refused.ErrorCode()))
+	text := fmt.Sprintf("bucket %s: the store answers %d %s", b.config.Bucket, statusOf(err), wire.Plain(refused.ErrorCode()))
 	if message := refused.ErrorMessage(); message != "" && message != refused.ErrorCode() {
 		text += " " + wire.Quote(message)
 	}
@@ -125,7 +128,7 @@ func short(err error) error {
 	if local, ok := errors.AsType[*wire.LocalError](err); ok {
 		return local
 	}
-	if errors.Is(err, outputs.ErrPermanent) || errors.Is(err, context.Canceled) {
+	if errors.Is(err, context.Canceled) {
 		return err
 	}
 	if sending, ok := errors.AsType[*smithyhttp.RequestSendError](err); ok {

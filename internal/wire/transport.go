@@ -1,6 +1,6 @@
-// Package wire is what outputs over a network share: connections whose TLS files
-// are read again when they change, attempts that end when nothing moves, the body
-// of a sealed object, and sentences for what went wrong.
+// Package wire is what all that sends evidence over a network shares: connections
+// whose TLS files are read again when they change, attempts that end when nothing
+// moves, and sentences for what went wrong.
 //
 // Its promise: an attempt ends. A peer that hangs, trickles, or answers without
 // end costs at most the timeout and the memory of a few buffers.
@@ -8,6 +8,7 @@ package wire
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -32,6 +33,8 @@ type Config struct {
 	Token func() ([]byte, error)
 	// Timeout ends an attempt in which nothing moved for so long.
 	Timeout time.Duration
+	// Connections is how many are kept open for the next request. Default: 4.
+	Connections int
 	// Fixed replaces connections, TLS and proxies, for tests.
 	Fixed http.RoundTripper
 }
@@ -43,6 +46,7 @@ type Transport struct {
 	timeout time.Duration
 	fixed   http.RoundTripper // for tests
 	files   TLSFiles
+	idle    int
 
 	mu      sync.Mutex
 	current *http.Transport
@@ -55,7 +59,7 @@ func NewTransport(c Config) (*Transport, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Transport{token: c.Token, timeout: c.Timeout, fixed: c.Fixed, files: files}
+	t := &Transport{token: c.Token, timeout: c.Timeout, fixed: c.Fixed, files: files, idle: cmp.Or(c.Connections, 4)}
 	_, err = t.connections()
 	return t, err
 }
@@ -81,11 +85,11 @@ func (t *Transport) connections() (http.RoundTripper, error) {
 	if t.current != nil {
 		t.current.CloseIdleConnections()
 	}
-	t.current, t.stamp = pool(config), stamp
+	t.current, t.stamp = t.pool(config), stamp
 	return t.current, nil
 }
 
-func pool(config *tls.Config) *http.Transport {
+func (t *Transport) pool(config *tls.Config) *http.Transport {
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
 		DialContext:            (&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
@@ -95,7 +99,8 @@ func pool(config *tls.Config) *http.Transport {
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second},
 		ExpectContinueTimeout:  time.Second,
 		IdleConnTimeout:        90 * time.Second,
-		MaxIdleConns:           4,
+		MaxIdleConns:           t.idle,
+		MaxIdleConnsPerHost:    t.idle,
 		MaxResponseHeaderBytes: 64 << 10,
 		DisableCompression:     true, // what is read back is compared byte by byte
 	}

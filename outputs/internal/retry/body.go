@@ -1,4 +1,4 @@
-package wire
+package retry
 
 import (
 	"crypto/sha256"
@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"sync"
 
+	"github.com/auditail/auditail/internal/wire"
 	"github.com/auditail/auditail/outputs"
 	"github.com/auditail/auditail/seal"
 )
@@ -52,7 +53,7 @@ func (r *Body) Read(p []byte) (int, error) {
 	case errors.Is(err, io.EOF):
 		return n, fmt.Errorf("%w: it has %d bytes, %d were sealed", outputs.ErrPermanent, r.Object.Size-r.left, r.Object.Size)
 	case err != nil:
-		return n, &LocalError{Kind: "read batch", Err: err}
+		return n, &wire.LocalError{Kind: "read batch", Err: err}
 	}
 	return n, nil
 }
@@ -66,7 +67,7 @@ func (r *Body) open() error {
 		return fmt.Errorf("%w: open what was sealed: %w", outputs.ErrPermanent, err)
 	}
 	if err != nil {
-		return &LocalError{Kind: "read batch", Err: fmt.Errorf("open what was sealed: %w", err)}
+		return &wire.LocalError{Kind: "read batch", Err: fmt.Errorf("open what was sealed: %w", err)}
 	}
 	r.from, r.hash, r.left = from, sha256.New(), r.Object.Size
 	return nil

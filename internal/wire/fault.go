@@ -9,8 +9,6 @@ import (
 	"net/http"
 	"strconv"
 	"time"
-
-	"github.com/auditail/auditail/outputs/internal/retry"
 )
 
 // maxRetryAfter caps what a server may ask for.
@@ -19,7 +17,7 @@ const maxRetryAfter = 10 * time.Minute
 // LocalError is a fault on this side that may pass: a token or certificate that
 // is being replaced, a file that can not be read just now.
 type LocalError struct {
-	Kind string // for retry.Fault
+	Kind string // of its Fault
 	Err  error
 }
 
@@ -39,8 +37,18 @@ func Quote(s string) string {
 	return strconv.Quote(string(runes))
 }
 
+// Fault is one failed attempt.
+type Fault struct {
+	// Kind groups faults that have one cause; it comes from a small fixed set,
+	// never from what a destination sent.
+	Kind string
+	Err  error
+	// Alarm marks faults that do not end until somebody changes something.
+	Alarm bool
+}
+
 // ConnectionFault says why there was no answer.
-func ConnectionFault(err error) retry.Fault {
+func ConnectionFault(err error) Fault {
 	var (
 		local       *LocalError
 		certificate *tls.CertificateVerificationError
@@ -55,17 +63,17 @@ func ConnectionFault(err error) retry.Fault {
 	}
 	switch {
 	case errors.As(err, &local):
-		return retry.Fault{Kind: local.Kind, Err: text, Alarm: true}
+		return Fault{Kind: local.Kind, Err: text, Alarm: true}
 	case errors.As(err, &authority):
-		return retry.Fault{Kind: "certificate", Err: fmt.Errorf("%w; set ca_file if the server has a certificate of your own authority", text), Alarm: true}
+		return Fault{Kind: "certificate", Err: fmt.Errorf("%w; set ca_file if the server has a certificate of your own authority", text), Alarm: true}
 	case errors.As(err, &certificate):
-		return retry.Fault{Kind: "certificate", Err: text, Alarm: true}
+		return Fault{Kind: "certificate", Err: text, Alarm: true}
 	case errors.As(err, &name):
-		return retry.Fault{Kind: "name resolution", Err: text}
+		return Fault{Kind: "name resolution", Err: text}
 	case errors.Is(err, ErrStalled), errors.As(err, &timeout) && timeout.Timeout():
-		return retry.Fault{Kind: "timeout", Err: text}
+		return Fault{Kind: "timeout", Err: text}
 	}
-	return retry.Fault{Kind: "connection", Err: text}
+	return Fault{Kind: "connection", Err: text}
 }
 
 // RetryAfter returns the wait that the server asks for (RFC 9110, section
