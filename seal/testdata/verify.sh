@@ -3,153 +3,220 @@
 # that any machine has: sha256sum, ssh-keygen, openssl, zstd, coreutils, awk.
 #
 # It shares no line of code with auditail and exists to show that none is needed.
-# One line a violation, exit 1 when there is one. It takes its time, and leaves out
-# what it takes a JSON parser for (coverage, line counts of records), retention
-# terms, silence, cosignatures, and what an auditor may expect beside the keys. Behind
-# a manifest that does not fit it gives up on the epoch.
+# One line a violation, exit 1 when there is one. It leaves out what it takes a JSON
+# parser for (coverage, line counts of records), retention terms, silence, cosignatures,
+# and what an auditor may expect beside the keys. Behind a manifest that does not fit
+# it gives up on the epoch.
 set -euo pipefail
 export LC_ALL=C
 archive=$1
 trust=$(realpath "$2")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+mkdir "$work/node"
+shopt -s nullglob
 cd "$archive"
 bad=0
 wrong() { echo "violation $*"; bad=1; }
 
-unhex() { printf '%b' "$(sed 's/../\\x&/g')"; }
-hash() { sha256sum | cut -d ' ' -f 1; }
-tob64() { unhex | base64 -w 0; }
-key_of() { cut -d + -f 3- <<<"$1" | base64 -d | tail -c 32 | od -An -v -tx1 | tr -d ' \n'; } # of a vkey
-
-# leaves: a line of hex for each line of the standard input (RFC 6962, section 2.1).
-leaves() {
-  mkdir "$work/leaf"
-  awk -v dir="$work/leaf" '{ f = sprintf("%s/%09d", dir, NR); printf "%c%s", 0, $0 > f; close(f) }'
-  find "$work/leaf" -type f -print0 | sort -z | xargs -0 -r sha256sum | cut -c 1-64
-  rm -r "$work/leaf"
-}
-
-# root: of the leaf hashes on the standard input, by pairs; an odd one goes up as it is.
-root() {
-  cat >"$work/level"
-  [ -s "$work/level" ] || { printf '' | hash; return; }
-  while [ "$(wc -l <"$work/level")" -gt 1 ]; do
-    mkdir "$work/node"
-    awk -v dir="$work/node" -v odd="$work/odd" '
-      function bytes(hex, f,   i) {
-        for (i = 1; i <= 64; i += 2)
-          printf "%c", (index(digits, substr(hex, i, 1)) - 1) * 16 + index(digits, substr(hex, i + 1, 1)) - 1 > f
-      }
-      BEGIN { digits = "0123456789abcdef"; printf "" > odd }
-      NR % 2 { left = $0; next }
-      { f = sprintf("%s/%09d", dir, NR); printf "%c", 1 > f; bytes(left, f); bytes($0, f); close(f) }
-      END { if (NR % 2) print left > odd }' "$work/level"
-    { find "$work/node" -type f -print0 | sort -z | xargs -0 sha256sum | cut -c 1-64; cat "$work/odd"; } >"$work/next"
-    mv "$work/next" "$work/level"
-    rm -r "$work/node"
+# Bash itself does what would take a process for each few bytes otherwise.
+digits=ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/
+unbase64() { # TEXT: sets hex
+  local text=${1%%=*} bits=0 held=0 c
+  hex=
+  while [ -n "$text" ]; do
+    c=${digits%%"${text:0:1}"*} text=${text:1}
+    [ "${#c}" -lt 64 ] || return 1
+    held=$((held << 6 | ${#c})) bits=$((bits + 6))
+    if [ "$bits" -ge 8 ]; then
+      bits=$((bits - 8))
+      printf -v c %02x $((held >> bits))
+      hex+=$c held=$((held & (1 << bits) - 1))
+    fi
   done
-  cat "$work/level"
+}
+escape() { # HEX: sets escaped, to be printed with %b
+  local i
+  escaped=
+  for ((i = 0; i < ${#1}; i += 2)); do escaped+="\\x${1:i:2}"; done
+}
+hash() { # FILE: sets sum
+  read -r sum _ < <(sha256sum "$1") && sum=${sum#\\}
 }
 
-# signed NOTE NAME HEXKEY LINE: the signature line counted from 1 is that key's.
+# root: sets sum to the root over the lines of a file (RFC 6962, section 2.1): of
+# their leaf hashes, by pairs; an odd one goes up as it is.
+root() { # FILE, or none for the leaf hashes in $work/hashes
+  local odd
+  if [ $# = 1 ]; then
+    awk -v dir="$work/node" '{ f = sprintf("%s/%09d", dir, NR); printf "%c%s", 0, $0 > f; close(f) }' "$1"
+    hashes >"$work/hashes"
+  fi
+  while nodes; do
+    hashes >"$work/next"
+    if read -r odd <"$work/odd"; then echo "$odd" >>"$work/next"; fi
+    mv "$work/next" "$work/hashes"
+  done
+  read -r sum _ <"$work/hashes" || sum=e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 # of nothing
+}
+hashes() { # of the files in $work/node, which are used up
+  local files=("$work/node"/*)
+  [ ${#files[@]} = 0 ] || { printf '%s\0' "${files[@]}" | xargs -0 sha256sum; rm -r "$work/node"; mkdir "$work/node"; }
+}
+nodes() { # makes what is hashed for the nodes above $work/hashes; false when there are none
+  awk -v dir="$work/node" -v odd="$work/odd" '
+    function bytes(hex, f,   i) {
+      for (i = 1; i <= 64; i += 2)
+        printf "%c", (index(digits, substr(hex, i, 1)) - 1) * 16 + index(digits, substr(hex, i + 1, 1)) - 1 > f
+    }
+    BEGIN { digits = "0123456789abcdef"; printf "" > odd }
+    NR % 2 { left = $1; next }
+    { f = sprintf("%s/%09d", dir, NR); printf "%c", 1 > f; bytes(left, f); bytes($1, f); close(f) }
+    END { if (NR % 2) print left > odd; exit NR < 2 }' "$work/hashes"
+}
+
+# note FILE: sets lines to the text of a signed note and signatures to what follows.
+note() {
+  local at
+  mapfile -t lines <"$1"
+  for at in "${!lines[@]}"; do [ -n "${lines[at]}" ] || break; done
+  signatures=("${lines[@]:at + 1}") lines=("${lines[@]:0:at}")
+  printf '%s\n' "${lines[@]}" >"$work/text"
+}
+
+declare -A ids=()
+# signed NAME KEY LINE: whether a signature line of the note is that of a key, given
+# as base64, under a name.
 signed() {
-  local text=$work/text line signature
-  sed '/^$/,$d' "$1" >"$text"
-  line=$(sed -n '/^$/,$p' "$1" | sed -n "$((1 + $4))p")
-  [[ $line == "— $2 "* ]] || return 1
-  signature=${line##* }
-  base64 -d <<<"$signature" >"$work/raw" 2>/dev/null || return 1
-  [ "$(stat -c %s "$work/raw")" = 68 ] || return 1
-  # The key's id: name, LF, algorithm 1, key.
-  [ "$(head -c 4 "$work/raw" | od -An -v -tx1 | tr -d ' \n')" = \
-    "$({ printf '%s\n\001' "$2"; printf '%s' "$3" | unhex; } | hash | head -c 8)" ] || return 1
-  tail -c 64 "$work/raw" >"$work/signature"
-  printf '302a300506032b6570032100%s' "$3" | unhex | openssl pkey -pubin -inform DER -out "$work/key" 2>/dev/null
-  openssl pkeyutl -verify -pubin -inkey "$work/key" -rawin -in "$text" -sigfile "$work/signature" >/dev/null 2>&1
+  local line=${signatures[$3 - 1]-}
+  [[ $line == "— $1 "* ]] && unbase64 "${line##* }" && [ ${#hex} = 136 ] || return 1
+  escape "${hex:8}"
+  printf %b "$escaped" >"$work/signature"
+  local id=${hex:0:8}
+  if [ -z "${ids["$1 $2"]-}" ]; then # of the key: name, LF, algorithm 1, key
+    unbase64 "$2" && escape "$hex"
+    printf '%s\n\001%b' "$1" "$escaped" >"$work/id"
+    hash "$work/id"
+    ids["$1 $2"]=${sum:0:8}
+  fi
+  [ "$id" = "${ids["$1 $2"]}" ] || return 1
+  # The DER form of an Ed25519 key is twelve fixed bytes and the key.
+  printf -- '-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA%s\n-----END PUBLIC KEY-----\n' "$2" >"$work/key"
+  openssl pkeyutl -verify -pubin -inkey "$work/key" -rawin -in "$work/text" -sigfile "$work/signature" >/dev/null 2>&1
 }
 
-# ssh KEY: its line for allowed_signers.
-ssh_line() {
-  { printf '\000\000\000\013ssh-ed25519\000\000\000\040'; printf '%s' "$1" | unhex; } | base64 -w 0
+# ssh_signed FILE: whether its SSH signature is that of the identity key, and in the
+# one form that there is.
+ssh_signed() {
+  local all text right
+  echo "$log namespaces=\"auditail-manifest\" ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA$ssh_key" >"$work/allowed"
+  ssh-keygen -Y verify -f "$work/allowed" -I "$log" -n auditail-manifest -s "$1.sig" <"$1" >/dev/null 2>&1 || return 1
+  mapfile all <"$1.sig"
+  printf -v text %s "${all[@]:1:${#all[@]}-2}"
+  text=${text//$'\n'/} right=${all[0]}
+  while [ -n "$text" ]; do right+=${text:0:70}$'\n' text=${text:70}; done
+  printf -v text %s "${all[@]}"
+  [ "$text" = "$right${all[-1]}" ]
 }
 
-word() { awk -v key="$2" '$1 == key { $1 = ""; print substr($0, 2); exit }' "$1"; }
-
-payload() { # MANIFEST PATH DIGEST
-  local from to
-  [ -f "$2" ] || { wrong "payload-missing $2"; return; }
-  [ "$(hash <"$2")" = "$3" ] || wrong "payload-digest $2"
+payload() { # PATH DIGEST PLAIN RECORDS ROOT
+  [ -f "$1" ] || { wrong "payload-missing $1"; return; }
+  hash "$1"
+  [ "$sum" = "$2" ] || wrong "payload-digest $1"
   # Not a byte more than was sealed, whatever the file would unpack to.
-  local plain
-  plain=$(word "$1" plain)
-  zstd -dcq "$2" 2>/dev/null | head -c $((plain + 1)) >"$work/plain" || true
-  [ "$(stat -c %s "$work/plain")" = "$plain" ] || wrong "payload-size $2"
-  read -r from to <<<"$(word "$1" records)"
-  [ "$(wc -l <"$work/plain")" = $((to - from)) ] || wrong "payload-records $2"
-  [ "$(leaves <"$work/plain" | root | tr -d '\n' | tob64)" = "$(word "$1" root)" ] || wrong "payload-root $2"
+  zstd -dcq "$1" 2>/dev/null | head -c $(($3 + 1)) >"$work/plain" || true
+  local bytes lines
+  read -r lines bytes _ < <(wc -lc "$work/plain")
+  [ "$bytes" = "$3" ] || wrong "payload-size $1"
+  [ "$lines" = "$4" ] || wrong "payload-records $1"
+  root "$work/plain"
+  unbase64 "$5"
+  [ "$sum" = "$hex" ] || wrong "payload-root $1"
+}
+
+# use KEY: makes a key, in hex, the identity.
+use() {
+  escape "$1"
+  key=$(printf %b "$escaped" | base64 -w 0)
+  ssh_key=$(printf %b "\\x20$escaped" | base64 -w 0) # a length of 0x20 before it, as OpenSSH has it
+}
+
+# take: sets what the lines of a manifest say.
+take() {
+  local line
+  origin='' batch='' kind='' records='' want='' plain='' ratchet='' digest='' path='' before=''
+  for line in "${lines[@]}"; do
+    case $line in
+      'origin '*) origin=${line#* } ;;
+      'batch '*) batch=${line#* } ;;
+      'kind '*) kind=${line#* } ;;
+      'records '*) records=${line#* } ;;
+      'root '*) want=${line#* } ;;
+      'plain '*) plain=${line#* } ;;
+      'ratchet '*) ratchet=${line#* } ;;
+      *'  records/'*) digest=${line%%  *} path=${line#*  } ;;
+      *'  seals/'*) before=${line%%  *} ;;
+    esac
+  done
 }
 
 epoch() { # AGENT NUMBER
-  local dir=seals/$1/$2 name=$log/$2 n=0 key= ratchet= previous records=0 file m
+  local dir=seals/$1/$2 name=$log/$2 n=0 key='' ssh_key last='' counted=0 previous under=0 file all next=''
   [ -f "$dir/identity.vkey" ] || { wrong "identity-missing $dir/identity.vkey"; return; }
   for k in "${keys[@]}"; do
-    [ "$(cat "$dir/identity.vkey")" = "$k" ] && key=$(key_of "$k")
+    if [ "$(<"$dir/identity.vkey")" = "$k" ]; then k=${k#*+} && unbase64 "${k#*+}" && use "${hex:2}"; fi
   done
   [ -n "$key" ] || { wrong "identity-wrong $dir/identity.vkey"; return; }
-  previous=$(hash <"$dir/identity.vkey")
+  hash "$dir/identity.vkey"
+  previous=$sum
   : >"$work/log"
-  local under=0 kind=
   for file in "$dir"/*.manifest; do
-    m=$work/manifest
-    cp "$file" "$m"
-    [ "$file" = "$dir/$(printf %012d "$n").manifest" ] || { wrong "batch-missing $dir/$(printf %012d "$n").manifest"; return; }
-    [ "$(word "$m" origin) $(word "$m" batch)" = "$name $n" ] || { wrong "batch-misplaced $file"; return; }
-    signed "$m" "$name" "$key" 1 || wrong "signature-wrong $file"
-    [ "$n" = 0 ] || signed "$m" "$name/ratchet" "$ratchet" 2 || wrong "ratchet-wrong $file"
-    echo "$log namespaces=\"auditail-manifest\" ssh-ed25519 $(ssh_line "$key")" >"$work/allowed"
-    ssh-keygen -Y verify -f "$work/allowed" -I "$log" -n auditail-manifest -s "$file.sig" <"$file" >/dev/null 2>&1 || wrong "sshsig-wrong $file.sig"
-    [ "$(cat "$file.sig" 2>/dev/null)" = "$(sed -n 1p "$file.sig" 2>/dev/null; sed '1d;$d' "$file.sig" 2>/dev/null | tr -d '\n' | fold -w 70; echo; sed -n '$p' "$file.sig" 2>/dev/null)" ] || wrong "sshsig-wrong $file.sig"
-    [ "$(awk '$2 ~ /^seals\// {print $1}' "$m")" = "$previous" ] || wrong "chain-broken $file"
-    read -r from to <<<"$(word "$m" records)"
-    [ "$from" = "$records" ] || wrong "records-broken $file"
-    records=$to
-    kind=$(word "$m" kind)
+    printf -v next '%s/%012d.manifest' "$dir" "$n"
+    [ "$file" = "$next" ] || { wrong "batch-missing $next"; return; }
+    note "$file"
+    take
+    [ "$origin $batch" = "$name $n" ] || { wrong "batch-misplaced $file"; return; }
+    signed "$name" "$key" 1 || wrong "signature-wrong $file"
+    [ "$n" = 0 ] || signed "$name/ratchet" "$last" 2 || wrong "ratchet-wrong $file"
+    ssh_signed "$file" || wrong "sshsig-wrong $file.sig"
+    [ "$before" = "$previous" ] || wrong "chain-broken $file"
+    [ "${records% *}" = "$counted" ] || wrong "records-broken $file"
+    counted=${records#* }
     if [ "$kind" = data ]; then
-      read -r digest path <<<"$(awk '$2 ~ /^records\// {print $1, $2}' "$m")"
-      payload "$m" "$path" "$digest"
+      payload "$path" "$digest" "$plain" $((counted - ${records% *})) "$want"
       echo "$path" >>"$work/named"
+    elif [[ $kind == "rotate "* ]]; then
+      unbase64 "${kind#* }" && use "$hex"
+      signed "$name" "$key" 3 || wrong "signature-wrong $file"
     fi
-    if [[ $kind == "rotate "* ]]; then
-      key=$(base64 -d <<<"${kind#rotate }" | od -An -v -tx1 | tr -d ' \n')
-      signed "$m" "$name" "$key" 3 || wrong "signature-wrong $file"
-    fi
-    ratchet=$(word "$m" ratchet | base64 -d | od -An -v -tx1 | tr -d ' \n')
-    previous=$(hash <"$file")
-    { printf '\000'; cat "$file"; } | hash >>"$work/log"
+    last=$ratchet
+    mapfile all <"$file"
+    printf '\000' >"$work/leaf"
+    printf %s "${all[@]}" >>"$work/leaf"
+    { read -r previous _ && read -r sum _; } < <(sha256sum "$file" "$work/leaf")
+    echo "$sum" >>"$work/log"
     n=$((n + 1))
-    checkpoint=$dir/checkpoint/$(printf %012d "$n")
-    if [ -f "$checkpoint" ]; then
-      if ! signed "$checkpoint" "$name" "$key" 1; then
-        wrong "checkpoint-invalid $checkpoint"
-      elif [ "$(head -n 3 "$checkpoint")" != "$name"$'\n'"$n"$'\n'"$(root <"$work/log" | tr -d '\n' | tob64)" ]; then
-        wrong "checkpoint-root $checkpoint"
-      else
-        under=$n
-      fi
-    fi
+    checkpoint "$dir/checkpoint/$(printf %012d "$n")" && under=$n
   done
   [ "$under" = "$n" ] || wrong "checkpoint-missing $dir/checkpoint/$(printf %012d "$n")"
-  for checkpoint in "$dir"/checkpoint/*; do
-    [ "$((10#${checkpoint##*/}))" -gt 0 ] || wrong "unknown-file $checkpoint"
-    [ "$((10#${checkpoint##*/}))" -le "$n" ] || wrong "checkpoint-ahead $checkpoint"
+  for file in "$dir"/checkpoint/*; do
+    [ "$((10#${file##*/}))" -gt 0 ] || wrong "unknown-file $file"
+    [ "$((10#${file##*/}))" -le "$n" ] || wrong "checkpoint-ahead $file"
   done
-  last_kind=$kind last_file=$file
-  keys=()
-  while IFS= read -r k; do keys+=("$k"); done < <(grep -v '^#' "$trust" | grep "^$log+" || true)
+  last_kind=$kind last_file=$next
 }
 
-shopt -s nullglob
+# checkpoint FILE: whether there is one over the log as it is, with n manifests.
+checkpoint() {
+  [ -f "$1" ] || return 1
+  note "$1"
+  signed "$name" "$key" 1 || { wrong "checkpoint-invalid $1"; return 1; }
+  cp "$work/log" "$work/hashes"
+  root
+  unbase64 "${lines[2]}"
+  [ "${lines[*]:0:2} $hex" = "$name $n $sum" ] || { wrong "checkpoint-root $1"; return 1; }
+}
+
 : >"$work/named"
 for agent in seals/*/; do
   agent=${agent#seals/} agent=${agent%/}
