@@ -44,10 +44,10 @@ func newBatch(stream seal.Stream, run *seal.Run, opened time.Time) *batch {
 	return &batch{stream: stream, run: run, opened: opened, latest: make(map[string]int)}
 }
 
-// add takes a durable-to-be frame into the batch. lines holds the record lines
-// with their LFs; those of a recovered batch are not looked at.
-func (t *batch) add(ref frameRef, h frameHeader, meta *entryMeta, lines []byte) {
-	t.addFrame(ref, h, lines)
+// add takes a durable-to-be frame into the batch. Its lines are in the tree, or the
+// batch is a recovered one.
+func (t *batch) add(ref frameRef, h frameHeader, meta *entryMeta) {
+	t.addFrame(ref, h)
 	t.lines.Read += meta.Lines.Read
 	t.lines.Recorded += meta.Lines.Recorded
 	t.lines.Unparsed += meta.Lines.Unparsed
@@ -57,14 +57,11 @@ func (t *batch) add(ref frameRef, h frameHeader, meta *entryMeta, lines []byte) 
 	}
 }
 
-func (t *batch) addFrame(ref frameRef, h frameHeader, lines []byte) {
+func (t *batch) addFrame(ref frameRef, h frameHeader) {
 	t.frames = append(t.frames, ref)
 	t.compressed += ref.size
 	t.plain += int64(h.plain)
 	t.records += uint64(h.count)
-	if !t.recovered {
-		hashLines(&t.tree, lines)
-	}
 }
 
 // hashLines adds each line without its LF as a leaf. The LF before a line is

@@ -28,8 +28,13 @@ type builtSegment struct {
 func (s *builtSegment) add(t testing.TB, h frameHeader, meta any, body []byte) {
 	t.Helper()
 	s.starts = append(s.starts, int64(len(s.data)))
+	at := len(s.data)
 	var err error
-	if s.data, _, err = appendFrame(s.data, h, meta, body); err != nil {
+	if s.data, err = beginFrame(s.data, &h, meta); err != nil {
+		t.Fatal(err)
+	}
+	s.data = append(s.data, body...)
+	if err := endFrame(s.data[at:], &h); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -26,8 +26,7 @@ type encoder struct {
 	offset  int64
 	open    map[seal.Stream]*batch
 	zstd    *zstd.Encoder
-	lines   []byte // closed record lines of the entry at hand
-	body    []byte
+	lines   []byte // closed record lines of the block at hand
 }
 
 // group is what one write and one sync make durable.
@@ -127,7 +126,7 @@ func (b *Buffer) rest(g *group) (err error) {
 		b.free <- other
 	default: // it is on its way to the disk
 	}
-	b.enc.lines, b.enc.body = nil, nil
+	b.enc.lines = nil
 	b.enc.zstd, err = newZstdEncoder()
 	return err
 }
@@ -179,17 +178,21 @@ func (b *Buffer) encodeEntry(g *group, e *Entry) error {
 	enc.mu.Lock()
 	apply(enc.inputs, &meta)
 	enc.mu.Unlock()
+	e.FirstSeq = enc.seq
 	t := enc.open[e.Stream]
-	ref, h, err := b.frame(g, dataFrame, &meta, e.Records)
-	e.FirstSeq = h.seq
-	if err != nil || t == nil && meta.positionsOnly(h.count) {
+	if t == nil && meta.positionsOnly(len(e.Records) > 0) {
+		_, _, err := b.frame(g, dataFrame, &meta, nil, nil)
 		return err
 	}
 	if t == nil {
 		t = newBatch(e.Stream, b.run.Load(), now)
 		enc.open[e.Stream] = t
 	}
-	t.add(ref, h, &meta, enc.lines)
+	ref, h, err := b.frame(g, dataFrame, &meta, e.Records, &t.tree)
+	if err != nil {
+		return err
+	}
+	t.add(ref, h, &meta)
 	b.mu.Lock()
 	ref.segment.unsealed++
 	b.openSize += ref.size
@@ -201,24 +204,27 @@ func (b *Buffer) encodeEntry(g *group, e *Entry) error {
 	return nil
 }
 
-// frame closes the records, compresses them and appends the frame to the group.
-// The closed lines stay in enc.lines until the next call.
-func (b *Buffer) frame(g *group, kind frameType, meta any, records []byte) (ref frameRef, h frameHeader, err error) {
+// frame appends a frame with the records to the group: block by block they are
+// closed, hashed into the tree of their batch and compressed.
+func (b *Buffer) frame(g *group, kind frameType, meta any, records []byte, tree *seal.Tree) (ref frameRef, h frameHeader, err error) {
 	enc := &b.enc
 	h = frameHeader{kind: kind, first: kind == snapshotFrame || len(g.buf) == 0, commit: enc.commit + 1, seq: enc.seq}
-	var body []byte
-	enc.lines, enc.body = reuse(enc.lines), reuse(enc.body)
-	if len(records) > 0 {
-		h.count = enc.closeRecords(records)
-		enc.body = enc.zstd.EncodeAll(enc.lines, enc.body)
-		body = enc.body
+	at := len(g.buf)
+	if g.buf, err = beginFrame(g.buf, &h, meta); err != nil {
+		return ref, h, err
 	}
-	h.plain = uint32(len(enc.lines)) //nolint:gosec // appendFrame refuses what is longer than maxBody
-	if len(enc.lines) > maxBody {
-		return ref, h, fmt.Errorf("encode commit %d: %d bytes of records are over the limit", h.commit, len(enc.lines))
+	plain := 0
+	for len(records) > 0 {
+		records = enc.closeBlock(records, &h)
+		plain += len(enc.lines)
+		hashLines(tree, enc.lines)
+		g.buf = enc.zstd.EncodeAll(enc.lines, g.buf)
 	}
-	g.buf, h, err = appendFrame(g.buf, h, meta, body)
-	if err != nil {
+	if plain > maxBody {
+		return ref, h, fmt.Errorf("encode commit %d: %d bytes of records are over the limit", h.commit, plain)
+	}
+	h.plain = uint32(plain) //nolint:gosec // checked above
+	if err := endFrame(g.buf[at:], &h); err != nil {
 		return ref, h, err
 	}
 	enc.commit++
@@ -228,17 +234,23 @@ func (b *Buffer) frame(g *group, kind frameType, meta any, records []byte) (ref 
 	return ref, h, nil
 }
 
-// closeRecords copies open record lines to enc.lines, each with its agent.seq.
-func (enc *encoder) closeRecords(open []byte) (count uint32) {
-	for len(open) > 0 {
+// blockSize is how many bytes of record lines are closed, hashed and compressed at
+// a time: they stay in the cache of the processor between the three.
+const blockSize = 128 << 10
+
+// closeBlock copies a block of open record lines to enc.lines, each with its
+// agent.seq, counts them in h and returns the rest.
+func (enc *encoder) closeBlock(open []byte, h *frameHeader) (rest []byte) {
+	enc.lines = reuse(enc.lines)
+	for len(open) > 0 && len(enc.lines) < blockSize {
 		end := bytes.IndexByte(open, '\n')
 		enc.lines = append(enc.lines, open[:end]...)
-		enc.lines = audit.AppendSeq(enc.lines, enc.seq+uint64(count))
+		enc.lines = audit.AppendSeq(enc.lines, h.seq+uint64(h.count))
 		enc.lines = append(enc.lines, '\n')
 		open = open[end+1:]
-		count++
+		h.count++
 	}
-	return count
+	return open
 }
 
 // apply takes an entry's positions and parser state into what Resume answers.
@@ -303,7 +315,7 @@ func (b *Buffer) beginSegment(g *group, id uint64) error {
 	b.mu.Unlock()
 	meta := snapshotMeta{Run: *b.run.Load(), Seq: enc.seq, Epoch: b.epoch, Identity: b.signedBy, Inputs: enc.inputs, findings: b.notice}
 	b.notice = findings{}
-	_, _, err := b.frame(g, snapshotFrame, meta, nil)
+	_, _, err := b.frame(g, snapshotFrame, meta, nil, nil)
 	return err
 }
 
@@ -330,11 +342,11 @@ func (b *Buffer) cutBatch(g *group, t *batch) error {
 	record := b.deps.Coverage(nil, Coverage{Stream: t.stream, Items: t.items})
 	t.lines.Held = enc.heldBy(t.stream)
 	meta := entryMeta{Stream: t.stream, At: b.deps.Now().UnixNano(), Lines: t.lines}
-	ref, h, err := b.frame(g, cutFrame, &meta, append(record, '\n'))
+	ref, h, err := b.frame(g, cutFrame, &meta, append(record, '\n'), &t.tree)
 	if err != nil {
 		return err
 	}
-	t.addFrame(ref, h, enc.lines)
+	t.addFrame(ref, h)
 	t.cutCommit, t.nextSeq = enc.commit, enc.seq
 	delete(enc.open, t.stream)
 	g.cut = append(g.cut, t)

@@ -10,8 +10,8 @@ import (
 	"github.com/auditail/auditail/seal"
 )
 
-// A frame is one commit, as FORMAT.md lays it out: header, meta (JSON), body (a
-// zstd frame of record lines). All numbers are little-endian.
+// A frame is one commit, as FORMAT.md lays it out: header, meta (JSON), body (zstd
+// frames of record lines). All numbers are little-endian.
 const (
 	frameMagic      = "AuFr"
 	frameVersion    = 1
@@ -130,8 +130,8 @@ type entryMeta struct {
 }
 
 // positionsOnly tells whether a data frame says nothing that belongs in a batch.
-func (m *entryMeta) positionsOnly(records uint32) bool {
-	return records == 0 && len(m.Ranges) == 0 && m.Lines == seal.Lines{Held: m.Lines.Held}
+func (m *entryMeta) positionsOnly(records bool) bool {
+	return !records && len(m.Ranges) == 0 && m.Lines == seal.Lines{Held: m.Lines.Held}
 }
 
 // snapshotMeta is the meta of a snapshot frame. With it, no earlier segment is
@@ -158,21 +158,28 @@ type inputState struct {
 	Ends map[string]int64 `json:"ends"`
 }
 
-// appendFrame appends a whole frame. The body is encoded already.
-func appendFrame(dst []byte, h frameHeader, meta any, body []byte) ([]byte, frameHeader, error) {
+// beginFrame appends the room of a header, and the meta. The body follows.
+func beginFrame(dst []byte, h *frameHeader, meta any) ([]byte, error) {
 	encoded, err := json.Marshal(meta)
 	if err != nil {
-		return dst, h, fmt.Errorf("encode frame %d: %w", h.commit, err)
+		return dst, fmt.Errorf("encode frame %d: %w", h.commit, err)
 	}
-	if len(encoded) > maxMeta || len(body) > maxBody {
-		return dst, h, fmt.Errorf("encode frame %d: meta of %d or body of %d bytes is over the limit", h.commit, len(encoded), len(body))
+	if len(encoded) > maxMeta {
+		return dst, fmt.Errorf("encode frame %d: meta of %d bytes is over the limit", h.commit, len(encoded))
 	}
-	h.meta, h.body = uint32(len(encoded)), uint32(len(body)) //nolint:gosec // checked above
-	at := len(dst)
+	h.meta = uint32(len(encoded)) //nolint:gosec // checked above
 	dst = append(dst, make([]byte, frameHeaderSize)...)
-	dst = append(dst, encoded...)
-	dst = append(dst, body...)
-	h.sum = crc32.Checksum(dst[at+frameHeaderSize:], castagnoli)
-	h.put(dst[at:])
-	return dst, h, nil
+	return append(dst, encoded...), nil
+}
+
+// endFrame writes the header of a frame whose body is complete.
+func endFrame(frame []byte, h *frameHeader) error {
+	body := len(frame) - frameHeaderSize - int(h.meta)
+	if body > maxBody {
+		return fmt.Errorf("encode frame %d: body of %d bytes is over the limit", h.commit, body)
+	}
+	h.body = uint32(body) //nolint:gosec // checked above
+	h.sum = crc32.Checksum(frame[frameHeaderSize:], castagnoli)
+	h.put(frame)
+	return nil
 }

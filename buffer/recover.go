@@ -379,7 +379,7 @@ func (r *replay) advance(f *frame) {
 func (r *replay) take(s *segment, f *frame, meta *entryMeta) {
 	t := r.open[meta.Stream]
 	if t == nil {
-		if f.kind == dataFrame && meta.positionsOnly(f.count) {
+		if f.kind == dataFrame && meta.positionsOnly(f.count > 0) {
 			return
 		}
 		run := r.run
@@ -388,7 +388,7 @@ func (r *replay) take(s *segment, f *frame, meta *entryMeta) {
 		r.open[meta.Stream] = t
 	}
 	ref := frameRef{segment: s, at: f.at, size: f.size()}
-	t.add(ref, f.frameHeader, meta, nil)
+	t.add(ref, f.frameHeader, meta)
 	s.unsealed++
 	r.b.openSize += ref.size
 	if f.kind == cutFrame {

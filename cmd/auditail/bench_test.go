@@ -21,7 +21,7 @@ func BenchmarkPath(b *testing.B) {
 	for _, w := range generate.Workloads() {
 		b.Run(w.Name, func(b *testing.B) {
 			var log []byte
-			if err := w.Lines((1<<20)/200, func(line []byte) error {
+			if err := w.Lines(chunkLines, func(line []byte) error {
 				log = append(log, line...)
 				return nil
 			}); err != nil {
@@ -58,6 +58,9 @@ func BenchmarkPath(b *testing.B) {
 		})
 	}
 }
+
+// chunkLines is what the file input hands over at once of short lines.
+const chunkLines = 2048
 
 // feeder hands over the same chunk n times, each time further on.
 type feeder struct {
