@@ -14,12 +14,9 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/base64"
-	"encoding/binary"
-	"math/bits"
 	"slices"
 	"strconv"
 	"time"
-	"unicode/utf8"
 )
 
 // Version is the major version of the record format, the value of schema_version.
@@ -174,148 +171,6 @@ func (r *Record) Unflag(q Quality) { r.quality &^= q }
 
 // Flags returns the quality flags.
 func (r *Record) Flags() Quality { return r.quality }
-
-// AppendOpen appends the record's line up to where agent.seq goes. agent.seq is
-// the last field of the last group, because it is known only when the record's
-// place in the commit order is: AppendSeq closes the line.
-func (r *Record) AppendOpen(dst []byte) []byte {
-	dst = append(dst, '{')
-	group := uint8(noGroup)
-	for w, set := range r.set {
-		for set != 0 {
-			f := Field(w<<6 + bits.TrailingZeros64(set))
-			set &= set - 1
-			if f == AgentID {
-				continue // closes the line
-			}
-			def := &fields[f]
-			if def.group != group {
-				dst = closeGroup(dst, group)
-				if def.group != noGroup {
-					dst = append(dst, groups[def.group].open...)
-				}
-				group = def.group
-			}
-			dst = append(dst, def.key...)
-			dst = r.appendValue(dst, f, def.Kind)
-			dst = append(dst, ',')
-		}
-	}
-	dst = closeGroup(dst, group)
-	if r.quality != 0 {
-		dst = append(dst, `"quality":`...)
-		dst = r.quality.append(dst)
-		dst = append(dst, ',')
-	}
-	dst = append(dst, `"agent":{"id":`...)
-	dst = AppendText(dst, r.Text(AgentID))
-	return append(dst, `,"seq":`...)
-}
-
-// AppendSeq closes a line that AppendOpen left open.
-func AppendSeq(dst []byte, seq uint64) []byte {
-	dst = strconv.AppendUint(dst, seq, 10)
-	return append(dst, '}', '}')
-}
-
-// Append appends the whole line, without LF.
-func (r *Record) Append(dst []byte, seq uint64) []byte {
-	return AppendSeq(r.AppendOpen(dst), seq)
-}
-
-func closeGroup(dst []byte, group uint8) []byte {
-	if group == noGroup {
-		return dst
-	}
-	dst[len(dst)-1] = '}' // in place of the last field's comma
-	return append(dst, ',')
-}
-
-func (r *Record) appendValue(dst []byte, f Field, kind Kind) []byte {
-	switch kind {
-	case KindInt:
-		return strconv.AppendInt(dst, r.value[f], 10)
-	case KindBool:
-		return strconv.AppendBool(dst, r.value[f] != 0)
-	case KindJSON, KindNumber, KindStrings:
-		return append(dst, r.Text(f)...)
-	default:
-		return AppendText(dst, r.Text(f))
-	}
-}
-
-// AppendString appends s as a JSON string (RFC 8259), bytes that are not UTF-8
-// as U+FFFD.
-func AppendString(dst []byte, s string) []byte { return AppendText(dst, []byte(s)) }
-
-// AppendText is AppendString for bytes.
-func AppendText(dst, s []byte) []byte {
-	dst = append(dst, '"')
-	plain := plainPrefix(s)
-	dst = append(dst, s[:plain]...)
-	if plain < len(s) {
-		dst = appendEscaped(dst, s[plain:])
-	}
-	return append(dst, '"')
-}
-
-// plainPrefix returns how many bytes at the start of s a JSON string takes as
-// they are: ASCII without quote, backslash and control characters. It looks at
-// eight bytes at a time; a borrow can mark bytes above the lowest match wrongly,
-// so only the lowest counts.
-func plainPrefix(s []byte) int {
-	const ones, highs = 0x0101010101010101, 0x8080808080808080
-	i := 0
-	for ; i+8 <= len(s); i += 8 {
-		w := binary.LittleEndian.Uint64(s[i:])
-		quote, slash := w^('"'*ones), w^('\\'*ones)
-		stop := w | ((w - ' '*ones) &^ w) | ((quote - ones) &^ quote) | ((slash - ones) &^ slash)
-		if stop &= highs; stop != 0 {
-			return i + bits.TrailingZeros64(stop)/8
-		}
-	}
-	for i < len(s) && isPlain(s[i]) {
-		i++
-	}
-	return i
-}
-
-func isPlain(c byte) bool { return c >= ' ' && c < utf8.RuneSelf && c != '"' && c != '\\' }
-
-// appendEscaped appends the inside of a JSON string.
-func appendEscaped(dst, s []byte) []byte {
-	for i := 0; i < len(s); {
-		c := s[i]
-		if c >= utf8.RuneSelf {
-			r, size := utf8.DecodeRune(s[i:])
-			dst = utf8.AppendRune(dst, r) // U+FFFD for what is no rune
-			i += size
-			continue
-		}
-		switch c {
-		case '"', '\\':
-			dst = append(dst, '\\', c)
-		case '\n':
-			dst = append(dst, '\\', 'n')
-		case '\r':
-			dst = append(dst, '\\', 'r')
-		case '\t':
-			dst = append(dst, '\\', 't')
-		default:
-			if isPlain(c) {
-				end := i + plainPrefix(s[i:])
-				dst = append(dst, s[i:end]...)
-				i = end
-				continue
-			}
-			dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
-		}
-		i++
-	}
-	return dst
-}
-
-const hexDigits = "0123456789abcdef"
 
 // idEncoding is lower-case base32 (RFC 4648 alphabet) without padding.
 var idEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)

@@ -1,9 +1,6 @@
 package audit
 
-import (
-	"slices"
-	"strings"
-)
+import "slices"
 
 // Kind is the type of a field's value.
 type Kind uint8
@@ -38,33 +35,6 @@ type Def struct {
 	Shape    Shape    // of kind JSON
 	Required bool     // in every record
 	Values   []string // of kind Enum
-
-	key   string // `"name":`
-	group uint8
-}
-
-const noGroup = 255
-
-type group struct{ name, open string }
-
-// groups and the unexported parts of the table are derived once from the paths.
-var groups = derive(&fields)
-
-func derive(table *[fieldCount]Def) []group {
-	var list []group
-	for i := range table {
-		def := &table[i]
-		name, rest, nested := strings.Cut(def.Path, ".")
-		if !nested {
-			def.key, def.group = `"`+def.Path+`":`, noGroup
-			continue
-		}
-		if len(list) == 0 || list[len(list)-1].name != name {
-			list = append(list, group{name: name, open: `"` + name + `":{`})
-		}
-		def.key, def.group = `"`+rest+`":`, uint8(len(list)-1)
-	}
-	return list
 }
 
 // String returns the dotted path.

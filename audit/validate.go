@@ -60,7 +60,7 @@ func (v *validator) line() error {
 		switch {
 		case key == "quality":
 			return v.qualities()
-		case slices.ContainsFunc(groups, func(g group) bool { return g.name == key }):
+		case slices.Contains(groups, key):
 			return v.group(key)
 		default:
 			return v.unknown(key)

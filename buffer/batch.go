@@ -2,6 +2,7 @@ package buffer
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"time"
 
 	"github.com/auditail/auditail/seal"
@@ -64,19 +65,24 @@ func (t *batch) addFrame(ref frameRef, h frameHeader) {
 	t.records += uint64(h.count)
 }
 
-// hashLines adds each line without its LF as a leaf. The LF before a line is
-// lent to the hash as the 0x00 that RFC 6962 puts in front of a leaf, so that
-// the line need not be copied; it is put back at once.
+// hashLines adds each line without its LF as a leaf. lines begins with a LF that
+// belongs to none of them.
 func hashLines(tree *seal.Tree, lines []byte) {
-	for start := 0; start < len(lines); {
-		end := start + bytes.IndexByte(lines[start:], '\n')
-		if start == 0 {
-			tree.Add(seal.LeafHash(lines[:end]))
-		} else {
-			tree.Add(hashInPlace(lines[start-1 : end]))
-		}
-		start = end + 1
+	for start := 0; start+1 < len(lines); {
+		end := start + 1 + bytes.IndexByte(lines[start+1:], '\n')
+		tree.Add(hashInPlace(lines[start:end]))
+		start = end
 	}
+}
+
+// hashInPlace returns the leaf hash of line[1:]. The LF in line[0], which ends the
+// line before, is lent to the hash as the 0x00 that RFC 6962, section 2.1, puts in
+// front of a leaf, so that the line need not be copied; it is put back at once.
+func hashInPlace(line []byte) seal.Hash {
+	line[0] = 0
+	h := sha256.Sum256(line)
+	line[0] = '\n'
+	return h
 }
 
 // cover merges a range with the one before it where they join.

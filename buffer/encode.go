@@ -2,7 +2,6 @@ package buffer
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"fmt"
 	"sync"
 	"time"
@@ -26,7 +25,7 @@ type encoder struct {
 	offset  int64
 	open    map[seal.Stream]*batch
 	zstd    *zstd.Encoder
-	lines   []byte // closed record lines of the block at hand
+	lines   []byte // LF, and the closed record lines of the block at hand
 }
 
 // group is what one write and one sync make durable.
@@ -215,10 +214,10 @@ func (b *Buffer) frame(g *group, kind frameType, meta any, records []byte, tree 
 	}
 	plain := 0
 	for len(records) > 0 {
-		records = enc.closeBlock(records, &h)
-		plain += len(enc.lines)
-		hashLines(tree, enc.lines)
-		g.buf = enc.zstd.EncodeAll(enc.lines, g.buf)
+		records = enc.closeBlock(records, &h, tree)
+		block := enc.lines[1:]
+		plain += len(block)
+		g.buf = enc.zstd.EncodeAll(block, g.buf)
 	}
 	if plain > maxBody {
 		return ref, h, fmt.Errorf("encode commit %d: %d bytes of records are over the limit", h.commit, plain)
@@ -235,21 +234,32 @@ func (b *Buffer) frame(g *group, kind frameType, meta any, records []byte, tree 
 }
 
 // blockSize is how many bytes of record lines are closed, hashed and compressed at
-// a time: they stay in the cache of the processor between the three.
+// a time, and what zstd compresses as one block: they stay in the cache of the
+// processor between the three.
 const blockSize = 128 << 10
 
-// closeBlock copies a block of open record lines to enc.lines, each with its
-// agent.seq, counts them in h and returns the rest.
-func (enc *encoder) closeBlock(open []byte, h *frameHeader) (rest []byte) {
-	enc.lines = reuse(enc.lines)
-	for len(open) > 0 && len(enc.lines) < blockSize {
+// mostSeq is the most that closes a record line: a number, braces and LF.
+const mostSeq = 24
+
+// closeBlock copies open record lines to enc.lines, behind a LF, each with its
+// agent.seq: as many as fit into a block, at least one. It adds them to the tree,
+// counts them in h and returns the rest.
+func (enc *encoder) closeBlock(open []byte, h *frameHeader, tree *seal.Tree) (rest []byte) {
+	lines := append(reuse(enc.lines), '\n')
+	for len(open) > 0 {
 		end := bytes.IndexByte(open, '\n')
-		enc.lines = append(enc.lines, open[:end]...)
-		enc.lines = audit.AppendSeq(enc.lines, h.seq+uint64(h.count))
-		enc.lines = append(enc.lines, '\n')
+		if len(lines)+end+mostSeq > blockSize && len(lines) > 1 {
+			break
+		}
+		before := len(lines) - 1
+		lines = append(lines, open[:end]...)
+		lines = audit.AppendSeq(lines, h.seq+uint64(h.count))
+		tree.Add(hashInPlace(lines[before:]))
+		lines = append(lines, '\n')
 		open = open[end+1:]
 		h.count++
 	}
+	enc.lines = lines
 	return open
 }
 
@@ -356,14 +366,4 @@ func (b *Buffer) cutBatch(g *group, t *batch) error {
 	b.oldest = enc.oldestOpen()
 	b.mu.Unlock()
 	return nil
-}
-
-// hashInPlace returns the leaf hash of line[1:]; line[0] is borrowed for the
-// prefix of RFC 6962, section 2.1.
-func hashInPlace(line []byte) seal.Hash {
-	first := line[0]
-	line[0] = 0
-	h := sha256.Sum256(line)
-	line[0] = first
-	return h
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"maps"
 	"os"
@@ -23,7 +24,7 @@ import (
 type sealer struct {
 	encoder *zstd.Encoder
 	decoder *zstd.Decoder
-	small   []byte // record lines of frames too small to go into a payload as they are
+	small   []byte // LF, and record lines of frames too small to go into a payload as they are; or nothing
 	check   []byte
 	body    []byte
 }
@@ -413,14 +414,14 @@ func (b *Buffer) writePayload(t *batch, name string) (seal.Digest, error) {
 	if err != nil {
 		return seal.Digest{}, fmt.Errorf("create payload: %w", err)
 	}
-	written := sha256.New()
+	written := crc32.New(castagnoli)
 	err = b.copyFrames(t, io.MultiWriter(f, written))
 	if err == nil {
 		err = f.Sync()
 	}
 	var digest seal.Digest
 	if err == nil {
-		digest, err = readBack(f, seal.Digest(written.Sum(nil)))
+		digest, err = readBack(f, written.Sum32())
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return seal.Digest{}, fmt.Errorf("write payload: %w", errors.Join(err, removeIfThere(b.fs, temp)))
@@ -434,20 +435,21 @@ func (b *Buffer) writePayload(t *batch, name string) (seal.Digest, error) {
 	return digest, nil
 }
 
-func readBack(f durable.File, written seal.Digest) (seal.Digest, error) {
-	h := sha256.New()
+// readBack returns the digest of what the disk has, which is to have the checksum of
+// what was written.
+func readBack(f durable.File, written uint32) (seal.Digest, error) {
+	digest, sum := sha256.New(), crc32.New(castagnoli)
 	info, err := f.Stat()
 	if err != nil {
 		return seal.Digest{}, err
 	}
-	if _, err := io.Copy(h, io.NewSectionReader(f, 0, info.Size())); err != nil {
+	if _, err := io.Copy(io.MultiWriter(digest, sum), io.NewSectionReader(f, 0, info.Size())); err != nil {
 		return seal.Digest{}, fmt.Errorf("read back: %w", err)
 	}
-	digest := seal.Digest(h.Sum(nil))
-	if digest != written {
-		return digest, errors.New("read back: the disk returned other bytes than were written")
+	if sum.Sum32() != written {
+		return seal.Digest{}, errors.New("read back: the disk returned other bytes than were written")
 	}
-	return digest, nil
+	return seal.Digest(digest.Sum(nil)), nil
 }
 
 func (b *Buffer) copyFrames(t *batch, w io.Writer) (err error) {
@@ -489,7 +491,7 @@ func (s *sealer) add(t *batch, f *frame, w io.Writer) (err error) {
 			return err
 		}
 		if t.recovered {
-			if s.check, err = f.decode(s.decoder, s.check[:0]); err != nil {
+			if s.check, err = f.decode(s.decoder, append(s.check[:0], '\n')); err != nil {
 				return err
 			}
 			hashLines(&t.tree, s.check)
@@ -502,7 +504,10 @@ func (s *sealer) add(t *batch, f *frame, w io.Writer) (err error) {
 			return err
 		}
 	}
-	before := len(s.small)
+	if len(s.small) == 0 {
+		s.small = append(s.small, '\n')
+	}
+	before := len(s.small) - 1
 	if s.small, err = f.decode(s.decoder, s.small); err != nil {
 		return err
 	}
@@ -516,8 +521,9 @@ func (s *sealer) flush(w io.Writer) (err error) {
 	if len(s.small) == 0 {
 		return nil
 	}
-	s.body = s.encoder.EncodeAll(s.small, s.body[:0])
-	if s.check, err = s.decoder.DecodeAll(s.body, s.check[:0]); err != nil || !bytes.Equal(s.check, s.small) {
+	lines := s.small[1:]
+	s.body = s.encoder.EncodeAll(lines, s.body[:0])
+	if s.check, err = s.decoder.DecodeAll(s.body, s.check[:0]); err != nil || !bytes.Equal(s.check, lines) {
 		return fmt.Errorf("compress: what was compressed does not decompress to the same: %w", errors.Join(err, errFrame))
 	}
 	s.small = s.small[:0]
