@@ -1,10 +1,6 @@
 package main
 
 import (
-	"encoding/json"
-	"fmt"
-	"log/slog"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,27 +21,15 @@ own signed log.`,
 	}
 	o := storeOptions(c)
 	asJSON := c.Flags().Bool("json", false, "print one JSON array")
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		config, err := o.config()
+	c.RunE = o.look(func(c *cobra.Command, _ []string, config server.Config, d server.Deps) error {
+		all, err := server.Accounts(c.Context(), config, d)
 		if err != nil {
 			return err
 		}
-		all, err := server.Accounts(config, deps(c.ErrOrStderr(), slog.LevelInfo))
-		if err != nil {
-			return err
-		}
-		if *asJSON {
-			e := json.NewEncoder(c.OutOrStdout())
-			e.SetIndent("", "  ")
-			return e.Encode(all)
-		}
-		w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "NAME\tROLE\tCREATED\tEXPIRES\tREVOKED")
-		for _, a := range all {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", a.Name, a.Role, clock(a.Created), clock(a.Expires), clock(a.Revoked))
-		}
-		return w.Flush()
-	}
+		return table(c, *asJSON, "NAME\tROLE\tCREATED\tEXPIRES\tREVOKED", all, func(a *server.Account) string {
+			return row(a.Name, a.Role, clock(a.Created), clock(a.Expires), clock(a.Revoked))
+		})
+	})
 	c.AddCommand(accountAddCommand(), agentCommand("revoke NAME", "End an account at once", server.RevokeAccount))
 	return c
 }
@@ -59,18 +43,14 @@ func accountAddCommand() *cobra.Command {
 	role := c.Flags().String("role", string(server.Auditor), "auditor or admin")
 	expires := c.Flags().Duration("expires", 0, "how long the token is good; 0 for ever")
 	tokenFile := c.Flags().String("token-file", "", "write the token to this new file, mode 0600, instead of standard output")
-	c.RunE = func(c *cobra.Command, args []string) error {
-		config, err := o.config()
-		if err != nil {
-			return err
-		}
+	c.RunE = o.recorded(func(c *cobra.Command, args []string, config server.Config, d server.Deps) error {
 		var until time.Time
 		if *expires > 0 {
 			until = time.Now().Add(*expires)
 		}
 		return printToken(c, *tokenFile, func() (string, error) {
-			return server.AddAccount(config, deps(c.ErrOrStderr(), slog.LevelInfo), args[0], server.Role(*role), until)
+			return server.AddAccount(c.Context(), config, d, args[0], server.Role(*role), until)
 		})
-	}
+	})
 	return c
 }

@@ -1,11 +1,8 @@
 package main
 
 import (
-	"encoding/json"
+	"context"
 	"fmt"
-	"log/slog"
-	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -20,27 +17,15 @@ func agentsCommand() *cobra.Command {
 	}
 	o := storeOptions(c)
 	asJSON := c.Flags().Bool("json", false, "print one JSON array")
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		config, err := o.config()
+	c.RunE = o.look(func(c *cobra.Command, _ []string, config server.Config, d server.Deps) error {
+		all, err := server.Agents(c.Context(), config, d)
 		if err != nil {
 			return err
 		}
-		all, err := server.Agents(config, deps(c.ErrOrStderr(), slog.LevelInfo))
-		if err != nil {
-			return err
-		}
-		if *asJSON {
-			e := json.NewEncoder(c.OutOrStdout())
-			e.SetIndent("", "  ")
-			return e.Encode(all)
-		}
-		w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "LOG\tENROLLED\tEPOCH\tNEXT BATCH\tLAST SEALED\tNEXT BY\tSTATE")
-		for _, a := range all {
-			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\t%s\n", a.Log, clock(a.Enrolled), a.Epoch, a.NextBatch, clock(a.LastSealed), clock(a.NextBy), a.State)
-		}
-		return w.Flush()
-	}
+		return table(c, *asJSON, "LOG\tENROLLED\tEPOCH\tNEXT BATCH\tLAST SEALED\tNEXT BY\tSTATE", all, func(a *server.AgentStatus) string {
+			return row(a.Log, clock(a.Enrolled), a.Epoch, a.NextBatch, clock(a.LastSealed), clock(a.NextBy), a.State)
+		})
+	})
 	c.AddCommand(
 		agentCommand("revoke AGENT", "Let an agent write no more, at once; its log stays", server.Revoke),
 		agentCommand("restore AGENT", "Take a revocation back", server.Restore),
@@ -49,17 +34,12 @@ func agentsCommand() *cobra.Command {
 	return c
 }
 
-// agentCommand changes one enrolment.
-func agentCommand(use, short string, change func(server.Config, server.Deps, string) error) *cobra.Command {
+// agentCommand changes one enrolment or account.
+func agentCommand(use, short string, change func(context.Context, server.Config, server.Deps, string) error) *cobra.Command {
 	c := &cobra.Command{Use: use, Short: short, Args: cobra.ExactArgs(1)}
-	o := storeOptions(c)
-	c.RunE = func(c *cobra.Command, args []string) error {
-		config, err := o.config()
-		if err != nil {
-			return err
-		}
-		return change(config, deps(c.ErrOrStderr(), slog.LevelInfo), args[0])
-	}
+	c.RunE = storeOptions(c).recorded(func(c *cobra.Command, args []string, config server.Config, d server.Deps) error {
+		return change(c.Context(), config, d, args[0])
+	})
 	return c
 }
 
@@ -71,17 +51,13 @@ the server follows the rotate manifest that the old key signs.`,
 	}
 	o := storeOptions(c)
 	tokenFile := c.Flags().String("token-file", "", "write the token to this new file, mode 0600, instead of standard output")
-	c.RunE = func(c *cobra.Command, args []string) error {
-		config, err := o.config()
-		if err != nil {
-			return err
-		}
-		token, err := server.NewToken(config, deps(c.ErrOrStderr(), slog.LevelInfo), args[0], *tokenFile)
+	c.RunE = o.recorded(func(c *cobra.Command, args []string, config server.Config, d server.Deps) error {
+		token, err := server.NewToken(c.Context(), config, d, args[0], *tokenFile)
 		if err == nil && *tokenFile == "" {
 			_, err = fmt.Fprintln(c.OutOrStdout(), token)
 		}
 		return err
-	}
+	})
 	return c
 }
 
@@ -95,23 +71,12 @@ it unless they say where to begin (--from).`,
 	}
 	o := storeOptions(c)
 	at := c.Flags().String("at", "", "epoch and batch, such as 0001/42")
-	c.RunE = func(c *cobra.Command, args []string) error {
-		config, err := o.config()
-		if err != nil {
-			return err
-		}
+	c.RunE = o.recorded(func(c *cobra.Command, args []string, config server.Config, d server.Deps) error {
 		anchor, err := server.ParseAnchor(*at)
 		if err != nil {
 			return fmt.Errorf("anchor needs --at: %w", err)
 		}
-		return server.AddAnchor(config, deps(c.ErrOrStderr(), slog.LevelInfo), args[0], anchor)
-	}
+		return server.AddAnchor(c.Context(), config, d, args[0], anchor)
+	})
 	return c
-}
-
-func clock(t time.Time) string {
-	if t.IsZero() {
-		return "-"
-	}
-	return t.UTC().Format(time.RFC3339)
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 
 	"github.com/spf13/cobra"
 
@@ -19,12 +18,8 @@ func checkCommand() *cobra.Command {
 	}
 	o := listenOptions(c)
 	asJSON := c.Flags().Bool("json", false, "print one JSON array")
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		config, err := o.config()
-		if err != nil {
-			return err
-		}
-		findings := server.Check(c.Context(), config, deps(c.ErrOrStderr(), slog.LevelInfo))
+	c.RunE = o.look(func(c *cobra.Command, _ []string, config server.Config, d server.Deps) (err error) {
+		findings := server.Check(c.Context(), config, d)
 		good := true
 		for _, f := range findings {
 			good = good && f.OK
@@ -46,6 +41,6 @@ func checkCommand() *cobra.Command {
 			err = errors.New("run would not work; see the findings")
 		}
 		return err
-	}
+	})
 	return c
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 	"time"
 
@@ -45,22 +44,18 @@ elsewhere before, --start any takes it from wherever it goes on, and --start
 	c.Flags().StringVar(&who.Organization, "for-organization", "", "with --one-time: only for agents of this organization")
 	expires := c.Flags().Duration("expires", time.Hour, "with --one-time: how long the token is good")
 	c.MarkFlagsMutuallyExclusive("key", "one-time")
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		config, err := o.config()
-		if err != nil {
-			return err
-		}
+	c.RunE = o.recorded(func(c *cobra.Command, _ []string, config server.Config, d server.Deps) error {
 		if *once {
 			who.Start, who.Expires = *start, time.Now().Add(*expires)
 			return printToken(c, *tokenFile, func() (string, error) {
-				return server.NewOneTime(config, deps(c.ErrOrStderr(), slog.LevelInfo), who)
+				return server.NewOneTime(c.Context(), config, d, who)
 			})
 		}
 		log, public, err := readKey(*key)
 		if err != nil {
 			return err
 		}
-		token, err := server.Enrol(config, deps(c.ErrOrStderr(), slog.LevelInfo), log, public, *start, *tokenFile)
+		token, err := server.Enrol(c.Context(), config, d, log, public, *start, *tokenFile)
 		if err != nil {
 			return err
 		}
@@ -69,7 +64,7 @@ elsewhere before, --start any takes it from wherever it goes on, and --start
 			fmt.Fprintln(c.OutOrStdout(), token)
 		}
 		return nil
-	}
+	})
 	return c
 }
 

@@ -26,7 +26,9 @@ import (
 	"github.com/auditail/auditail/internal/keys"
 	"github.com/auditail/auditail/internal/server"
 	"github.com/auditail/auditail/internal/version"
+	"github.com/auditail/auditail/outputs"
 	"github.com/auditail/auditail/outputs/directory"
+	s3output "github.com/auditail/auditail/outputs/s3"
 	"github.com/auditail/auditail/parsers"
 	"github.com/auditail/auditail/seal"
 )
@@ -37,6 +39,7 @@ import (
 // the server's key.
 const (
 	eventsInput   = "events"
+	ownName       = "own"
 	eventsService = "auditail-server"
 	eventsClass   = "standard"
 	eventsKeep    = 6 * 365 * 24 * time.Hour
@@ -203,7 +206,7 @@ func lockOwn(c server.Config, d server.Deps) (dir string, unlock func() error, e
 	}
 	unlock, err = durable.Lock(filepath.Join(dir, "lock"))
 	if errors.Is(err, durable.ErrLocked) {
-		return "", nil, fmt.Errorf("another auditail-server with the id %q runs over this state: stop it, or set another id", c.ID)
+		return "", nil, fmt.Errorf("another auditail-server with the id %q runs over this state: stop it, or set another id: %w", c.ID, err)
 	}
 	return dir, unlock, err
 }
@@ -211,7 +214,28 @@ func lockOwn(c server.Config, d server.Deps) (dir string, unlock func() error, e
 // ownDir is where the key, the buffer and the archive of a server's own log lie.
 func ownDir(state, id string) string { return filepath.Join(state, "own", id) }
 
-func ownArchive(dir string) string { return filepath.Join(dir, "archive") }
+// ownArchive is where the archive of a server's own log lies: beside that of the
+// agents, in a bucket as in a directory.
+func ownArchive(c server.Config, dir string) string {
+	if place, ok := c.OwnBucket(); ok {
+		return place
+	}
+	return filepath.Join(dir, "archive")
+}
+
+// ownOutput ships the server's own log.
+func ownOutput(ctx context.Context, c server.Config, dir string, log *slog.Logger) (outputs.Output, error) {
+	if _, ok := c.OwnBucket(); !ok {
+		return directory.New(directory.Config{Name: ownName, Path: ownArchive(c, dir)}, directory.Deps{FS: durable.OS{}, Log: log})
+	}
+	config, err := c.OwnBucketConfig()
+	if err != nil {
+		return nil, err
+	}
+	return s3output.New(ctx, s3output.Config{Name: ownName, Config: config, SealTerm: eventsKeep}, s3output.Deps{
+		Log: log, Agent: c.ID, Version: version.String(),
+	})
+}
 
 // start opens the buffer and returns what runs the log until its context ends.
 func (j *journal) start(ctx context.Context, c server.Config, dir string, log *slog.Logger) (run func(context.Context) error, err error) {
@@ -220,14 +244,14 @@ func (j *journal) start(ctx context.Context, c server.Config, dir string, log *s
 	if err != nil {
 		return nil, err
 	}
-	out, err := directory.New(directory.Config{Name: "own", Path: ownArchive(dir)}, directory.Deps{FS: fsys, Log: log})
+	out, err := ownOutput(ctx, c, dir, log)
 	if err != nil {
 		return nil, err
 	}
 	if config.Inputs, err = j.asInput(); err != nil {
 		return nil, err
 	}
-	config.Outputs = []agent.Output{{Name: "own", Output: out}}
+	config.Outputs = []agent.Output{{Name: ownName, Output: out}}
 	a, err := agent.New(ctx, config, agent.Deps{FS: fsys, Log: log.With("own_log", config.Log.String()), Now: time.Now, Identity: identityKey})
 	if err != nil {
 		return nil, err

@@ -3,7 +3,6 @@ package main
 import (
 	"crypto/ed25519"
 	"fmt"
-	"log/slog"
 
 	"github.com/spf13/cobra"
 
@@ -25,12 +24,8 @@ place: auditail-verify archive PLACE --trust FILE.`,
 	}
 	o := storeOptions(c)
 	nameOptions(o)
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		config, err := o.config()
-		if err != nil {
-			return err
-		}
-		state, err := server.StateDir(config, deps(c.ErrOrStderr(), slog.LevelInfo))
+	c.RunE = o.look(func(c *cobra.Command, _ []string, config server.Config, d server.Deps) error {
+		state, err := server.StateDir(config, d)
 		if err != nil {
 			return err
 		}
@@ -41,8 +36,8 @@ place: auditail-verify archive PLACE --trust FILE.`,
 		}
 		public, _ := key.Public().(ed25519.PublicKey)
 		log := seal.Log{Organization: config.Organization, Agent: config.ID}
-		_, err = fmt.Fprintf(c.OutOrStdout(), "# %s\n%s\n", ownArchive(dir), seal.VKey(log.String(), public))
+		_, err = fmt.Fprintf(c.OutOrStdout(), "# %s\n%s\n", ownArchive(config, dir), seal.VKey(log.String(), public))
 		return err
-	}
+	})
 	return c
 }

@@ -1,8 +1,12 @@
 package main
 
 import (
+	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
+	"strings"
+	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,9 +28,64 @@ func storeOptions(c *cobra.Command) *options {
 	o := &options{command: c}
 	f := c.Flags()
 	f.StringVar(&o.file, "config", "", "configuration file (TOML)")
-	f.StringVar(&o.flags.Store, "store", "", "root directory of the archive; must exist")
-	f.StringVar(&o.flags.State, "state", "", "directory of enrolments and incoming files, on the store's file system and outside of it (default: the store's path + \".state\")")
+	f.StringVar(&o.flags.Store, "store", "", "root directory of the archive, which must exist, or s3://bucket/prefix")
+	f.StringVar(&o.flags.State, "state", "", "directory of enrolments and incoming files, on the store's file system and outside of it (default: the store's path + \".state\"; needed with a bucket)")
 	return o
+}
+
+// work is what a command does over a server's places.
+type work func(c *cobra.Command, args []string, config server.Config, d server.Deps) error
+
+// look runs what changes nothing that an auditor would ask about.
+func (o *options) look(do work) func(*cobra.Command, []string) error {
+	return func(c *cobra.Command, args []string) error {
+		config, err := o.config()
+		if err != nil {
+			return err
+		}
+		return do(c, args, config, deps(c.ErrOrStderr(), slog.LevelInfo))
+	}
+}
+
+// recorded runs what is kept in the signed log of what is done on the command
+// line, beside that of a server that runs.
+func (o *options) recorded(do work) func(*cobra.Command, []string) error {
+	nameOptions(o)
+	return o.look(func(c *cobra.Command, args []string, config server.Config, d server.Deps) error {
+		return withJournal(c.Context(), config, d, func(d server.Deps) error { return do(c, args, config, d) })
+	})
+}
+
+// table prints values as a table, or as one JSON array when that is asked for.
+func table[T any](c *cobra.Command, asJSON bool, header string, values []T, row func(v *T) string) error {
+	if asJSON {
+		e := json.NewEncoder(c.OutOrStdout())
+		e.SetIndent("", "  ")
+		return e.Encode(values)
+	}
+	w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, header)
+	for i := range values {
+		fmt.Fprintln(w, row(&values[i]))
+	}
+	return w.Flush()
+}
+
+// row joins the cells of a table's row.
+func row(cells ...any) string {
+	texts := make([]string, len(cells))
+	for i, cell := range cells {
+		texts[i] = fmt.Sprint(cell)
+	}
+	return strings.Join(texts, "\t")
+}
+
+// clock spells a time for people.
+func clock(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.UTC().Format(time.RFC3339)
 }
 
 // nameOptions adds the flags that say under which names the server signs.

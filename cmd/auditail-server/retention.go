@@ -6,10 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/auditail/auditail/internal/durable"
 	"github.com/auditail/auditail/internal/server"
 )
 
@@ -21,7 +22,7 @@ const operatorSuffix = ".operator"
 // close when it returns.
 func withJournal(ctx context.Context, config server.Config, d server.Deps, work func(server.Deps) error) (err error) {
 	config.ID += operatorSuffix
-	dir, unlock, err := lockOwn(config, d)
+	dir, unlock, err := waitForOwn(ctx, config, d)
 	if err != nil {
 		return err
 	}
@@ -38,6 +39,30 @@ func withJournal(ctx context.Context, config server.Config, d server.Deps, work 
 	err = work(d)
 	stop()
 	return errors.Join(err, <-done)
+}
+
+// Another command holds the operator's log for about as long as it runs.
+const (
+	ownTries = 300
+	ownPause = 100 * time.Millisecond
+)
+
+// waitForOwn is lockOwn, which waits until other commands are done.
+func waitForOwn(ctx context.Context, config server.Config, d server.Deps) (dir string, unlock func() error, err error) {
+	tick := time.NewTicker(ownPause)
+	defer tick.Stop()
+	for range ownTries {
+		dir, unlock, err = lockOwn(config, d)
+		if !errors.Is(err, durable.ErrLocked) {
+			return dir, unlock, err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return "", nil, ctx.Err()
+		}
+	}
+	return "", nil, err
 }
 
 func retentionCommand() *cobra.Command {
@@ -61,19 +86,10 @@ payload that is missing earlier is a violation.`,
 func retentionApply() *cobra.Command {
 	c := &cobra.Command{Use: "apply", Short: "Remove the payloads whose term is over", Args: cobra.NoArgs}
 	o := storeOptions(c)
-	nameOptions(o)
 	dryRun := c.Flags().Bool("dry-run", false, "only count")
 	asJSON := c.Flags().Bool("json", false, "print one JSON object")
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		config, err := o.config()
-		if err != nil {
-			return err
-		}
-		var done server.Purge
-		err = withJournal(c.Context(), config, deps(c.ErrOrStderr(), slog.LevelInfo), func(d server.Deps) (err error) {
-			done, err = server.ApplyRetention(c.Context(), config, d, *dryRun)
-			return err
-		})
+	c.RunE = o.recorded(func(c *cobra.Command, _ []string, config server.Config, d server.Deps) error {
+		done, err := server.ApplyRetention(c.Context(), config, d, *dryRun)
 		if *asJSON {
 			return errors.Join(err, json.NewEncoder(c.OutOrStdout()).Encode(done))
 		}
@@ -84,66 +100,39 @@ func retentionApply() *cobra.Command {
 		fmt.Fprintf(c.OutOrStdout(), "%s %d payloads, %d bytes; %d are under a legal hold, %d are within their term, %d have no manifest\n",
 			verb, done.Removed, done.Bytes, done.Held, done.Kept, done.Unknown)
 		return err
-	}
+	})
 	return c
 }
 
 func retentionHold() *cobra.Command {
 	c := &cobra.Command{Use: "hold NAME --reason TEXT", Short: "Keep payloads beyond their term until the hold is lifted", Args: cobra.ExactArgs(1)}
 	o := storeOptions(c)
-	nameOptions(o)
 	var h server.Hold
 	c.Flags().StringVar(&h.Agent, "agent", "", "only of this agent")
 	c.Flags().StringVar(&h.Service, "service", "", "only of this service")
 	c.Flags().StringVar(&h.Class, "class", "", "only of this retention class")
 	c.Flags().StringVar(&h.Reason, "reason", "", "why; it is recorded")
-	c.RunE = func(c *cobra.Command, args []string) error {
-		config, err := o.config()
-		if err != nil {
-			return err
-		}
+	c.RunE = o.recorded(func(c *cobra.Command, args []string, config server.Config, d server.Deps) error {
 		h.Name = args[0]
-		return withJournal(c.Context(), config, deps(c.ErrOrStderr(), slog.LevelInfo), func(d server.Deps) error {
-			return server.SetHold(c.Context(), config, d, h)
-		})
-	}
+		return server.SetHold(c.Context(), config, d, h)
+	})
 	return c
 }
 
 func retentionLift() *cobra.Command {
-	c := &cobra.Command{Use: "lift NAME", Short: "End a legal hold", Args: cobra.ExactArgs(1)}
-	o := storeOptions(c)
-	nameOptions(o)
-	c.RunE = func(c *cobra.Command, args []string) error {
-		config, err := o.config()
-		if err != nil {
-			return err
-		}
-		return withJournal(c.Context(), config, deps(c.ErrOrStderr(), slog.LevelInfo), func(d server.Deps) error {
-			return server.LiftHold(c.Context(), config, d, args[0])
-		})
-	}
-	return c
+	return agentCommand("lift NAME", "End a legal hold", server.LiftHold)
 }
 
 func retentionHolds() *cobra.Command {
 	c := &cobra.Command{Use: "holds", Short: "List the legal holds", Args: cobra.NoArgs}
-	o := storeOptions(c)
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		config, err := o.config()
+	c.RunE = storeOptions(c).look(func(c *cobra.Command, _ []string, config server.Config, d server.Deps) error {
+		all, err := server.Holds(c.Context(), config, d)
 		if err != nil {
 			return err
 		}
-		all, err := server.Holds(config, deps(c.ErrOrStderr(), slog.LevelInfo))
-		if err != nil {
-			return err
-		}
-		w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "NAME\tSET\tAGENT\tSERVICE\tCLASS\tREASON")
-		for _, h := range all {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", h.Name, clock(h.Set), h.Agent, h.Service, h.Class, h.Reason)
-		}
-		return w.Flush()
-	}
+		return table(c, false, "NAME\tSET\tAGENT\tSERVICE\tCLASS\tREASON", all, func(h *server.Hold) string {
+			return row(h.Name, clock(h.Set), h.Agent, h.Service, h.Class, h.Reason)
+		})
+	})
 	return c
 }

@@ -48,7 +48,7 @@ func runCommand() *cobra.Command {
 			return errors.Join(err, l.Close())
 		}
 		defer func() { err = errors.Join(err, unlock()) }()
-		s, err := server.New(config, d)
+		s, err := server.New(c.Context(), config, d)
 		if err != nil {
 			return errors.Join(err, l.Close())
 		}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"log/slog"
 
 	"github.com/spf13/cobra"
 
@@ -20,17 +19,13 @@ what add-checkpoint answers. The key is made when there is none yet.`,
 	}
 	o := storeOptions(c)
 	nameOptions(o)
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		config, err := o.config()
-		if err != nil {
-			return err
-		}
-		key, err := server.WitnessKey(config, deps(c.ErrOrStderr(), slog.LevelInfo))
+	c.RunE = o.look(func(c *cobra.Command, _ []string, config server.Config, d server.Deps) error {
+		key, err := server.WitnessKey(c.Context(), config, d)
 		if err != nil {
 			return err
 		}
 		_, err = fmt.Fprintln(c.OutOrStdout(), key)
 		return err
-	}
+	})
 	return c
 }

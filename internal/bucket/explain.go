@@ -26,6 +26,22 @@ func IsTaken(err error) bool { return codeOf(err) == codeTaken }
 // IsMissing tells whether nothing is stored under a name.
 func IsMissing(err error) bool { return codeOf(err) == codeNoKey }
 
+// IsConflict tells whether another conditional write of the same name was under
+// way: which of them counts is not known yet.
+func IsConflict(err error) bool {
+	code := codeOf(err)
+	return code == "ConditionalRequestConflict" || code == "OperationAborted"
+}
+
+// IsFull tells whether the store has no space left.
+func IsFull(err error) bool {
+	switch codeOf(err) {
+	case "QuotaExceeded", "XMinioStorageFull", "InsufficientStorage":
+		return true
+	}
+	return false
+}
+
 // codeOf returns the code of an answer that refuses, empty for other errors. An
 // answer without a body (HEAD, or a proxy's) has the code of its status.
 func codeOf(err error) string {

@@ -138,13 +138,19 @@ func (b *Bucket) Read(ctx context.Context, path string, limit int64) (data []byt
 	return data, stored.Tag, nil
 }
 
-// Size returns the size of what is stored.
-func (b *Bucket) Size(ctx context.Context, path string) (int64, error) {
+// Info is what a store says of an object without handing it out.
+type Info struct {
+	Size     int64
+	Modified time.Time // by the store's clock
+}
+
+// Head looks at what is stored. The error is one that IsMissing when there is nothing.
+func (b *Bucket) Head(ctx context.Context, path string) (Info, error) {
 	head, err := b.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &b.config.Bucket, Key: b.key(path)})
 	if err != nil {
-		return 0, err
+		return Info{}, err
 	}
-	return aws.ToInt64(head.ContentLength), nil
+	return Info{Size: aws.ToInt64(head.ContentLength), Modified: aws.ToTime(head.LastModified)}, nil
 }
 
 // Listed is one stored object.

@@ -3,6 +3,7 @@ package bucket
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -171,6 +172,37 @@ func (b *Bucket) deleteRefused(ctx context.Context, key string, version *string)
 		return unproven("bucket %s only repeats the headers of a lock: it deleted a version that it says is locked. What is stored there is not protected; use a store that enforces Object Lock", b.config.Bucket)
 	case getErr != nil:
 		return fmt.Errorf("read the probe: %w", getErr)
+	}
+	return nil
+}
+
+// ProveSwap proves that the store honours If-Match: of two changes of one value that
+// name the same one before, the second is refused.
+func (b *Bucket) ProveSwap(ctx context.Context) error {
+	probes := b.Below(ProbeFolder + "/" + b.prober)
+	path := b.now().UTC().Format("20060102T150405Z") + "-swap-" + rand.Text()[:6]
+	put := func(text, replaces string) (string, error) {
+		return probes.Put(ctx, Object{
+			Path: path, Body: strings.NewReader(text), Size: int64(len(text)), SHA256: sha256.Sum256([]byte(text)),
+			Type: "text/plain; charset=utf-8", Replaces: replaces,
+		})
+	}
+	first, err := put("one\n", "")
+	if err != nil {
+		return err
+	}
+	if _, err = put("two\n", first); err != nil {
+		return fmt.Errorf("change the probe: %w", err)
+	}
+	switch _, err = put("three\n", first); {
+	case err == nil:
+		return unproven("bucket %s: the store ignores If-Match and writes over what another server wrote; several servers, and a witness, need conditional writes", b.config.Bucket)
+	case !IsTaken(err):
+		return err
+	}
+	// Nothing locks it; who may not delete leaves it to the lifecycle rule.
+	if err = probes.Remove(ctx, path); err != nil && statusOf(err) == 0 {
+		return err
 	}
 	return nil
 }

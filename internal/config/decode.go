@@ -102,7 +102,7 @@ func decodeValue(into reflect.Value, from *node, what string) error {
 	case *Size:
 		return decodeText(target, from, what, `text such as "8MiB"`, parseSize)
 	case *time.Duration:
-		return decodeText(target, from, what, `text such as "30s" or "184d"`, parseDuration)
+		return decodeText(target, from, what, `text such as "30s" or "184d"`, ParseDuration)
 	case *[]string:
 		return decodeStrings(target, from, what)
 	case *Retention:
@@ -239,7 +239,7 @@ func decodeRetention(into Retention, from *node, what string) error {
 			return item.key.errorf("retention class %q: %s", class, nameRule)
 		}
 		var term time.Duration
-		if err := decodeText(&term, item, path, `text such as "184d" or "6y"`, parseDuration); err != nil {
+		if err := decodeText(&term, item, path, `text such as "184d" or "6y"`, ParseDuration); err != nil {
 			return err
 		}
 		if term < time.Hour || term > 100*year {

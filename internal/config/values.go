@@ -73,9 +73,9 @@ func parseSize(text string) (Size, error) {
 	return Size(number) * factor, nil
 }
 
-// parseDuration reads whole numbers with units, such as "1h30m" or "184d".
+// ParseDuration reads whole numbers with units, such as "1h30m" or "184d".
 // A day has 24 hours and a year 365 days.
-func parseDuration(text string) (time.Duration, error) {
+func ParseDuration(text string) (time.Duration, error) {
 	wrong := fmt.Errorf(`%q is not a duration; write whole numbers with the units ms, s, m, h, d or y, such as "30s" or "184d"`, text)
 	if text == "" {
 		return 0, wrong
@@ -116,7 +116,7 @@ func parseDuration(text string) (time.Duration, error) {
 }
 
 // durationText spells a duration with the largest unit that divides it, as
-// parseDuration reads it.
+// ParseDuration reads it.
 func durationText(d time.Duration) string {
 	for _, unit := range []struct {
 		name string

@@ -24,7 +24,7 @@ func TestDurationReadsWhatItWrites(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		unit := rapid.SampledFrom([]time.Duration{time.Millisecond, time.Second, time.Minute, time.Hour, day, year}).Draw(t, "unit")
 		d := unit * time.Duration(rapid.Int64Range(0, int64(math.MaxInt64/unit)).Draw(t, "number"))
-		got, err := parseDuration(durationText(d))
+		got, err := ParseDuration(durationText(d))
 		if err != nil || got != d {
 			t.Fatalf("%d is written %s and read %d, %v", d, durationText(d), got, err)
 		}
@@ -36,12 +36,12 @@ func TestDuration(t *testing.T) {
 		"0s": 0, "250ms": 250 * time.Millisecond, "1h30m": 90 * time.Minute,
 		"1y6d": 371 * 24 * time.Hour, "184d": 184 * 24 * time.Hour,
 	} {
-		if got, err := parseDuration(text); err != nil || got != want {
+		if got, err := ParseDuration(text); err != nil || got != want {
 			t.Errorf("%s is %s, %v; want %s", text, got, err, want)
 		}
 	}
 	for _, text := range []string{"", "s", "10", "1.5h", "-1s", "10 s", "1w", "10S", "293y", "99999999999999999999s", "292y292y"} {
-		if got, err := parseDuration(text); err == nil {
+		if got, err := ParseDuration(text); err == nil {
 			t.Errorf("%q is taken for %s", text, got)
 		}
 	}

@@ -1,12 +1,10 @@
 package server
 
 import (
-	"encoding/json"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/auditail/auditail/internal/durable"
@@ -38,64 +36,23 @@ func (a *Account) usable(now time.Time) bool {
 	return a.Revoked.IsZero() && (a.Expires.IsZero() || now.Before(a.Expires))
 }
 
-func accountCell(name string) string { return "accounts/" + name + registrySuffix }
-
-// readJSON reads a value of the state directory strictly.
-func (c *cells) readJSON(name string, into any) ([]byte, error) {
-	if info, err := c.fs.Stat(filepath.Join(c.dir, filepath.FromSlash(name))); err == nil {
-		if err := checkPrivate(name, info); err != nil {
-			return nil, err
-		}
-	}
-	data, err := c.read(name)
-	if err != nil {
-		return nil, err
-	}
-	if err := strictJSON(data, into); err != nil {
-		return nil, fmt.Errorf("read state %s: %w", name, err)
-	}
-	return data, nil
-}
-
-// swapJSON is swap with a value as JSON.
-func (c *cells) swapJSON(name string, old []byte, value any) error {
-	data, err := json.MarshalIndent(value, "", "  ")
-	if err != nil {
-		return fmt.Errorf("change state %s: %w", name, err)
-	}
-	return c.swap(name, old, append(data, '\n'))
-}
-
-// names lists the cells of a folder whose names end in .json, without that.
-func (c *cells) names(folder string) ([]string, error) {
-	entries, err := c.fs.ReadDir(filepath.Join(c.dir, folder))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("read state %s: %w", folder, err)
-	}
-	var all []string
-	for _, entry := range entries {
-		if name, ok := strings.CutSuffix(entry.Name(), registrySuffix); ok && seal.ValidName(name) {
-			all = append(all, name)
-		}
-	}
-	return all, nil
-}
+func accountName(name string) string { return "accounts/" + name + registrySuffix }
 
 // AddAccount makes an account and returns its bearer token, which exists nowhere
 // else. An account that exists gets a new token, and its old one ends.
-func AddAccount(c Config, d Deps, name string, role Role, expires time.Time) (token string, err error) {
+func AddAccount(ctx context.Context, c Config, d Deps, name string, role Role, expires time.Time) (token string, err error) {
 	if !seal.ValidName(name) {
 		return "", fmt.Errorf("account name %q: at most 63 of a-z, 0-9, dot, dash and underscore, beginning with a letter or digit", name)
 	}
 	if role != Auditor && role != Admin {
 		return "", fmt.Errorf("role %q: the roles are %s and %s", role, Auditor, Admin)
 	}
-	p, err := openPlaces(c, d, true)
+	p, err := openPlaces(ctx, c, d, true)
 	if err != nil {
 		return "", err
 	}
 	var before Account
-	old, err := p.cells.readJSON(accountCell(name), &before)
+	tag, err := readJSON(ctx, p.state, accountName(name), &before)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", err
 	}
@@ -103,42 +60,46 @@ func AddAccount(c Config, d Deps, name string, role Role, expires time.Time) (to
 	account := Account{
 		Name: name, Role: role, Created: d.Now().UTC().Truncate(time.Second), Expires: expires.UTC(), TokenSHA256: tokenDigest(token).String(),
 	}
-	if err := p.cells.swapJSON(accountCell(name), old, account); err != nil {
+	err = d.record(ctx, Event{Event: "auth.key", Detail: fmt.Sprintf("account %s of the role %s: a token was made", name, role)})
+	if err == nil {
+		err = swapJSON(ctx, p.state, accountName(name), tag, account)
+	}
+	if err != nil {
 		return "", err
 	}
 	return token, nil
 }
 
 // Accounts lists the accounts, ordered by name, without their digests.
-func Accounts(c Config, d Deps) ([]Account, error) {
-	p, err := openPlaces(c, d, false)
+func Accounts(ctx context.Context, c Config, d Deps) ([]Account, error) {
+	p, err := openPlaces(ctx, c, d, false)
 	if err != nil {
 		return nil, err
 	}
-	names, err := p.cells.names("accounts")
+	found, err := names(ctx, p.state, "accounts")
 	if err != nil {
 		return nil, err
 	}
-	all := make([]Account, 0, len(names))
-	for _, name := range names {
+	accounts := make([]Account, 0, len(found))
+	for _, name := range found {
 		var a Account
-		if _, err := p.cells.readJSON(accountCell(name), &a); err != nil {
+		if _, err := readJSON(ctx, p.state, accountName(name), &a); err != nil {
 			return nil, err
 		}
 		a.TokenSHA256 = ""
-		all = append(all, a)
+		accounts = append(accounts, a)
 	}
-	return all, nil
+	return accounts, nil
 }
 
 // RevokeAccount ends an account at once.
-func RevokeAccount(c Config, d Deps, name string) error {
-	p, err := openPlaces(c, d, false)
+func RevokeAccount(ctx context.Context, c Config, d Deps, name string) error {
+	p, err := openPlaces(ctx, c, d, false)
 	if err != nil {
 		return err
 	}
 	var a Account
-	old, err := p.cells.readJSON(accountCell(name), &a)
+	tag, err := readJSON(ctx, p.state, accountName(name), &a)
 	if errors.Is(err, fs.ErrNotExist) || !seal.ValidName(name) {
 		return fmt.Errorf("there is no account %q", name)
 	}
@@ -148,17 +109,20 @@ func RevokeAccount(c Config, d Deps, name string) error {
 	if a.Revoked.IsZero() {
 		a.Revoked = d.Now().UTC().Truncate(time.Second)
 	}
-	return p.cells.swapJSON(accountCell(name), old, a)
+	if err := d.record(ctx, Event{Event: "auth.key", Detail: fmt.Sprintf("account %s: revoked", name)}); err != nil {
+		return err
+	}
+	return swapJSON(ctx, p.state, accountName(name), tag, a)
 }
 
 // account returns the account that a bearer token belongs to, or errUnknown.
-func (p *places) account(token string, now time.Time) (*Account, error) {
+func (p *places) account(ctx context.Context, token string, now time.Time) (*Account, error) {
 	name, ok := tokenName(accountToken, token)
 	if !ok {
 		return nil, errUnknown
 	}
 	var a Account
-	_, err := p.cells.readJSON(accountCell(name), &a)
+	_, err := readJSON(ctx, p.state, accountName(name), &a)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, errUnknown
 	}
@@ -167,7 +131,7 @@ func (p *places) account(token string, now time.Time) (*Account, error) {
 	}
 	digest, err := seal.ParseDigest(a.TokenSHA256)
 	if err != nil {
-		return nil, fmt.Errorf("read state %s: %w", accountCell(name), err)
+		return nil, fmt.Errorf("read state %s: %w", accountName(name), err)
 	}
 	if !sameToken(token, digest) || !a.usable(now) {
 		return nil, errUnknown

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"time"
@@ -34,22 +35,22 @@ type AgentStatus struct {
 }
 
 // Agents lists the enrolled agents, ordered by name, without a running server.
-func Agents(c Config, d Deps) ([]AgentStatus, error) {
-	p, err := openPlaces(c, d, false)
+func Agents(ctx context.Context, c Config, d Deps) ([]AgentStatus, error) {
+	p, err := openPlaces(ctx, c, d, false)
 	if err != nil {
 		return nil, err
 	}
-	return p.agents(d.Now())
+	return p.agents(ctx, d.Now())
 }
 
-func (p *places) agents(now time.Time) ([]AgentStatus, error) {
-	enrolments, err := p.registry.list()
+func (p *places) agents(ctx context.Context, now time.Time) ([]AgentStatus, error) {
+	enrolments, err := p.registry.list(ctx)
 	if err != nil {
 		return nil, err
 	}
 	all := make([]AgentStatus, 0, len(enrolments))
 	for _, e := range enrolments {
-		status, err := p.status(e, now)
+		status, err := p.status(ctx, e, now)
 		if err != nil {
 			return nil, err
 		}
@@ -58,25 +59,25 @@ func (p *places) agents(now time.Time) ([]AgentStatus, error) {
 	return all, nil
 }
 
-func (p *places) status(e *Enrolment, now time.Time) (AgentStatus, error) {
+func (p *places) status(ctx context.Context, e *Enrolment, now time.Time) (AgentStatus, error) {
 	status := AgentStatus{Log: e.Log.String(), Key: seal.VKey(e.Log.String(), e.Key), Enrolled: e.Enrolled, Revoked: e.Revoked, Anchors: e.Anchors}
 	var err error
-	if status.Forks, err = p.countForks(e.Log.Agent); err != nil {
+	if status.Forks, err = p.countForks(ctx, e.Log.Agent); err != nil {
 		return status, err
 	}
-	if status.Owed, err = p.countOwed(e.Log.Agent); err != nil {
+	if status.Owed, err = p.countOwed(ctx, e.Log); err != nil {
 		return status, err
 	}
 	for epoch := e.firstEpoch(); epoch <= seal.MaxEpoch; epoch++ {
 		origin := seal.Origin{Log: e.Log, Epoch: epoch}
-		size, err := p.size(e, origin)
+		size, err := p.size(ctx, e, origin)
 		if err != nil {
 			return status, err
 		}
 		if size == 0 {
 			break
 		}
-		last, err := p.store.manifest(origin, size-1)
+		last, err := p.manifest(ctx, origin, size-1)
 		if err != nil {
 			return status, err
 		}
@@ -91,9 +92,9 @@ func (p *places) status(e *Enrolment, now time.Time) (AgentStatus, error) {
 }
 
 // manifest returns a stored manifest, its signatures unverified.
-func (s *store) manifest(origin seal.Origin, batch uint64) (*seal.Manifest, error) {
+func (p *places) manifest(ctx context.Context, origin seal.Origin, batch uint64) (*seal.Manifest, error) {
 	path := origin.ManifestPath(batch)
-	file, err := s.read(path)
+	file, _, err := p.store.read(ctx, path)
 	if err != nil {
 		return nil, err
 	}
@@ -152,13 +153,13 @@ func (e *Enrolment) firstEpoch() int {
 // size returns the number behind the newest manifest stored of an epoch, 0 for
 // none. Behind the last anchor that is stored they have no holes, so a few looks
 // find the end.
-func (p *places) size(e *Enrolment, origin seal.Origin) (uint64, error) {
+func (p *places) size(ctx context.Context, e *Enrolment, origin seal.Origin) (uint64, error) {
 	from := uint64(0)
 	for _, a := range e.Anchors {
 		if a.Epoch != origin.Epoch || a.Batch <= from {
 			continue
 		}
-		ok, err := p.store.exists(origin.ManifestPath(a.Batch))
+		ok, err := p.store.exists(ctx, origin.ManifestPath(a.Batch))
 		if err != nil {
 			return 0, err
 		}
@@ -166,7 +167,7 @@ func (p *places) size(e *Enrolment, origin seal.Origin) (uint64, error) {
 			from = a.Batch
 		}
 	}
-	n, err := p.store.run(origin, from)
+	n, err := p.run(ctx, origin, from)
 	if n == 0 || err != nil {
 		return 0, err
 	}
@@ -174,10 +175,10 @@ func (p *places) size(e *Enrolment, origin seal.Origin) (uint64, error) {
 }
 
 // run returns the number of manifests stored one after the other from a batch on.
-func (s *store) run(origin seal.Origin, from uint64) (uint64, error) {
+func (p *places) run(ctx context.Context, origin seal.Origin, from uint64) (uint64, error) {
 	low, high := uint64(0), uint64(1) // low are stored; the one at high-1 is not, once the first loop ends
 	for {
-		ok, err := s.exists(origin.ManifestPath(from + high - 1))
+		ok, err := p.store.exists(ctx, origin.ManifestPath(from+high-1))
 		if err != nil {
 			return 0, err
 		}
@@ -188,7 +189,7 @@ func (s *store) run(origin seal.Origin, from uint64) (uint64, error) {
 	}
 	for low+1 < high {
 		middle := low + (high-low)/2
-		ok, err := s.exists(origin.ManifestPath(from + middle - 1))
+		ok, err := p.store.exists(ctx, origin.ManifestPath(from+middle-1))
 		if err != nil {
 			return 0, err
 		}

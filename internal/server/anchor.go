@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -73,24 +74,28 @@ func (e *Enrolment) mayStart(at Anchor) bool { return e.anchored(at) || e.Start 
 
 // begin writes down where a log that may begin anywhere does begin. The caller
 // holds the log's turn and has verified the manifest there.
-func (s *Server) begin(a *agentLog, at Anchor) error {
+func (s *Server) begin(ctx context.Context, a *agentLog, at Anchor) error {
 	if a.enrolment.Start != StartAnywhere {
 		return nil
 	}
-	changed := *a.enrolment
-	changed.Start, changed.Anchors = "", append(slices.Clone(changed.Anchors), at)
-	if err := s.registry.change(&changed); err != nil {
+	changed, err := s.registry.change(ctx, a.log.Agent, func(e *Enrolment) error {
+		if e.Start == StartAnywhere { // else another server was first, here or elsewhere
+			e.Start, e.Anchors = "", append(slices.Clone(e.Anchors), at)
+		}
+		return nil
+	})
+	if err != nil {
 		return err
 	}
-	a.enrolment = &changed
-	s.logger.Info("the log begins here", "log", changed.Log.String(), "at", at.String())
+	a.enrolment = changed
+	s.logger.InfoContext(ctx, "the log begins here", "log", a.log.String(), "at", at.String())
 	return nil
 }
 
 // resume verifies a manifest file at which the log may go on without the one
 // before it, and returns the chain behind it. Only its identity signature ties it
 // to the log.
-func (s *Server) resume(a *agentLog, e *epoch, at Anchor, file []byte) (*seal.Chain, *seal.Manifest, error) {
+func (s *Server) resume(ctx context.Context, a *agentLog, e *epoch, at Anchor, file []byte) (*seal.Chain, *seal.Manifest, error) {
 	chain := e.chain.Clone()
 	m, err := chain.Resume(file)
 	if err == nil && m.Batch != at.Batch {
@@ -99,13 +104,19 @@ func (s *Server) resume(a *agentLog, e *epoch, at Anchor, file []byte) (*seal.Ch
 	if err != nil {
 		return nil, nil, refuse(http.StatusUnprocessableEntity, "manifest %d does not verify: %s", at.Batch, err)
 	}
-	return chain, m, s.begin(a, at)
+	if err := s.begin(ctx, a, at); err != nil {
+		return nil, nil, err
+	}
+	if !a.enrolment.mayStart(at) {
+		return nil, nil, later(http.StatusServiceUnavailable, retrySoon, nil, "another request let the log begin elsewhere at the same time")
+	}
+	return chain, m, nil
 }
 
 // AddAnchor lets an agent's log go on at a place although what comes before is
 // not stored.
-func AddAnchor(c Config, d Deps, agent string, at Anchor) error {
-	return changeEnrolment(c, d, agent, func(e *Enrolment) error {
+func AddAnchor(ctx context.Context, c Config, d Deps, agent string, at Anchor) error {
+	return changeEnrolment(ctx, c, d, agent, "anchor at "+at.String(), func(e *Enrolment) error {
 		if e.anchored(at) {
 			return fmt.Errorf("%s has this anchor already", e.Log)
 		}
@@ -115,8 +126,8 @@ func AddAnchor(c Config, d Deps, agent string, at Anchor) error {
 }
 
 // Revoke ends what an agent may write, at once. Its log stays.
-func Revoke(c Config, d Deps, agent string) error {
-	return changeEnrolment(c, d, agent, func(e *Enrolment) error {
+func Revoke(ctx context.Context, c Config, d Deps, agent string) error {
+	return changeEnrolment(ctx, c, d, agent, "revoked", func(e *Enrolment) error {
 		if e.revoked() {
 			return fmt.Errorf("%s was revoked on %s", e.Log, e.Revoked.Format("2006-01-02"))
 		}
@@ -126,8 +137,8 @@ func Revoke(c Config, d Deps, agent string) error {
 }
 
 // Restore takes a revocation back.
-func Restore(c Config, d Deps, agent string) error {
-	return changeEnrolment(c, d, agent, func(e *Enrolment) error {
+func Restore(ctx context.Context, c Config, d Deps, agent string) error {
+	return changeEnrolment(ctx, c, d, agent, "restored", func(e *Enrolment) error {
 		if !e.revoked() {
 			return fmt.Errorf("%s was not revoked", e.Log)
 		}
@@ -138,9 +149,9 @@ func Restore(c Config, d Deps, agent string) error {
 
 // NewToken gives an agent another bearer token; the one it had ends. The token is
 // written to tokenFile first when that is not empty.
-func NewToken(c Config, d Deps, agent, tokenFile string) (token string, err error) {
-	err = changeEnrolment(c, d, agent, func(e *Enrolment) error {
-		token = newToken(agentToken, agent)
+func NewToken(ctx context.Context, c Config, d Deps, agent, tokenFile string) (token string, err error) {
+	token = newToken(agentToken, agent)
+	err = changeEnrolment(ctx, c, d, agent, "token replaced", func(e *Enrolment) error {
 		e.token = tokenDigest(token)
 		if tokenFile != "" {
 			return writeToken(d.FS, tokenFile, token)
@@ -150,23 +161,24 @@ func NewToken(c Config, d Deps, agent, tokenFile string) (token string, err erro
 	return token, err
 }
 
-func changeEnrolment(c Config, d Deps, agent string, change func(*Enrolment) error) error {
-	p, err := openPlaces(c, d, false)
+// changeEnrolment changes an enrolment on the operator's behalf. What is done is
+// recorded before it is.
+func changeEnrolment(ctx context.Context, c Config, d Deps, agent, what string, change func(*Enrolment) error) error {
+	p, err := openPlaces(ctx, c, d, false)
 	if err != nil {
 		return err
 	}
 	if !seal.ValidName(agent) {
 		return fmt.Errorf("agent %q is no name", agent)
 	}
-	e, err := p.registry.find(agent)
+	_, err = p.registry.change(ctx, agent, func(e *Enrolment) error {
+		if err := change(e); err != nil {
+			return err
+		}
+		return d.record(ctx, Event{Event: "auth.key", Log: e.Log.String(), Detail: what})
+	})
 	if errors.Is(err, errUnknown) {
 		return fmt.Errorf("agent %q is not enrolled", agent)
 	}
-	if err != nil {
-		return err
-	}
-	if err := change(e); err != nil {
-		return err
-	}
-	return p.registry.change(e)
+	return err
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"net/http"
 	"testing"
 
@@ -14,7 +15,7 @@ func lateFixture(t *testing.T, start string) (*fixture, []seal.Batch) {
 	t.Helper()
 	f := newFixture(t)
 	e := sealtest.New(t, sealtest.Config{Agent: "gpu-08"})
-	token, err := Enrol(f.config, f.deps, e.Origin.Log, e.PublicKey(), start, "")
+	token, err := Enrol(context.Background(), f.config, f.deps, e.Origin.Log, e.PublicKey(), start, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +45,7 @@ func TestLateJoiner(t *testing.T) {
 		f.want(http.StatusFailedDependency, f.object(f.epoch.Heartbeat(), seal.ManifestObject))
 		f.start()
 		f.ship(f.epoch.Batches[6])
-		all, err := Agents(f.config, f.deps)
+		all, err := Agents(context.Background(), f.config, f.deps)
 		if err != nil || len(all) != 2 {
 			t.Fatalf("%+v, %v", all, err)
 		}
@@ -86,7 +87,7 @@ func TestAnchorEndsAHole(t *testing.T) {
 	e.Heartbeat()
 	four := e.Data(sealtest.Chat(), e.Records(1))
 	f.want(http.StatusFailedDependency, f.object(four, seal.PayloadObject))
-	if err := AddAnchor(f.config, f.deps, "gpu-07", Anchor{1, 4}); err != nil {
+	if err := AddAnchor(context.Background(), f.config, f.deps, "gpu-07", Anchor{1, 4}); err != nil {
 		t.Fatal(err)
 	}
 	f.ship(four, e.Heartbeat())
@@ -95,7 +96,7 @@ func TestAnchorEndsAHole(t *testing.T) {
 	for _, r := range f.uploads(e.Batches[1]) {
 		f.want(http.StatusOK, r)
 	}
-	all, err := Agents(f.config, f.deps)
+	all, err := Agents(context.Background(), f.config, f.deps)
 	if err != nil || all[0].NextBatch != 7 {
 		t.Fatalf("%+v, %v", all, err)
 	}
@@ -104,18 +105,18 @@ func TestAnchorEndsAHole(t *testing.T) {
 func TestRevokedAgentWritesNothing(t *testing.T) {
 	f := newFixture(t)
 	f.ship(f.epoch.Open())
-	if err := Revoke(f.config, f.deps, "gpu-07"); err != nil {
+	if err := Revoke(context.Background(), f.config, f.deps, "gpu-07"); err != nil {
 		t.Fatal(err)
 	}
 	next := f.object(f.epoch.Heartbeat(), seal.ManifestObject)
 	f.want(http.StatusForbidden, next, "revoked")
 	f.refused(http.StatusForbidden, addCheckpoint(t, f.epoch, 0, f.epoch.Checkpoint()), "revoked")
-	if err := Restore(f.config, f.deps, "gpu-07"); err != nil {
+	if err := Restore(context.Background(), f.config, f.deps, "gpu-07"); err != nil {
 		t.Fatal(err)
 	}
 	f.want(http.StatusCreated, next)
 	old := f.token
-	token, err := NewToken(f.config, f.deps, "gpu-07", "")
+	token, err := NewToken(context.Background(), f.config, f.deps, "gpu-07", "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/auditail/auditail/internal/archive"
+	"github.com/auditail/auditail/internal/archive/remote"
+	"github.com/auditail/auditail/internal/s3test"
 	"github.com/auditail/auditail/seal"
 )
 
@@ -19,7 +21,11 @@ func TestStoredArchiveVerifies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	source, err := archive.OpenDir(f.config.Store)
+	options := remote.Options{}
+	if f.s3 != nil {
+		options.S3 = remote.S3Config{Endpoint: f.s3.URL, Region: s3test.Region, Provider: f.s3.Root}
+	}
+	source, err := remote.Open(t.Context(), f.config.Store, options)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,17 +24,13 @@ func Check(ctx context.Context, c Config, d Deps) []Finding {
 		}
 		all = append(all, f)
 	}
-	p, err := openPlaces(c, d, true)
+	p, err := openPlaces(ctx, c, d, true)
 	if err != nil {
 		add("directories", "", err)
 	} else {
-		err = p.store.probe()
-		if err != nil {
-			err = probeError(err, p)
-		}
-		add("store", p.store.root+" is writable", err)
-		enrolments, err := p.registry.list()
-		add("registry", fmt.Sprintf("%s: %d agents", p.registry.dir, len(enrolments)), err)
+		add("store", p.store.String()+" is writable", p.store.probe(ctx))
+		enrolments, err := p.registry.list(ctx)
+		add("registry", fmt.Sprintf("%s: %d agents", p.state, len(enrolments)), err)
 	}
 	tls := "plain HTTP on a loopback address"
 	if c.TLSCert != "" {

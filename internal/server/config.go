@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,8 +17,12 @@ import (
 
 // Config comes from the user: from a TOML file with these keys, and from flags.
 type Config struct {
-	Store   string `toml:"store"`    // root of the archive; must exist
-	State   string `toml:"state"`    // agents, incoming files, forks; "" for Store + ".state"
+	// Store is the archive: a directory, which must exist, or s3://<bucket>/<prefix>.
+	Store string `toml:"store"`
+	// State holds agents, incoming files, forks; "" for Store + ".state". With a
+	// store in a bucket it must be given, and holds what is this server's alone:
+	// what the servers share lies in the bucket, under <prefix>.state.
+	State   string `toml:"state"`
 	Listen  string `toml:"listen"`   // host:port
 	TLSCert string `toml:"tls_cert"` // PEM files; both or none
 	TLSKey  string `toml:"tls_key"`
@@ -32,6 +37,8 @@ type Config struct {
 	// WitnessKey is the file of the witness's key, the same for all servers over
 	// one store; "" for one in the state directory, made by the first start.
 	WitnessKey string `toml:"witness_key"`
+	// S3 says how to reach a store in a bucket.
+	S3 S3Config `toml:"s3"`
 }
 
 // DefaultConfig returns the values of what is not given. There is no default store.
@@ -39,13 +46,15 @@ func DefaultConfig() Config {
 	return Config{Listen: "127.0.0.1:8443", MaxPayload: 1 << 30, Organization: "localhost", ID: "auditail-server"}
 }
 
-// Deps comes from code. All fields but Lock and Journal are needed.
+// Deps comes from code. All fields but Lock, Journal and Transport are needed.
 type Deps struct {
 	Logger *slog.Logger
 	FS     durable.FS
 	Now    func() time.Time
 	// Journal keeps what the server did; nil for none.
 	Journal Journal
+	// Transport replaces connections, TLS and proxies to a bucket, for tests.
+	Transport http.RoundTripper
 	// Lock takes a lock file, as durable.Lock does. Without it no other process
 	// may run over the same state.
 	Lock func(name string) (unlock func() error, err error)
@@ -72,7 +81,11 @@ func LoadConfig(fsys durable.FS, name string) (Config, error) {
 	if err := decoder.Decode(&c); err != nil {
 		return c, configError(name, err)
 	}
-	for _, path := range []*string{&c.Store, &c.State, &c.TLSCert, &c.TLSKey, &c.WitnessKey} {
+	paths := []*string{&c.Store, &c.State, &c.TLSCert, &c.TLSKey, &c.WitnessKey, &c.S3.CAFile, &c.S3.CertFile, &c.S3.KeyFile}
+	if c.inBucket() {
+		paths = paths[1:]
+	}
+	for _, path := range paths {
 		if *path != "" && !filepath.IsAbs(*path) {
 			*path = filepath.Join(filepath.Dir(name), *path)
 		}
@@ -85,7 +98,7 @@ func configError(name string, err error) error {
 	if unknown, ok := errors.AsType[*toml.StrictMissingError](err); ok && len(unknown.Errors) > 0 {
 		first := unknown.Errors[0]
 		row, column := first.Position()
-		return fmt.Errorf("%s:%d:%d: unknown key %s; the keys are store, state, listen, tls_cert, tls_key, max_payload, organization, id, witness_key\n%s",
+		return fmt.Errorf("%s:%d:%d: unknown key %s; the keys are store, state, listen, tls_cert, tls_key, max_payload, organization, id, witness_key and the table [s3]\n%s",
 			name, row, column, strings.Join(first.Key(), "."), first.String())
 	}
 	if wrong, ok := errors.AsType[*toml.DecodeError](err); ok {

@@ -213,7 +213,12 @@ func storedFiles(t *testing.T, fsys durable.FS, root string) map[string][]byte {
 // wantStore wants the store to hold exactly these files, and nothing to be incoming.
 func (f *fixture) wantStore(want map[string][]byte) {
 	f.t.Helper()
-	got := storedFiles(f.t, f.deps.FS, f.config.Store)
+	var got map[string][]byte
+	if f.s3 != nil {
+		got = f.s3.Files(f.t, testBucket, "v1/")
+	} else {
+		got = storedFiles(f.t, f.deps.FS, f.config.Store)
+	}
 	if !maps.EqualFunc(want, got, func(a, b []byte) bool { return string(a) == string(b) }) {
 		for path, data := range want {
 			if have, ok := got[path]; !ok || string(have) != string(data) {
@@ -226,7 +231,7 @@ func (f *fixture) wantStore(want map[string][]byte) {
 			}
 		}
 	}
-	if left := storedFiles(f.t, f.deps.FS, f.server.store.incoming); len(left) != 0 {
+	if left := storedFiles(f.t, f.deps.FS, f.server.incoming.dir); len(left) != 0 {
 		f.t.Errorf("%d incoming files are left", len(left))
 	}
 }

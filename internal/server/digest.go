@@ -1,8 +1,13 @@
 package server
 
 import (
+	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"fmt"
+	"hash"
+	"io"
 	"strings"
 
 	"github.com/auditail/auditail/seal"
@@ -32,4 +37,23 @@ func parseReprDigest(fields []string) (d seal.Digest, err error) {
 		return d, errors.New("a sha-256 member is needed")
 	}
 	return d, nil
+}
+
+// digest returns the SHA-256 of a stored object.
+func (p *places) digest(ctx context.Context, path string) (seal.Digest, error) {
+	f, err := p.store.open(ctx, path)
+	if err != nil {
+		return seal.Digest{}, err
+	}
+	h := sha256.New()
+	_, err = io.Copy(h, f)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return seal.Digest{}, fmt.Errorf("read %s: %w", path, err)
+	}
+	return sum(h), nil
+}
+
+func sum(h hash.Hash) (d seal.Digest) {
+	h.Sum(d[:0])
+	return d
 }

@@ -26,6 +26,14 @@ type Journal interface {
 	Record(ctx context.Context, e Event) error
 }
 
+// record keeps what is done on the operator's behalf.
+func (d *Deps) record(ctx context.Context, e Event) error {
+	if d.Journal == nil {
+		return nil
+	}
+	return d.Journal.Record(ctx, e)
+}
+
 // record keeps an event. Without a journal the operator's log is all there is.
 func (s *Server) record(ctx context.Context, e Event) error {
 	if s.journal == nil {

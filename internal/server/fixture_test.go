@@ -17,8 +17,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/auditail/auditail/internal/config"
 	"github.com/auditail/auditail/internal/durable"
 	"github.com/auditail/auditail/internal/durable/faulty"
+	"github.com/auditail/auditail/internal/s3test"
 	"github.com/auditail/auditail/seal"
 	"github.com/auditail/auditail/seal/sealtest"
 )
@@ -32,6 +34,7 @@ type fixture struct {
 	log    *syncBuffer
 	token  string
 	epoch  *sealtest.Epoch
+	s3     *s3test.Server // nil over a directory
 }
 
 // syncBuffer collects what the server logs.
@@ -59,8 +62,33 @@ func newFixture(t *testing.T) *fixture {
 	return newFixtureOver(t, unsyncedFS{})
 }
 
+// overBucket is the test that runs others with a store in a bucket.
+const overBucket = "TestOverBucket/"
+
+const testBucket = "evidence"
+
+// newBucketFixture is a fixture over a real S3 server of its own.
+func newBucketFixture(t *testing.T, fsys durable.FS) *fixture {
+	t.Helper()
+	for _, name := range []string{"AWS_CA_BUNDLE", "AWS_PROFILE", "AWS_REGION", "AWS_ENDPOINT_URL"} {
+		t.Setenv(name, "") // the SDK would take them for its own
+	}
+	s := s3test.Start(t, s3test.Options{})
+	s.MakeBucket(t, testBucket, true)
+	t.Setenv("AUDITAIL_TEST_S3_SECRET", s.Root.SecretKey)
+	c := DefaultConfig()
+	c.Store, c.State = "s3://"+testBucket+"/v1", filepath.Join(t.TempDir(), "state")
+	c.S3 = S3Config{
+		Endpoint: s.URL, Region: s3test.Region, AccessKey: s.Root.AccessKey, SecretKey: config.Secret{Env: "AUDITAIL_TEST_S3_SECRET"},
+	}
+	return newFixtureWith(t, fsys, c, s)
+}
+
 func newFixtureOver(t *testing.T, fsys durable.FS) *fixture {
 	t.Helper()
+	if strings.HasPrefix(t.Name(), overBucket) {
+		return newBucketFixture(t, fsys)
+	}
 	store := filepath.Join(t.TempDir(), "store")
 	if err := os.Mkdir(store, storeDirMode); err != nil {
 		t.Fatal(err)
@@ -70,10 +98,15 @@ func newFixtureOver(t *testing.T, fsys durable.FS) *fixture {
 
 func newFixtureAt(t *testing.T, fsys durable.FS, store string) *fixture {
 	t.Helper()
+	c := DefaultConfig()
+	c.Store = store
+	return newFixtureWith(t, fsys, c, nil)
+}
+
+func newFixtureWith(t *testing.T, fsys durable.FS, c Config, s *s3test.Server) *fixture {
+	t.Helper()
 	log := new(syncBuffer)
-	f := &fixture{t: t, log: log, epoch: sealtest.New(t, sealtest.Config{})}
-	f.config = DefaultConfig()
-	f.config.Store = store
+	f := &fixture{t: t, log: log, epoch: sealtest.New(t, sealtest.Config{}), config: c, s3: s}
 	f.deps = Deps{
 		Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		FS:     fsys,
@@ -89,7 +122,7 @@ func newFixtureAt(t *testing.T, fsys durable.FS, store string) *fixture {
 
 func (f *fixture) enrol(e *sealtest.Epoch) string {
 	f.t.Helper()
-	token, err := Enrol(f.config, f.deps, e.Origin.Log, e.PublicKey(), "", "")
+	token, err := Enrol(context.Background(), f.config, f.deps, e.Origin.Log, e.PublicKey(), "", "")
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -99,10 +132,11 @@ func (f *fixture) enrol(e *sealtest.Epoch) string {
 // start makes a new server over the same directories, as a restart does.
 func (f *fixture) start() {
 	f.t.Helper()
-	s, err := New(f.config, f.deps)
+	s, err := New(context.Background(), f.config, f.deps)
 	if err != nil {
 		f.t.Fatal(err)
 	}
+	s.registry.fresh = 0 // a bucket's servers see a change later; a test does not wait for that
 	f.server = s
 }
 

@@ -112,7 +112,7 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) error {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return notAllowed(w, "GET, HEAD")
 	}
-	if _, err := s.store.fs.Stat(s.store.root); err != nil {
+	if err := s.store.healthy(r.Context()); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/auditail/auditail/seal"
 )
@@ -82,6 +83,14 @@ type epoch struct {
 	// stored: the batch can have no other manifest any more.
 	claim *seal.Digest
 	keys  []signedFrom // rising; the first is the key that opened the epoch
+	keep  time.Time    // of the payload that is kept longest
+}
+
+// noteKeep takes note of until when a payload is to be kept.
+func (e *epoch) noteKeep(m *seal.Manifest) {
+	if m.KeepUntil.After(e.keep) {
+		e.keep = m.KeepUntil
+	}
 }
 
 // signedFrom says which identity key signs from a number on: manifests and their
@@ -114,6 +123,7 @@ func (e *epoch) keyAt(n uint64) ed25519.PublicKey {
 // advance goes on behind a manifest that is stored.
 func (e *epoch) advance(chain *seal.Chain) {
 	e.chain, e.claim = chain, nil
+	e.noteKeep(chain.Last())
 	if last := len(e.keys) - 1; !e.keys[last].key.Equal(chain.Identity()) {
 		e.keys = append(e.keys, signedFrom{from: chain.Next(), key: chain.Identity()})
 	}
@@ -141,9 +151,9 @@ func (s *Server) epoch(ctx context.Context, a *agentLog, number int) (*epoch, er
 			return nil, err
 		}
 		path := origin.ManifestPath(e.chain.Next())
-		file, err := s.store.read(path)
+		file, _, err := s.store.read(ctx, path)
 		if errors.Is(err, fs.ErrNotExist) {
-			if again, err := s.goOn(a, e); again || err != nil {
+			if again, err := s.goOn(ctx, a, e); again || err != nil {
 				if err != nil {
 					return nil, err
 				}
@@ -164,13 +174,13 @@ func (s *Server) epoch(ctx context.Context, a *agentLog, number int) (*epoch, er
 }
 
 // goOn takes up the chain behind a hole whose end is an anchor, if that is stored.
-func (s *Server) goOn(a *agentLog, e *epoch) (found bool, err error) {
+func (s *Server) goOn(ctx context.Context, a *agentLog, e *epoch) (found bool, err error) {
 	at, ok := a.enrolment.anchorBehind(e.chain.Origin.Epoch, e.chain.Next())
 	if !ok || at == 0 {
 		return false, nil
 	}
 	path := e.chain.Origin.ManifestPath(at)
-	file, err := s.store.read(path)
+	file, _, err := s.store.read(ctx, path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -202,7 +212,7 @@ func (a *agentLog) remember(number int, e *epoch) {
 // epoch before ended with, or that was enrolled.
 func (s *Server) identity(ctx context.Context, a *agentLog, number int) (ed25519.PublicKey, error) {
 	path := seal.Origin{Log: a.enrolment.Log, Epoch: number}.IdentityPath()
-	file, err := s.store.read(path)
+	file, _, err := s.store.read(ctx, path)
 	if err == nil {
 		log, key, err := ParseKey(strings.TrimSuffix(string(file), "\n"))
 		if err == nil && log != a.enrolment.Log {
@@ -216,7 +226,7 @@ func (s *Server) identity(ctx context.Context, a *agentLog, number int) (ed25519
 	if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	begun, err := s.store.exists(seal.Origin{Log: a.enrolment.Log, Epoch: number - 1}.ManifestPath(0))
+	begun, err := s.store.exists(ctx, seal.Origin{Log: a.enrolment.Log, Epoch: number - 1}.ManifestPath(0))
 	if err != nil || !begun {
 		return a.enrolment.Key, err
 	}
@@ -260,7 +270,7 @@ func (s *Server) root(ctx context.Context, e *epoch, size uint64) (seal.Hash, er
 		if err := ctx.Err(); err != nil {
 			return seal.Hash{}, err
 		}
-		file, err := s.store.read(e.chain.Origin.ManifestPath(n))
+		file, _, err := s.store.read(ctx, e.chain.Origin.ManifestPath(n))
 		if err != nil {
 			return seal.Hash{}, err
 		}

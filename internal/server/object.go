@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"time"
 
 	"github.com/auditail/auditail/internal/archive"
 	"github.com/auditail/auditail/seal"
@@ -46,7 +47,7 @@ func (s *Server) receive(ctx context.Context, a *agentLog, u *upload) (stored bo
 	case seal.ManifestObject:
 		return s.receiveManifest(ctx, a, e, u, data)
 	case seal.SignatureObject:
-		return s.receiveSignature(a, e, u, data)
+		return s.receiveSignature(ctx, a, e, u, data)
 	case seal.CheckpointObject:
 		return s.receiveCheckpoint(ctx, a, e, u, data)
 	default:
@@ -65,12 +66,12 @@ func (s *Server) receiveCosignature(ctx context.Context, a *agentLog, e *epoch, 
 	if next := e.chain.Next(); u.name.Number > next || next == 0 {
 		return false, outOfOrder(next, "the cosignature covers %d manifests, %d are stored", u.name.Number, next)
 	}
-	if ok, err := s.store.exists(u.path); err != nil {
+	if ok, err := s.store.exists(ctx, u.path); err != nil {
 		return false, err
 	} else if ok {
 		return false, s.store.makeDurable(u.path)
 	}
-	return s.keep(a, u.path, data)
+	return s.storeSeal(ctx, a, e, u.path, data)
 }
 
 const maxCosignature = 1024
@@ -99,7 +100,7 @@ func (s *Server) receiveIdentity(ctx context.Context, a *agentLog, e *epoch, u *
 			return false, outOfOrder(0, "epoch %04d is not stored yet", u.name.Epoch-1)
 		}
 	}
-	return s.keep(a, u.path, data)
+	return s.storeSeal(ctx, a, e, u.path, data)
 }
 
 func outOfOrder(next uint64, format string, args ...any) error {
@@ -111,18 +112,18 @@ func outOfOrder(next uint64, format string, args ...any) error {
 func (s *Server) receiveManifest(ctx context.Context, a *agentLog, e *epoch, u *upload, data []byte) (bool, error) {
 	next := e.chain.Next()
 	if u.name.Number < next {
-		if _, err := s.storedManifest(e, u.name.Number); err != nil {
+		if _, err := s.storedManifest(ctx, e, u.name.Number); err != nil {
 			return false, err
 		}
-		return s.keep(a, u.path, data)
+		return s.storeSeal(ctx, a, e, u.path, data)
 	}
-	chain, m, err := s.verifyNext(a, e, u.name.Number, data)
+	chain, m, err := s.verifyNext(ctx, a, e, u.name.Number, data)
 	if err != nil {
 		return false, err
 	}
 	if m.Kind == seal.Open {
 		identity := e.chain.Origin.IdentityPath()
-		if ok, err := s.store.exists(identity); err != nil {
+		if ok, err := s.store.exists(ctx, identity); err != nil {
 			return false, err
 		} else if !ok {
 			return false, outOfOrder(next, "%s is not stored yet", identity)
@@ -132,16 +133,17 @@ func (s *Server) receiveManifest(ctx context.Context, a *agentLog, e *epoch, u *
 		// The payload was stored before this process looked at the log.
 		err := s.checkStoredPayload(ctx, m)
 		if errors.Is(err, fs.ErrNotExist) {
-			err = s.checkOwed(m, data)
+			err = s.checkOwed(ctx, m, data)
 		}
 		switch {
 		case errors.Is(err, archive.ErrPayloadDigest):
-			return false, s.forked(a, m.PayloadPath, data)
+			return false, s.forked(ctx, a, m.PayloadPath, data)
 		case err != nil:
 			return false, err
 		}
 	}
-	stored, err := s.keep(a, u.path, data)
+	e.noteKeep(m)
+	stored, err := s.storeSeal(ctx, a, e, u.path, data)
 	if err != nil {
 		return false, err
 	}
@@ -155,34 +157,34 @@ func (s *Server) receiveManifest(ctx context.Context, a *agentLog, e *epoch, u *
 // verifyNext verifies the manifest file of a batch, which is the next or one at
 // which the log may go on, and that no other manifest claimed its number. It
 // returns the chain behind it.
-func (s *Server) verifyNext(a *agentLog, e *epoch, batch uint64, file []byte) (*seal.Chain, *seal.Manifest, error) {
+func (s *Server) verifyNext(ctx context.Context, a *agentLog, e *epoch, batch uint64, file []byte) (*seal.Chain, *seal.Manifest, error) {
 	next, at := e.chain.Next(), Anchor{Epoch: e.chain.Origin.Epoch, Batch: batch}
 	if batch > next {
 		if !a.enrolment.mayStart(at) {
 			return nil, nil, outOfOrder(next, "manifest %d comes before manifest %d", next, batch)
 		}
-		return s.resume(a, e, at, file)
+		return s.resume(ctx, a, e, at, file)
 	}
 	chain := e.chain.Clone()
 	m, err := chain.Add(file)
 	if err != nil && onlyTime(err) {
-		s.logger.Warn("clock of the agent ran backwards", "log", a.enrolment.Log.String(), "batch", next, "error", err)
+		s.logger.WarnContext(ctx, "clock of the agent ran backwards", "log", a.enrolment.Log.String(), "batch", next, "error", err)
 		err = nil
 	}
 	if err != nil {
 		return nil, nil, refuse(http.StatusUnprocessableEntity, "manifest %d does not verify: %s", next, err)
 	}
 	if digest := seal.DigestOf(file); e.claim != nil && *e.claim != digest {
-		return nil, nil, s.forked(a, m.Origin.ManifestPath(m.Batch), file)
+		return nil, nil, s.forked(ctx, a, m.Origin.ManifestPath(m.Batch), file)
 	}
-	return chain, m, s.begin(a, at)
+	return chain, m, s.begin(ctx, a, at)
 }
 
 // storedManifest returns the file of a manifest before the next one. Where the log
 // has a hole there is none, and nothing is put into it: what could tie it to the
 // rest is not there.
-func (s *Server) storedManifest(e *epoch, batch uint64) ([]byte, error) {
-	file, err := s.store.read(e.chain.Origin.ManifestPath(batch))
+func (s *Server) storedManifest(ctx context.Context, e *epoch, batch uint64) ([]byte, error) {
+	file, _, err := s.store.read(ctx, e.chain.Origin.ManifestPath(batch))
 	if errors.Is(err, fs.ErrNotExist) && !e.chain.Whole() {
 		return nil, refuse(http.StatusUnprocessableEntity, "the stored log goes on behind batch %d, which is not taken any more", batch)
 	}
@@ -191,31 +193,31 @@ func (s *Server) storedManifest(e *epoch, batch uint64) ([]byte, error) {
 
 // checkOwed takes a manifest without its payload only when this server refused
 // the payload for good.
-func (s *Server) checkOwed(m *seal.Manifest, file []byte) error {
-	owed, err := s.isOwed(m, file)
+func (s *Server) checkOwed(ctx context.Context, m *seal.Manifest, file []byte) error {
+	owed, err := s.isOwed(ctx, m, file)
 	if err != nil {
 		return err
 	}
 	if !owed {
 		return outOfOrder(m.Batch, "%s is not stored yet", m.PayloadPath)
 	}
-	s.logger.Error("manifest stored without its payload, which was refused: the agent owes it",
+	s.logger.ErrorContext(ctx, "manifest stored without its payload, which was refused: the agent owes it",
 		"log", m.Origin.Log.String(), "epoch", m.Origin.Epoch, "batch", m.Batch, "path", m.PayloadPath)
 	return nil
 }
 
-func (s *Server) receiveSignature(a *agentLog, e *epoch, u *upload, data []byte) (bool, error) {
+func (s *Server) receiveSignature(ctx context.Context, a *agentLog, e *epoch, u *upload, data []byte) (bool, error) {
 	if next := e.chain.Next(); u.name.Number >= next {
 		return false, outOfOrder(next, "manifest %d comes before its signature", u.name.Number)
 	}
-	manifest, err := s.storedManifest(e, u.name.Number)
+	manifest, err := s.storedManifest(ctx, e, u.name.Number)
 	if err != nil {
 		return false, err
 	}
 	if err := seal.SSHVerify(manifest, data, e.keyAt(u.name.Number)); err != nil {
 		return false, refuse(http.StatusUnprocessableEntity, "signature of manifest %d: %s", u.name.Number, err)
 	}
-	return s.keep(a, u.path, data)
+	return s.storeSeal(ctx, a, e, u.path, data)
 }
 
 func (s *Server) receiveCheckpoint(ctx context.Context, a *agentLog, e *epoch, u *upload, data []byte) (bool, error) {
@@ -240,15 +242,15 @@ func (s *Server) receiveCheckpoint(ctx context.Context, a *agentLog, e *epoch, u
 			return false, err
 		}
 		if root != c.Root {
-			return false, s.forked(a, u.path, data)
+			return false, s.forked(ctx, a, u.path, data)
 		}
 	}
-	if ok, err := s.store.exists(u.path); err != nil {
+	if ok, err := s.store.exists(ctx, u.path); err != nil {
 		return false, err
 	} else if ok { // it verified, too: the name says the same, whatever its bytes
 		return false, s.store.makeDurable(u.path)
 	}
-	return s.keep(a, u.path, data)
+	return s.storeSeal(ctx, a, e, u.path, data)
 }
 
 // verifyCheckpoint verifies a checkpoint with the key that the log had at its size.
@@ -260,42 +262,50 @@ func verifyCheckpoint(data []byte, e *epoch) (seal.Checkpoint, error) {
 	return seal.VerifyCheckpoint(data, e.keyAt(read.Size))
 }
 
-// keep stores the bytes of a verified seal, or finds that the same are stored.
+// storeSeal stores the bytes of a verified seal, or finds that the same are stored.
 // It tells whether they are new.
-func (s *Server) keep(a *agentLog, path string, data []byte) (bool, error) {
-	have, err := s.store.read(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err = s.store.write(path, data); !errors.Is(err, fs.ErrExist) {
-			return err == nil, err
-		}
-		have, err = s.store.read(path) // another server was first
+func (s *Server) storeSeal(ctx context.Context, a *agentLog, e *epoch, path string, data []byte) (bool, error) {
+	err := s.store.write(ctx, path, data, s.keepSeal(e))
+	if !errors.Is(err, fs.ErrExist) {
+		return err == nil, err
 	}
+	have, _, err := s.store.read(ctx, path)
 	if err != nil {
 		return false, err
 	}
 	if !bytes.Equal(have, data) {
-		return false, s.forked(a, path, data)
+		return false, s.forked(ctx, a, path, data)
 	}
 	return false, s.store.makeDurable(path)
 }
 
+// keepSeal returns until when a seal is locked where the store locks: for the term
+// of seals, and never less than the payloads that it proves.
+func (s *Server) keepSeal(e *epoch) time.Time {
+	until := s.clock().Add(s.config.sealTerm())
+	if e.keep.After(until) {
+		return e.keep
+	}
+	return until
+}
+
 // forked answers that the log says two things under one name.
-func (s *Server) forked(a *agentLog, path string, data []byte) error {
-	s.contradicted(a, path, data)
+func (s *Server) forked(ctx context.Context, a *agentLog, path string, data []byte) error {
+	s.contradicted(ctx, a, path, data)
 	return refuse(http.StatusConflict, "other bytes are stored under %s: the log has forked", path)
 }
 
 // contradicted raises the alarm about a fork and keeps what proves it.
-func (s *Server) contradicted(a *agentLog, path string, data []byte) {
+func (s *Server) contradicted(ctx context.Context, a *agentLog, path string, data []byte) {
 	logger := s.logger.With("log", a.log.String(), "path", path)
-	kept, err := s.keepFork(a.log.Agent, data)
+	kept, err := s.keepFork(ctx, a.log.Agent, data)
 	if err != nil {
-		logger.Error("fork: the log says two things under one name; the second could not be kept", "error", err)
+		logger.ErrorContext(ctx, "fork: the log says two things under one name; the second could not be kept", "error", err)
 		return
 	}
-	logger.Error("fork: the log says two things under one name", "second", kept)
+	logger.ErrorContext(ctx, "fork: the log says two things under one name", "second", kept)
 	if kept != "" {
-		s.note(context.Background(), Event{
+		s.note(ctx, Event{
 			Event: "alert.raise", Outcome: "failed", Reason: "fork", Log: a.log.String(), Path: path,
 			Detail: "the log says two things under one name; the second has " + seal.DigestOf(data).String(),
 		})

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -36,10 +37,10 @@ type OneTime struct {
 	Expires      time.Time
 }
 
-func oneTimeCell(id string) string { return "one-time/" + id + registrySuffix }
+func oneTimeName(id string) string { return "one-time/" + id + registrySuffix }
 
 // NewOneTime makes a one-time token for `auditail enroll`.
-func NewOneTime(c Config, d Deps, o OneTime) (token string, err error) {
+func NewOneTime(ctx context.Context, c Config, d Deps, o OneTime) (token string, err error) {
 	if o.Organization != "" && !seal.ValidOrganization(o.Organization) {
 		return "", fmt.Errorf("organization %q is no name", o.Organization)
 	}
@@ -52,7 +53,7 @@ func NewOneTime(c Config, d Deps, o OneTime) (token string, err error) {
 	if !d.Now().Before(o.Expires) {
 		return "", errors.New("a one-time token needs an expiry in the future")
 	}
-	p, err := openPlaces(c, d, true)
+	p, err := openPlaces(ctx, c, d, true)
 	if err != nil {
 		return "", err
 	}
@@ -60,10 +61,15 @@ func NewOneTime(c Config, d Deps, o OneTime) (token string, err error) {
 	rand.Read(id[:])
 	name := hex.EncodeToString(id[:])
 	token = newToken(oneTimeToken, name)
-	return token, p.cells.swapJSON(oneTimeCell(name), nil, oneTime{
+	err = swapJSON(ctx, p.state, oneTimeName(name), "", oneTime{
 		TokenSHA256: tokenDigest(token).String(), Organization: o.Organization, Agent: o.Agent, Start: o.Start,
 		Created: d.Now().UTC().Truncate(time.Second), Expires: o.Expires.UTC().Truncate(time.Second),
 	})
+	if err == nil {
+		err = d.record(ctx, Event{Event: "auth.key", Detail: fmt.Sprintf(
+			"one-time token %s for agent %q of organization %q until %s", name, o.Agent, o.Organization, o.Expires.UTC().Format(time.RFC3339))})
+	}
+	return token, err
 }
 
 // enroll answers POST /v1/enroll; see package enrol.
@@ -86,7 +92,7 @@ func (s *Server) enroll(w http.ResponseWriter, r *http.Request) error {
 	if err := request.Verify(key); err != nil {
 		return refuse(http.StatusUnprocessableEntity, "%s", err)
 	}
-	start, err := s.claim(&request, log)
+	start, err := s.claim(r.Context(), &request, log)
 	if err != nil {
 		return err
 	}
@@ -97,7 +103,7 @@ func (s *Server) enroll(w http.ResponseWriter, r *http.Request) error {
 	if start == StartAnywhere {
 		e.Start = start
 	}
-	token, err := s.enrolClaimed(e)
+	token, err := s.enrolClaimed(r.Context(), e)
 	if err != nil {
 		return err
 	}
@@ -117,14 +123,14 @@ func (s *Server) enroll(w http.ResponseWriter, r *http.Request) error {
 
 // claim uses a one-time token for a key, or finds that it was used for the same
 // key, and returns where the log may begin.
-func (s *Server) claim(request *enrol.Request, log seal.Log) (start string, err error) {
+func (s *Server) claim(ctx context.Context, request *enrol.Request, log seal.Log) (start string, err error) {
 	unknown := refuse(http.StatusUnauthorized, "the one-time token is unknown, has expired or was used; ask the server's operator for another one")
 	id, ok := tokenName(oneTimeToken, request.Token)
 	if !ok {
 		return "", unknown
 	}
 	var o oneTime
-	old, err := s.cells.readJSON(oneTimeCell(id), &o)
+	tag, err := readJSON(ctx, s.state, oneTimeName(id), &o)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", unknown
 	}
@@ -133,7 +139,7 @@ func (s *Server) claim(request *enrol.Request, log seal.Log) (start string, err 
 	}
 	digest, err := seal.ParseDigest(o.TokenSHA256)
 	if err != nil {
-		return "", fmt.Errorf("read state %s: %w", oneTimeCell(id), err)
+		return "", fmt.Errorf("read state %s: %w", oneTimeName(id), err)
 	}
 	switch {
 	case !sameToken(request.Token, digest), !s.clock().Before(o.Expires), o.UsedBy != "" && o.UsedBy != request.Key:
@@ -144,7 +150,7 @@ func (s *Server) claim(request *enrol.Request, log seal.Log) (start string, err 
 		return o.Start, nil
 	}
 	o.UsedBy = request.Key
-	err = s.cells.swapJSON(oneTimeCell(id), old, o)
+	err = swapJSON(ctx, s.state, oneTimeName(id), tag, o)
 	if errors.Is(err, errSwapped) {
 		return "", later(http.StatusServiceUnavailable, retrySoon, nil, "the one-time token is being used by another request")
 	}
@@ -153,19 +159,19 @@ func (s *Server) claim(request *enrol.Request, log seal.Log) (start string, err 
 
 // enrolClaimed enrols an agent that holds a claim. When it is enrolled with this
 // key already it gets a new token: the first answer was lost.
-func (s *Server) enrolClaimed(e Enrolment) (token string, err error) {
-	if err := s.checkStoredKey(e.Log, e.Key); errors.Is(err, ErrEnrolled) {
+func (s *Server) enrolClaimed(ctx context.Context, e Enrolment) (token string, err error) {
+	if err := s.checkStoredKey(ctx, e.Log, e.Key); errors.Is(err, ErrEnrolled) {
 		return "", refuse(http.StatusConflict, "%s", err)
 	} else if err != nil {
 		return "", err
 	}
 	token = newToken(agentToken, e.Log.Agent)
 	e.token = tokenDigest(token)
-	err = s.registry.add(e)
+	err = s.registry.add(ctx, e)
 	if !errors.Is(err, ErrEnrolled) {
 		return token, err
 	}
-	known, findErr := s.registry.find(e.Log.Agent)
+	known, findErr := s.registry.find(ctx, e.Log.Agent)
 	if findErr != nil {
 		return "", findErr
 	}
@@ -175,6 +181,9 @@ func (s *Server) enrolClaimed(e Enrolment) (token string, err error) {
 	if known.revoked() {
 		return "", refuse(http.StatusForbidden, "%s was revoked; its operator must be asked", e.Log)
 	}
-	known.token = e.token
-	return token, s.registry.change(known)
+	_, err = s.registry.change(ctx, e.Log.Agent, func(known *Enrolment) error {
+		known.token = e.token
+		return nil
+	})
+	return token, err
 }

@@ -1,12 +1,12 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
+	"strings"
 
-	"github.com/auditail/auditail/internal/durable"
 	"github.com/auditail/auditail/seal"
 )
 
@@ -16,26 +16,23 @@ import (
 // remember that across restarts, because the agent will not offer the payload
 // again. It is settled when somebody has the payload sent again and it is taken.
 
-func (p *places) owedOf(agent string) string { return filepath.Join(p.owed, agent) }
+const owedFolder = "owed/"
 
-func (p *places) owedName(m *seal.Manifest) string {
-	return filepath.Join(p.owedOf(m.Origin.Agent), fmt.Sprintf("%04d-%012d", m.Origin.Epoch, m.Batch))
+func owedName(o seal.Origin, batch uint64) string {
+	return fmt.Sprintf("%s%s/%04d-%012d", owedFolder, o.Agent, o.Epoch, batch)
 }
 
 // owe remembers durably that the payload of a manifest file was refused.
-func (p *places) owe(m *seal.Manifest, file []byte) error {
-	if err := p.store.fs.MkdirAll(p.owedOf(m.Origin.Agent), stateDirMode); err != nil {
-		return fmt.Errorf("remember refusal: %w", err)
-	}
-	if err := durable.WriteFile(p.store.fs, p.owedName(m), []byte(seal.DigestOf(file).String()+"\n"), stateFileMode); err != nil {
+func (p *places) owe(ctx context.Context, m *seal.Manifest, file []byte) error {
+	if err := set(ctx, p.state, owedName(m.Origin, m.Batch), []byte(seal.DigestOf(file).String()+"\n")); err != nil {
 		return fmt.Errorf("remember refusal: %w", err)
 	}
 	return nil
 }
 
 // isOwed tells whether the payload of exactly this manifest file was refused.
-func (p *places) isOwed(m *seal.Manifest, file []byte) (bool, error) {
-	have, err := durable.ReadFile(p.store.fs, p.owedName(m), maxSeal)
+func (p *places) isOwed(ctx context.Context, m *seal.Manifest, file []byte) (bool, error) {
+	have, _, err := p.state.read(ctx, owedName(m.Origin, m.Batch))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -45,20 +42,40 @@ func (p *places) isOwed(m *seal.Manifest, file []byte) (bool, error) {
 	return string(have) == seal.DigestOf(file).String()+"\n", nil
 }
 
-// settle forgets a refusal when the payload is stored after all.
-func (p *places) settle(m *seal.Manifest) error {
-	err := p.store.fs.Remove(p.owedName(m))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("forget refusal: %w", err)
-	}
-	return nil
-}
-
-// countOwed returns how many payloads of an agent were refused.
-func (p *places) countOwed(agent string) (int, error) {
-	entries, err := p.store.fs.ReadDir(p.owedOf(agent))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+// countOwed returns how many payloads of a log were refused and are not stored.
+func (p *places) countOwed(ctx context.Context, log seal.Log) (int, error) {
+	found, err := p.state.list(ctx, owedFolder+log.Agent+"/", "", maxListed)
+	if err != nil {
 		return 0, fmt.Errorf("count refusals: %w", err)
 	}
-	return len(entries), nil
+	owed := 0
+	for _, o := range found {
+		settled, err := p.settle(ctx, log, o.Path)
+		if err != nil {
+			return 0, fmt.Errorf("count refusals: %w", err)
+		}
+		if !settled {
+			owed++
+		}
+	}
+	return owed, nil
+}
+
+// settle forgets a refusal when the payload is stored after all.
+func (p *places) settle(ctx context.Context, log seal.Log, name string) (settled bool, err error) {
+	origin, batch := seal.Origin{Log: log}, uint64(0)
+	if _, err := fmt.Sscanf(name[strings.LastIndexByte(name, '/')+1:], "%04d-%012d", &origin.Epoch, &batch); err != nil {
+		return false, fmt.Errorf("%s is not the name of a refusal", name)
+	}
+	m, err := p.manifest(ctx, origin, batch)
+	if errors.Is(err, fs.ErrNotExist) { // its manifest is on the way
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if ok, err := p.store.exists(ctx, m.PayloadPath); !ok || err != nil {
+		return false, err
+	}
+	return true, p.state.remove(ctx, name)
 }

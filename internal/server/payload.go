@@ -11,7 +11,6 @@ import (
 	"net/http"
 
 	"github.com/auditail/auditail/internal/archive"
-	"github.com/auditail/auditail/internal/durable"
 	"github.com/auditail/auditail/seal"
 )
 
@@ -23,7 +22,7 @@ const maxPlain = 8 << 30
 // receivePayload verifies a payload by the manifest that came with it, which is
 // the stored one or the next of the chain, and stores it.
 func (s *Server) receivePayload(ctx context.Context, a *agentLog, e *epoch, u *upload) (bool, error) {
-	m, err := s.manifestOf(a, e, u)
+	m, err := s.manifestOf(ctx, a, e, u)
 	if err != nil {
 		return false, err
 	}
@@ -37,7 +36,7 @@ func (s *Server) receivePayload(ctx context.Context, a *agentLog, e *epoch, u *u
 	if p, ok := errors.AsType[*problem](err); ok && p.final() {
 		// Remembered before it is answered: an agent that knows of the refusal
 		// does not offer the payload again.
-		if oweErr := s.owe(m, u.manifest); oweErr != nil {
+		if oweErr := s.owe(ctx, m, u.manifest); oweErr != nil {
 			return false, oweErr
 		}
 	}
@@ -48,7 +47,7 @@ func (s *Server) receivePayload(ctx context.Context, a *agentLog, e *epoch, u *u
 		claim := seal.DigestOf(u.manifest)
 		e.claim = &claim
 	}
-	return stored, s.settle(m)
+	return stored, nil
 }
 
 // placePayload stores the payload of a manifest, or finds that it is stored.
@@ -59,7 +58,7 @@ func (s *Server) placePayload(ctx context.Context, a *agentLog, e *epoch, u *upl
 	if m.Plain > maxPlain {
 		return false, refuse(http.StatusRequestEntityTooLarge, "the payload has %d bytes uncompressed, at most %d are taken", m.Plain, int64(maxPlain))
 	}
-	have, err := s.store.digest(u.path)
+	have, err := s.digest(ctx, u.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return s.storePayload(ctx, u, m)
@@ -70,11 +69,11 @@ func (s *Server) placePayload(ctx context.Context, a *agentLog, e *epoch, u *upl
 	case m.Batch < e.chain.Next():
 		return false, s.damaged(a.enrolment.Log, u.path, fmt.Errorf("it has the SHA-256 %s, its manifest names %s", have, m.Payload))
 	}
-	return false, s.forked(a, u.path, u.manifest)
+	return false, s.forked(ctx, a, u.path, u.manifest)
 }
 
 // manifestOf returns the verified manifest that a payload came with.
-func (s *Server) manifestOf(a *agentLog, e *epoch, u *upload) (*seal.Manifest, error) {
+func (s *Server) manifestOf(ctx context.Context, a *agentLog, e *epoch, u *upload) (*seal.Manifest, error) {
 	if u.manifest == nil {
 		return nil, refuse(http.StatusUnprocessableEntity, "a payload needs its manifest, base64, in the header %s", manifestHeader)
 	}
@@ -83,18 +82,18 @@ func (s *Server) manifestOf(a *agentLog, e *epoch, u *upload) (*seal.Manifest, e
 	case u.name.Number > next && !a.enrolment.mayStart(at), u.name.Number == 0:
 		return nil, outOfOrder(next, "manifest %d comes before the payload of batch %d", next, u.name.Number)
 	case u.name.Number >= next:
-		_, m, err := s.verifyNext(a, e, u.name.Number, u.manifest)
+		_, m, err := s.verifyNext(ctx, a, e, u.name.Number, u.manifest)
 		return m, err
 	}
 	path := e.chain.Origin.ManifestPath(u.name.Number)
-	have, err := s.storedManifest(e, u.name.Number)
+	have, err := s.storedManifest(ctx, e, u.name.Number)
 	if err != nil {
 		return nil, err
 	}
 	if !bytes.Equal(have, u.manifest) {
-		return nil, s.forked(a, path, u.manifest)
+		return nil, s.forked(ctx, a, path, u.manifest)
 	}
-	m, err := s.store.manifest(e.chain.Origin, u.name.Number)
+	m, err := s.manifest(ctx, e.chain.Origin, u.name.Number)
 	if err != nil {
 		return nil, s.damaged(a.enrolment.Log, path, err)
 	}
@@ -104,17 +103,18 @@ func (s *Server) manifestOf(a *agentLog, e *epoch, u *upload) (*seal.Manifest, e
 // storePayload takes the body into a file and gives that its name once it was
 // checked against the manifest.
 func (s *Server) storePayload(ctx context.Context, u *upload, m *seal.Manifest) (bool, error) {
-	f, err := s.store.receive(storeFileMode)
+	f, err := s.incoming.receive(storeFileMode)
 	if err != nil {
 		return false, err
 	}
-	if err := receiveBody(f, u); err != nil {
-		return false, errors.Join(err, f.discard())
+	err = receiveBody(f, u)
+	if err == nil {
+		err = s.checkPayload(ctx, io.NewSectionReader(f, 0, u.length), m)
 	}
-	if err := s.checkPayload(ctx, f, m); err != nil {
-		return false, errors.Join(err, f.discard())
+	if err == nil {
+		err = s.store.commit(ctx, f, u.path, m.KeepUntil)
 	}
-	err = f.commit(u.path)
+	err = errors.Join(err, f.discard())
 	if errors.Is(err, fs.ErrExist) {
 		return false, later(http.StatusServiceUnavailable, retrySoon, err, "%s was stored by another request at the same time", u.path)
 	}
@@ -168,7 +168,7 @@ func (s *Server) repeatPayload(ctx context.Context, e *epoch, u *upload, m *seal
 
 // checkStoredPayload checks the payload that is stored for a manifest.
 func (s *Server) checkStoredPayload(ctx context.Context, m *seal.Manifest) error {
-	f, _, err := s.store.open(m.PayloadPath)
+	f, err := s.store.open(ctx, m.PayloadPath)
 	if err != nil {
 		return err
 	}
@@ -179,13 +179,9 @@ func (s *Server) checkStoredPayload(ctx context.Context, m *seal.Manifest) error
 	return err
 }
 
-// checkPayload checks a file against its manifest. A payload takes one of the
+// checkPayload checks a payload against its manifest. A payload takes one of the
 // server's checkers, so that memory does not grow with the number of requests.
-func (s *Server) checkPayload(ctx context.Context, f durable.File, m *seal.Manifest) error {
-	info, err := f.Stat()
-	if err != nil {
-		return fmt.Errorf("read payload: %w", err)
-	}
+func (s *Server) checkPayload(ctx context.Context, r io.Reader, m *seal.Manifest) error {
 	var checker *archive.PayloadChecker
 	select {
 	case checker = <-s.checkers:
@@ -193,7 +189,7 @@ func (s *Server) checkPayload(ctx context.Context, f durable.File, m *seal.Manif
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	_, err = checker.Check(io.NewSectionReader(f, 0, info.Size()), m, archive.PayloadOptions{})
+	_, err := checker.Check(r, m, archive.PayloadOptions{})
 	for _, finding := range []error{
 		archive.ErrPayloadDigest, archive.ErrPayloadEncoding, archive.ErrPayloadSize,
 		archive.ErrPayloadRecords, archive.ErrPayloadRoot, archive.ErrPayloadLine,

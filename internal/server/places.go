@@ -1,68 +1,126 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
 	"strings"
+	"time"
 
+	"github.com/auditail/auditail/internal/bucket"
 	"github.com/auditail/auditail/internal/durable"
+	"github.com/auditail/auditail/internal/version"
 	"github.com/auditail/auditail/seal"
 )
 
-// places are the directories of a server.
+// places are where a server keeps things.
 type places struct {
-	store    *store
+	store    storage // the archive
+	state    storage // what the servers over one store know; never inside it
 	registry *registry
-	forks    string // evidence, by agent
-	owed     string // payloads that were refused, by agent
-	state    string
-	cells    *cells
+	incoming *incoming
+	dir      string         // of what is this server's alone: its log, what it receives, the witness's key
+	bucket   *bucket.Bucket // nil when the store is a directory
 }
 
-// openPlaces checks the directories. With create, those of the state that are
+// openPlaces checks the places. With create, directories of the state that are
 // missing are made. The store itself is never made: where it is missing, it
 // may be a file system that is not mounted.
-func openPlaces(c Config, d Deps, create bool) (*places, error) {
+func openPlaces(ctx context.Context, c Config, d Deps, create bool) (*places, error) {
 	if !seal.ValidName(c.ID) || !seal.ValidOrganization(c.Organization) {
 		return nil, fmt.Errorf("id %q or organization %q: every part between slashes is at most 63 of a-z, 0-9, dot, dash and underscore", c.ID, c.Organization)
 	}
+	p := new(places)
+	if c.inBucket() {
+		return p, p.openBucket(ctx, c, d, create)
+	}
+	return p, p.openDirectory(c, d, create)
+}
+
+func (p *places) openDirectory(c Config, d Deps, create bool) error {
 	root, err := existing(d.FS, "store", c.Store)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	state := c.State
 	if state == "" {
 		state = filepath.Clean(c.Store) + ".state"
 	}
-	// Its parent is not made, for the same reason.
+	if err := p.openState(c, d, create, state, func(dir string) error { return outside(root, dir) }); err != nil {
+		return err
+	}
+	if err := privateDirs(d, create, filepath.Join(p.dir, "agents"), filepath.Join(p.dir, "forks"), filepath.Join(p.dir, "owed")); err != nil {
+		return err
+	}
+	p.store = newArchiveDirectory(d.FS, root, p.incoming)
+	p.state = newStateDirectory(d.FS, p.dir, p.incoming, d.Lock)
+	p.registry = &registry{state: p.state, now: d.Now}
+	return nil
+}
+
+// maxConnections is how many connections to the bucket wait for the next request.
+const maxConnections = 64
+
+var errNoState = errors.New("a store in a bucket needs state: a directory for what is this server's alone, its log, the witness's key and what is being received; set --state")
+
+func (p *places) openBucket(ctx context.Context, c Config, d Deps, create bool) error {
+	if c.State == "" {
+		return errNoState
+	}
+	if err := p.openState(c, d, create, c.State, func(string) error { return nil }); err != nil {
+		return err
+	}
+	config, err := c.bucket()
+	if err != nil {
+		return err
+	}
+	p.bucket, err = bucket.Open(ctx, config, bucket.Deps{
+		Now:    time.Now, // a lock ends by the store's clock
+		Prober: c.ID, Version: version.String(), Transport: d.Transport, Connections: maxConnections,
+	})
+	if err != nil {
+		return fmt.Errorf("open store %s: %w", c.Store, err)
+	}
+	p.store = &bucketStorage{bucket: p.bucket, accept: isObject}
+	p.state = &bucketStorage{bucket: p.bucket.Below(config.Prefix + stateSuffix)}
+	p.registry = &registry{state: p.state, now: d.Now, fresh: bucketFresh, known: make(map[string]knownEnrolment)}
+	return nil
+}
+
+// openState opens the directory of what is this server's alone.
+func (p *places) openState(c Config, d Deps, create bool, state string, check func(dir string) error) error {
+	// Its parent is not made: it may be a file system that is not mounted.
 	parent, err := existing(d.FS, "parent of the state directory", filepath.Dir(filepath.Clean(state)))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	state = filepath.Join(parent, filepath.Base(state))
-	if err := outside(root, state); err != nil {
-		return nil, err
+	if err := check(state); err != nil {
+		return err
 	}
 	if create {
 		if err := d.FS.MkdirAll(state, stateDirMode); err != nil {
-			return nil, fmt.Errorf("make state directory: %w", err)
+			return fmt.Errorf("make state directory: %w", err)
 		}
 	}
 	if state, err = existing(d.FS, "state directory", state); err != nil {
-		return nil, err
+		return err
 	}
-	if err := outside(root, state); err != nil { // it may be a link itself
-		return nil, err
+	if err := check(state); err != nil { // it may be a link itself
+		return err
 	}
-	p := &places{store: newStore(d.FS, root, filepath.Join(state, "incoming", c.ID)), forks: filepath.Join(state, "forks"), owed: filepath.Join(state, "owed")}
-	p.state, p.cells = state, &cells{fs: d.FS, dir: state, incoming: p.store.incoming, lock: d.Lock}
-	p.registry = &registry{fs: d.FS, dir: filepath.Join(state, "agents"), cells: p.cells}
-	for _, dir := range []string{state, p.registry.dir, p.store.incoming, p.forks, p.owed} {
+	p.dir, p.incoming = state, &incoming{fs: d.FS, dir: filepath.Join(state, "incoming", c.ID)}
+	return privateDirs(d, create, state, p.incoming.dir)
+}
+
+// privateDirs makes directories, and refuses those that other users can write.
+func privateDirs(d Deps, create bool, dirs ...string) error {
+	for _, dir := range dirs {
 		if create {
 			if err := d.FS.MkdirAll(dir, stateDirMode); err != nil {
-				return nil, fmt.Errorf("make state directory: %w", err)
+				return fmt.Errorf("make state directory: %w", err)
 			}
 		}
 		info, err := d.FS.Stat(dir)
@@ -70,10 +128,10 @@ func openPlaces(c Config, d Deps, create bool) (*places, error) {
 			err = checkPrivate(dir, info)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("open state directory: %w", err)
+			return fmt.Errorf("open state directory: %w", err)
 		}
 	}
-	return p, nil
+	return nil
 }
 
 // existing returns the absolute path of a directory, links resolved.
@@ -106,4 +164,19 @@ func outside(root, state string) error {
 		return fmt.Errorf("state directory %s lies inside the store %s, which holds nothing but the archive; set state to a directory beside it", state, root)
 	}
 	return nil
+}
+
+// StateDir returns the directory of what is one server's alone, made where it is
+// missing.
+func StateDir(c Config, d Deps) (string, error) {
+	p := new(places)
+	if c.inBucket() {
+		if c.State == "" {
+			return "", errNoState
+		}
+		err := p.openState(c, d, true, c.State, func(string) error { return nil })
+		return p.dir, err
+	}
+	err := p.openDirectory(c, d, true)
+	return p.dir, err
 }

@@ -307,7 +307,7 @@ func TestHealth(t *testing.T) {
 func TestTooManyRequests(t *testing.T) {
 	f := newFixture(t)
 	r := f.object(f.epoch.Open(), seal.IdentityObject)
-	e, err := f.server.registry.find("gpu-07")
+	e, err := f.server.registry.find(t.Context(), "gpu-07")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,9 +1,9 @@
 package server
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"io/fs"
 	"net/http"
 	"net/url"
@@ -35,13 +35,13 @@ func (s *Server) authenticate(r *http.Request) (caller, error) {
 	}
 	token = strings.TrimLeft(token, " ")
 	if _, ok := tokenName(accountToken, token); ok {
-		account, err := s.account(token, s.clock())
+		account, err := s.account(r.Context(), token, s.clock())
 		if errors.Is(err, errUnknown) {
 			return caller{}, s.unauthorized(r, "the bearer token is that of no account, or of one that expired or was revoked")
 		}
 		return caller{account: account}, err
 	}
-	e, err := s.registry.authenticate(token)
+	e, err := s.registry.authenticate(r.Context(), token)
 	if errors.Is(err, errUnknown) {
 		return caller{}, s.unauthorized(r, "the bearer token is not that of an enrolled agent")
 	}
@@ -84,7 +84,7 @@ func (s *Server) get(w http.ResponseWriter, r *http.Request, path string) error 
 	if err := s.accessed(r, who, path); err != nil {
 		return err
 	}
-	f, size, err := s.store.open(path)
+	f, err := s.store.open(r.Context(), path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return refuse(http.StatusNotFound, "%s is not stored", path)
 	}
@@ -93,14 +93,14 @@ func (s *Server) get(w http.ResponseWriter, r *http.Request, path string) error 
 	}
 	defer f.Close()
 	control := http.NewResponseController(w)
-	if err := control.SetWriteDeadline(bodyDeadline(size)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+	if err := control.SetWriteDeadline(bodyDeadline(f.Size())); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return err
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	if name.Kind == seal.PayloadObject {
 		w.Header().Set("Content-Type", "application/zstd") // RFC 8878, section 7.1
 	}
-	http.ServeContent(w, r, "", time.Time{}, io.NewSectionReader(f, 0, size))
+	http.ServeContent(w, r, "", time.Time{}, f)
 	return nil
 }
 
@@ -117,9 +117,6 @@ type ListedObject struct {
 	Path string `json:"path"`
 	Size int64  `json:"size"`
 }
-
-// maxListed is how many objects a page has at most.
-const maxListed = 1000
 
 // list answers a listing. An agent sees the seals of its own log alone: payloads
 // of all agents share their folders.
@@ -142,16 +139,22 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request, who caller) error 
 	if err := s.accessed(r, who, prefix); err != nil {
 		return err
 	}
-	page := Listing{Objects: []ListedObject{}}
-	page.Objects, err = s.store.list(r.Context(), prefix, query.Get("after"), limit+1)
+	page, err := s.page(r.Context(), prefix, query.Get("after"), limit)
 	if err != nil {
 		return err
 	}
-	if len(page.Objects) > limit {
-		page.Objects = page.Objects[:limit]
-		page.Next = page.Objects[limit-1].Path
-	}
 	return writeJSON(w, page)
+}
+
+// page lists at most limit objects. A full page may be the last one; then the next
+// is empty.
+func (s *Server) page(ctx context.Context, prefix, after string, limit int) (Listing, error) {
+	found, err := s.store.list(ctx, prefix, after, limit)
+	page := Listing{Objects: found}
+	if len(found) == limit {
+		page.Next = found[limit-1].Path
+	}
+	return page, err
 }
 
 // agentsOverHTTP answers GET /v1/agents for admins.
@@ -166,7 +169,7 @@ func (s *Server) agentsOverHTTP(w http.ResponseWriter, r *http.Request) error {
 	if who.account == nil || who.account.Role != Admin {
 		return refuse(http.StatusForbidden, "the state of the agents is for accounts of the role %s", Admin)
 	}
-	all, err := s.agents(s.clock())
+	all, err := s.agents(r.Context(), s.clock())
 	if err != nil {
 		return err
 	}

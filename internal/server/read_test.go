@@ -38,7 +38,7 @@ func (j *journal) Record(_ context.Context, e Event) error {
 
 func (f *fixture) account(name string, role Role, expires time.Time) string {
 	f.t.Helper()
-	token, err := AddAccount(f.config, f.deps, name, role, expires)
+	token, err := AddAccount(context.Background(), f.config, f.deps, name, role, expires)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -123,6 +123,10 @@ func TestAuditorReads(t *testing.T) {
 	f.start()
 	f.ship(f.epoch.Open())
 	token := f.account("jane", Auditor, f.deps.Now().Add(time.Hour))
+	if j.count("auth.key", "") != 1 {
+		t.Errorf("events %+v; want that of the account", j.events)
+	}
+	j.events = nil
 	path := f.epoch.Origin.ManifestPath(0)
 	read := request{method: http.MethodGet, path: path, token: token}
 	if got := f.do(read); got.status != http.StatusOK || !bytes.Equal(got.body, f.epoch.Batches[0].ManifestFile) {
@@ -154,7 +158,7 @@ func TestAuditorReads(t *testing.T) {
 		"another token": func() { f.account("jane", Auditor, f.deps.Now().Add(time.Hour)) },
 		"revoked": func() {
 			read.token = f.account("jane", Auditor, time.Time{})
-			if err := RevokeAccount(f.config, f.deps, "jane"); err != nil {
+			if err := RevokeAccount(context.Background(), f.config, f.deps, "jane"); err != nil {
 				t.Fatal(err)
 			}
 		},
@@ -179,7 +183,7 @@ func (f *fixture) enroll(r *enrol.Request) answer {
 // lost, and nobody else can.
 func TestOneTimeToken(t *testing.T) {
 	f := newFixture(t)
-	once, err := NewOneTime(f.config, f.deps, OneTime{Agent: "gpu-08", Expires: f.deps.Now().Add(time.Hour)})
+	once, err := NewOneTime(context.Background(), f.config, f.deps, OneTime{Agent: "gpu-08", Expires: f.deps.Now().Add(time.Hour)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -228,7 +232,7 @@ func TestOneTimeToken(t *testing.T) {
 	}
 
 	// A name that is taken, and a token that has expired.
-	any, err := NewOneTime(f.config, f.deps, OneTime{Expires: f.deps.Now().Add(time.Hour)})
+	any, err := NewOneTime(context.Background(), f.config, f.deps, OneTime{Expires: f.deps.Now().Add(time.Hour)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,19 +2,19 @@ package server
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
-	"github.com/auditail/auditail/internal/durable"
 	"github.com/auditail/auditail/seal"
 )
 
@@ -40,20 +40,34 @@ var (
 	errUnknown  = errors.New("agent is not enrolled")
 )
 
-// registry keeps one file an agent, named after it: the archive's paths carry
+// registry keeps one value an agent, named after it: the archive's paths carry
 // the agent only, so a second organization's agent of the same name can not
-// exist beside the first. Every look-up reads the file, so that a running
-// server sees what enroll wrote.
+// exist beside the first.
 type registry struct {
-	fs    durable.FS
-	dir   string // <state>/agents
-	cells *cells
+	state storage
+	now   func() time.Time
+	// fresh is how long a request takes what an earlier one read: 0 in a directory,
+	// where every look-up reads the file. A change from elsewhere counts so much later.
+	fresh time.Duration
+
+	mu    sync.Mutex
+	known map[string]knownEnrolment
 }
 
+// knownEnrolment is what was read of an agent; e is nil when there was nothing.
+type knownEnrolment struct {
+	e  *Enrolment
+	at time.Time
+}
+
+// Freshness of what is read from a bucket, where each look costs a request.
 const (
-	registrySuffix   = ".json"
-	maxEnrolmentFile = 64 << 10
+	bucketFresh = 10 * time.Second
+	retryFresh  = time.Second // when the token is not the one that was read
+	maxKnown    = 20_000
 )
+
+const registrySuffix = ".json"
 
 // enrolmentFile is the stored form of an Enrolment.
 type enrolmentFile struct {
@@ -66,32 +80,43 @@ type enrolmentFile struct {
 	Anchors     []Anchor  `json:"anchors,omitempty"`
 }
 
-func (r *registry) name(agent string) string { return filepath.Join(r.dir, agent+registrySuffix) }
+func enrolmentName(agent string) string { return "agents/" + agent + registrySuffix }
 
 // add enrols an agent durably. Of two at once one wins and the other gets
 // ErrEnrolled.
-func (r *registry) add(e Enrolment) error {
-	err := r.cells.swapJSON(r.cell(e.Log.Agent), nil, e.file())
+func (r *registry) add(ctx context.Context, e Enrolment) error {
+	err := swapJSON(ctx, r.state, enrolmentName(e.Log.Agent), "", e.file())
 	if errors.Is(err, errSwapped) {
-		return r.taken(e)
+		return r.taken(ctx, e)
 	}
 	if err != nil {
 		return fmt.Errorf("enrol %s: %w", e.Log, err)
 	}
+	r.remember(e.Log.Agent, &e)
 	return nil
 }
 
-// change replaces what is known of an agent. Another change at the same time
-// makes it fail with errSwapped.
-func (r *registry) change(e *Enrolment) error {
-	old, err := r.cells.read(r.cell(e.Log.Agent))
-	if err == nil {
-		err = r.cells.swapJSON(r.cell(e.Log.Agent), old, e.file())
+// change changes what is known of an agent, and returns it. It fails with an error
+// that is errUnknown, and with errSwapped when others changed the same at the same
+// time again and again.
+func (r *registry) change(ctx context.Context, agent string, change func(*Enrolment) error) (e *Enrolment, err error) {
+	for range maxSwaps {
+		var tag string
+		if e, tag, err = r.read(ctx, agent); err != nil {
+			return nil, err
+		}
+		if err = change(e); err != nil {
+			return nil, err
+		}
+		if err = swapJSON(ctx, r.state, enrolmentName(agent), tag, e.file()); err == nil {
+			r.remember(agent, e)
+			return e, nil
+		}
+		if !errors.Is(err, errSwapped) {
+			break
+		}
 	}
-	if err != nil {
-		return fmt.Errorf("change enrolment of %s: %w", e.Log, err)
-	}
-	return nil
+	return nil, fmt.Errorf("change enrolment of %s: %w", e.Log, err)
 }
 
 func (e *Enrolment) file() enrolmentFile {
@@ -101,11 +126,9 @@ func (e *Enrolment) file() enrolmentFile {
 	}
 }
 
-func (r *registry) cell(agent string) string { return "agents/" + agent + registrySuffix }
-
 // taken says what stands in the way of an enrolment.
-func (r *registry) taken(e Enrolment) error {
-	known, err := r.find(e.Log.Agent)
+func (r *registry) taken(ctx context.Context, e Enrolment) error {
+	known, err := r.find(ctx, e.Log.Agent)
 	switch {
 	case err != nil:
 		return fmt.Errorf("enrol %s: %w, but not readable: %w", e.Log, ErrEnrolled, err)
@@ -115,34 +138,59 @@ func (r *registry) taken(e Enrolment) error {
 	case !known.Key.Equal(e.Key):
 		return fmt.Errorf("enrol %s: %w with another key (%s)", e.Log, ErrEnrolled, seal.VKey(known.Log.String(), known.Key))
 	}
-	return fmt.Errorf("enrol %s: %w with this key; if its token is lost, remove %s and enrol again", e.Log, ErrEnrolled, r.name(e.Log.Agent))
+	return fmt.Errorf("enrol %s: %w with this key; if its token is lost, auditail-server agents rotate %s gives another one", e.Log, ErrEnrolled, e.Log.Agent)
 }
 
-// find returns an agent's enrolment, or an error that is errUnknown.
-func (r *registry) find(agent string) (*Enrolment, error) {
-	name := r.name(agent)
-	info, err := r.fs.Stat(name)
+// find returns an agent's enrolment as it is now, or an error that is errUnknown.
+func (r *registry) find(ctx context.Context, agent string) (*Enrolment, error) {
+	e, _, err := r.read(ctx, agent)
+	return e, err
+}
+
+func (r *registry) read(ctx context.Context, agent string) (e *Enrolment, tag string, err error) {
+	data, tag, err := r.state.read(ctx, enrolmentName(agent))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("agent %q: %w", agent, errUnknown)
-	}
-	if err == nil {
-		err = checkPrivate(name, info)
+		r.remember(agent, nil)
+		return nil, "", fmt.Errorf("agent %q: %w", agent, errUnknown)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read registry: %w", err)
+		return nil, "", fmt.Errorf("read registry: %w", err)
 	}
-	data, err := durable.ReadFile(r.fs, name, maxEnrolmentFile)
-	if err != nil {
-		return nil, fmt.Errorf("read registry: %w", err)
-	}
-	e, err := parseEnrolment(data)
+	e, err = parseEnrolment(data)
 	if err == nil && e.Log.Agent != agent {
 		err = fmt.Errorf("it belongs to the agent %q", e.Log.Agent)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read registry: %s: %w", name, err)
+		return nil, "", fmt.Errorf("read registry: %s/%s: %w", r.state, enrolmentName(agent), err)
 	}
-	return e, nil
+	r.remember(agent, e)
+	return e, tag, nil
+}
+
+func (r *registry) remember(agent string, e *Enrolment) {
+	if r.fresh == 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.known) >= maxKnown {
+		clear(r.known)
+	}
+	r.known[agent] = knownEnrolment{e: e, at: r.now()}
+}
+
+// lookUp is find for a request: what was read at most age ago is good enough.
+func (r *registry) lookUp(ctx context.Context, agent string, age time.Duration) (*Enrolment, error) {
+	r.mu.Lock()
+	known, ok := r.known[agent]
+	r.mu.Unlock()
+	switch {
+	case !ok || r.now().Sub(known.at) >= min(age, r.fresh):
+		return r.find(ctx, agent)
+	case known.e == nil:
+		return nil, fmt.Errorf("agent %q: %w", agent, errUnknown)
+	}
+	return known.e, nil
 }
 
 func parseEnrolment(data []byte) (*Enrolment, error) {
@@ -191,35 +239,39 @@ func ParseKey(vkey string) (seal.Log, ed25519.PublicKey, error) {
 }
 
 // list returns all enrolments, ordered by agent.
-func (r *registry) list() ([]*Enrolment, error) {
-	entries, err := r.fs.ReadDir(r.dir)
+func (r *registry) list(ctx context.Context) ([]*Enrolment, error) {
+	var agents []string
+	err := all(ctx, r.state, "agents/", func(o ListedObject) error {
+		agent, ok := strings.CutSuffix(strings.TrimPrefix(o.Path, "agents/"), registrySuffix)
+		if !ok || !seal.ValidName(agent) {
+			return fmt.Errorf("%s/%s is not an enrolment", r.state, o.Path)
+		}
+		agents = append(agents, agent)
+		return nil
+	})
 	if err != nil {
 		return nil, fmt.Errorf("read registry: %w", err)
 	}
-	var all []*Enrolment
-	for _, entry := range entries {
-		agent, ok := strings.CutSuffix(entry.Name(), registrySuffix)
-		if !ok || !seal.ValidName(agent) {
-			return nil, fmt.Errorf("read registry: %s is not an enrolment", filepath.Join(r.dir, entry.Name()))
-		}
-		e, err := r.find(agent)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, e)
-	}
-	slices.SortFunc(all, func(a, b *Enrolment) int { return strings.Compare(a.Log.Agent, b.Log.Agent) })
-	return all, nil
+	found := make([]*Enrolment, len(agents))
+	err = r.state.each(len(agents), func(i int) (err error) {
+		found[i], err = r.lookUp(ctx, agents[i], r.fresh)
+		return err
+	})
+	slices.SortFunc(found, func(a, b *Enrolment) int { return strings.Compare(a.Log.Agent, b.Log.Agent) })
+	return found, err
 }
 
 // authenticate returns the enrolment that a bearer token belongs to, or an
 // error that is errUnknown.
-func (r *registry) authenticate(token string) (*Enrolment, error) {
+func (r *registry) authenticate(ctx context.Context, token string) (*Enrolment, error) {
 	name, ok := tokenName(agentToken, token)
 	if !ok {
 		return nil, errUnknown
 	}
-	e, err := r.find(name)
+	e, err := r.lookUp(ctx, name, r.fresh)
+	if err == nil && !sameToken(token, e.token) { // it may be a new one
+		e, err = r.lookUp(ctx, name, retryFresh)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -242,16 +294,16 @@ func checkPrivate(name string, info fs.FileInfo) error {
 // taken. When tokenFile is not empty the token is written there, into a new
 // file of mode 0600, before the agent is enrolled. start says where the log may
 // begin: "" with epoch 1, StartAnywhere, or an anchor.
-func Enrol(c Config, d Deps, log seal.Log, key ed25519.PublicKey, start, tokenFile string) (token string, err error) {
+func Enrol(ctx context.Context, c Config, d Deps, log seal.Log, key ed25519.PublicKey, start, tokenFile string) (token string, err error) {
 	anchors, err := parseStart(start)
 	if err != nil {
 		return "", err
 	}
-	p, err := openPlaces(c, d, true)
+	p, err := openPlaces(ctx, c, d, true)
 	if err != nil {
 		return "", err
 	}
-	if err := p.checkStoredKey(log, key); err != nil {
+	if err := p.checkStoredKey(ctx, log, key); err != nil {
 		return "", err
 	}
 	token = newToken(agentToken, log.Agent)
@@ -264,20 +316,23 @@ func Enrol(c Config, d Deps, log seal.Log, key ed25519.PublicKey, start, tokenFi
 	if start == StartAnywhere {
 		e.Start = start
 	}
-	err = p.registry.add(e)
-	if err != nil {
+	if err := p.registry.add(ctx, e); err != nil {
 		if tokenFile != "" {
 			err = errors.Join(err, d.FS.Remove(tokenFile))
 		}
 		return "", err
 	}
+	err = d.record(ctx, Event{Event: "auth.key", Log: log.String(), Detail: "enrolled by the operator with the key " + seal.VKey(log.String(), key)})
+	if err != nil {
+		return "", fmt.Errorf("%s is enrolled, but that could not be recorded; auditail-server agents rotate %s gives it another token: %w", log, log.Agent, err)
+	}
 	return token, nil
 }
 
 // checkStoredKey refuses to continue a stored log with another key.
-func (p *places) checkStoredKey(log seal.Log, key ed25519.PublicKey) error {
+func (p *places) checkStoredKey(ctx context.Context, log seal.Log, key ed25519.PublicKey) error {
 	path := seal.Origin{Log: log, Epoch: 1}.IdentityPath()
-	have, err := p.store.read(path)
+	have, _, err := p.store.read(ctx, path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"crypto/ed25519"
 	"errors"
 	"os"
@@ -29,7 +30,7 @@ func TestEnrolRefusesWhatIsTaken(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			e := sealtest.New(t, test.config)
 			tokenFile := filepath.Join(t.TempDir(), "token")
-			_, err := Enrol(f.config, f.deps, e.Origin.Log, e.PublicKey(), "", tokenFile)
+			_, err := Enrol(context.Background(), f.config, f.deps, e.Origin.Log, e.PublicKey(), "", tokenFile)
 			if !errors.Is(err, ErrEnrolled) || !strings.Contains(err.Error(), test.words) {
 				t.Errorf("error %v, want one that says %q", err, test.words)
 			}
@@ -49,7 +50,7 @@ func TestEnrolAtOnceHasOneWinner(t *testing.T) {
 	for i := range tokens {
 		wg.Go(func() {
 			key := sealtest.Key(strings.Repeat("k", i)).Public().(ed25519.PublicKey)
-			token, err := Enrol(f.config, f.deps, log, key, "", "")
+			token, err := Enrol(context.Background(), f.config, f.deps, log, key, "", "")
 			if err != nil && !errors.Is(err, ErrEnrolled) {
 				t.Error(err)
 			}
@@ -63,7 +64,7 @@ func TestEnrolAtOnceHasOneWinner(t *testing.T) {
 			continue
 		}
 		won++
-		e, err := f.server.registry.authenticate(token)
+		e, err := f.server.registry.authenticate(t.Context(), token)
 		if err != nil || !e.Key.Equal(sealtest.Key(strings.Repeat("k", i)).Public()) {
 			t.Errorf("the winner's token leads to %+v, %v", e, err)
 		}
@@ -75,7 +76,7 @@ func TestEnrolAtOnceHasOneWinner(t *testing.T) {
 
 func TestTokenIsNotStored(t *testing.T) {
 	f := newFixture(t)
-	file, err := os.ReadFile(f.server.registry.name("gpu-07"))
+	file, err := os.ReadFile(f.server.state.(*directory).name(enrolmentName("gpu-07")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +92,7 @@ func TestReenrolledAgent(t *testing.T) {
 	f := newFixture(t)
 	open := f.uploads(f.epoch.Open())
 	f.want(201, open[0])
-	if err := os.Remove(f.server.registry.name("gpu-07")); err != nil {
+	if err := os.Remove(f.server.state.(*directory).name(enrolmentName("gpu-07"))); err != nil {
 		t.Fatal(err)
 	}
 	f.want(401, open[1])
@@ -101,11 +102,11 @@ func TestReenrolledAgent(t *testing.T) {
 	f.want(201, open[1])
 
 	// With another key it can not go on with a log that the first key began.
-	if err := os.Remove(f.server.registry.name("gpu-07")); err != nil {
+	if err := os.Remove(f.server.state.(*directory).name(enrolmentName("gpu-07"))); err != nil {
 		t.Fatal(err)
 	}
 	other := sealtest.New(t, sealtest.Config{Identity: sealtest.Key("other")})
-	if _, err := Enrol(f.config, f.deps, other.Origin.Log, other.PublicKey(), "", ""); !errors.Is(err, ErrEnrolled) || !strings.Contains(err.Error(), "begun with the key") {
+	if _, err := Enrol(context.Background(), f.config, f.deps, other.Origin.Log, other.PublicKey(), "", ""); !errors.Is(err, ErrEnrolled) || !strings.Contains(err.Error(), "begun with the key") {
 		t.Errorf("error %v, want one about the stored key", err)
 	}
 }
@@ -113,7 +114,7 @@ func TestReenrolledAgent(t *testing.T) {
 func TestRegistryThatOthersCanWrite(t *testing.T) {
 	f := newFixture(t)
 	open := f.uploads(f.epoch.Open())
-	file := f.server.registry.name("gpu-07")
+	file := f.server.state.(*directory).name(enrolmentName("gpu-07"))
 	if err := os.Chmod(file, 0o666); err != nil {
 		t.Fatal(err)
 	}
@@ -128,14 +129,14 @@ func TestRegistryThatOthersCanWrite(t *testing.T) {
 	if err := os.Chmod(filepath.Dir(file), 0o777); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := New(f.config, f.deps); err == nil || !strings.Contains(err.Error(), "writable by other users") {
+	if _, err := New(context.Background(), f.config, f.deps); err == nil || !strings.Contains(err.Error(), "writable by other users") {
 		t.Errorf("error %v, want one about other users", err)
 	}
 }
 
 func TestDamagedEnrolment(t *testing.T) {
 	f := newFixture(t)
-	file := f.server.registry.name("gpu-07")
+	file := f.server.state.(*directory).name(enrolmentName("gpu-07"))
 	good, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -155,10 +156,10 @@ func TestDamagedEnrolment(t *testing.T) {
 			if err := os.WriteFile(file, []byte(bad), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := f.server.registry.authenticate(f.token); err == nil || errors.Is(err, errUnknown) {
+			if _, err := f.server.registry.authenticate(t.Context(), f.token); err == nil || errors.Is(err, errUnknown) {
 				t.Errorf("error %v, want one about the registry", err)
 			}
-			if _, err := f.server.registry.list(); err == nil {
+			if _, err := f.server.registry.list(t.Context()); err == nil {
 				t.Error("the list has no error")
 			}
 		})
@@ -176,7 +177,7 @@ func TestAgents(t *testing.T) {
 	f.ship(n.Open(), n.Heartbeat())
 	enrolled := f.deps.Now()
 
-	got, err := Agents(f.config, f.deps)
+	got, err := Agents(context.Background(), f.config, f.deps)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,12 +192,12 @@ func TestAgents(t *testing.T) {
 		t.Errorf("agents (-want +got):\n%s", diff)
 	}
 	f.deps.Now = func() time.Time { return start.Add(2 * time.Minute) }
-	if got, err = Agents(f.config, f.deps); err != nil || got[0].Late {
+	if got, err = Agents(context.Background(), f.config, f.deps); err != nil || got[0].Late {
 		t.Errorf("late %v before next-by, %v", got[0].Late, err)
 	}
 	f.ship(n.Close())
 	f.deps.Now = func() time.Time { return start.AddDate(1, 0, 0) }
-	if got, err = Agents(f.config, f.deps); err != nil || got[0].Late || !got[0].NextBy.IsZero() || got[0].NextBatch != 3 {
+	if got, err = Agents(context.Background(), f.config, f.deps); err != nil || got[0].Late || !got[0].NextBy.IsZero() || got[0].NextBatch != 3 {
 		t.Errorf("a closed log: %+v, %v", got[0], err)
 	}
 }
@@ -205,10 +206,10 @@ func TestSize(t *testing.T) {
 	f := newFixture(t)
 	origin := f.epoch.Origin
 	for n := range uint64(20) {
-		if got, err := f.server.store.run(origin, 0); err != nil || got != n {
+		if got, err := f.server.run(t.Context(), origin, 0); err != nil || got != n {
 			t.Fatalf("size %d, %v; want %d", got, err, n)
 		}
-		if err := f.server.store.write(origin.ManifestPath(n), []byte("x")); err != nil {
+		if err := f.server.store.write(t.Context(), origin.ManifestPath(n), []byte("x"), time.Time{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -241,7 +242,7 @@ func TestPlaces(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := f.config
 			test.change(&c)
-			if _, err := New(c, f.deps); err == nil || !strings.Contains(err.Error(), test.words) {
+			if _, err := New(context.Background(), c, f.deps); err == nil || !strings.Contains(err.Error(), test.words) {
 				t.Errorf("error %v, want one that says %q", err, test.words)
 			}
 		})

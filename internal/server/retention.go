@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"time"
 
 	"github.com/auditail/auditail/seal"
@@ -28,21 +27,21 @@ func (h *Hold) covers(name *seal.ObjectName) bool {
 
 const holdsFolder = "holds"
 
-func holdCell(name string) string { return holdsFolder + "/" + name + registrySuffix }
+func holdName(name string) string { return holdsFolder + "/" + name + registrySuffix }
 
 // SetHold sets a legal hold. It is recorded before it is set.
 func SetHold(ctx context.Context, c Config, d Deps, h Hold) error {
 	if !seal.ValidName(h.Name) || h.Reason == "" {
 		return errors.New("a hold needs a name of a-z, 0-9, dot, dash and underscore, and a reason")
 	}
-	p, err := openPlaces(c, d, true)
+	p, err := openPlaces(ctx, c, d, true)
 	if err != nil {
 		return err
 	}
 	h.Set = d.Now().UTC().Truncate(time.Second)
-	err = d.Journal.Record(ctx, Event{Event: "store.purge", Reason: "hold_set", Outcome: "blocked", Detail: fmt.Sprintf("%+v", h)})
+	err = d.record(ctx, Event{Event: "store.purge", Reason: "hold_set", Outcome: "blocked", Detail: fmt.Sprintf("%+v", h)})
 	if err == nil {
-		err = p.cells.swapJSON(holdCell(h.Name), nil, h)
+		err = swapJSON(ctx, p.state, holdName(h.Name), "", h)
 	}
 	if errors.Is(err, errSwapped) {
 		return fmt.Errorf("there is a hold %q already", h.Name)
@@ -52,7 +51,7 @@ func SetHold(ctx context.Context, c Config, d Deps, h Hold) error {
 
 // LiftHold ends a legal hold. It is recorded before it is lifted.
 func LiftHold(ctx context.Context, c Config, d Deps, name string) error {
-	p, err := openPlaces(c, d, true)
+	p, err := openPlaces(ctx, c, d, true)
 	if err != nil {
 		return err
 	}
@@ -60,40 +59,40 @@ func LiftHold(ctx context.Context, c Config, d Deps, name string) error {
 	if !seal.ValidName(name) {
 		return fmt.Errorf("there is no hold %q", name)
 	}
-	if _, err := p.cells.readJSON(holdCell(name), &h); errors.Is(err, fs.ErrNotExist) {
+	if _, err := readJSON(ctx, p.state, holdName(name), &h); errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("there is no hold %q", name)
 	} else if err != nil {
 		return err
 	}
-	if err := d.Journal.Record(ctx, Event{Event: "store.purge", Reason: "hold_lifted", Detail: fmt.Sprintf("%+v", h)}); err != nil {
+	if err := d.record(ctx, Event{Event: "store.purge", Reason: "hold_lifted", Detail: fmt.Sprintf("%+v", h)}); err != nil {
 		return err
 	}
-	return d.FS.Remove(filepath.Join(p.state, filepath.FromSlash(holdCell(name))))
+	return p.state.remove(ctx, holdName(name))
 }
 
 // Holds lists the legal holds, ordered by name.
-func Holds(c Config, d Deps) ([]Hold, error) {
-	p, err := openPlaces(c, d, true)
+func Holds(ctx context.Context, c Config, d Deps) ([]Hold, error) {
+	p, err := openPlaces(ctx, c, d, true)
 	if err != nil {
 		return nil, err
 	}
-	return p.holds()
+	return p.holds(ctx)
 }
 
-func (p *places) holds() ([]Hold, error) {
-	names, err := p.cells.names(holdsFolder)
+func (p *places) holds(ctx context.Context) ([]Hold, error) {
+	found, err := names(ctx, p.state, holdsFolder)
 	if err != nil {
 		return nil, err
 	}
-	all := make([]Hold, 0, len(names))
-	for _, name := range names {
+	holds := make([]Hold, 0, len(found))
+	for _, name := range found {
 		var h Hold
-		if _, err := p.cells.readJSON(holdCell(name), &h); err != nil {
+		if _, err := readJSON(ctx, p.state, holdName(name), &h); err != nil {
 			return nil, err
 		}
-		all = append(all, h)
+		holds = append(holds, h)
 	}
-	return all, nil
+	return holds, nil
 }
 
 // Purge is what became of the payloads whose term is over.
@@ -110,29 +109,17 @@ type Purge struct {
 // goes. Seals never go, and a payload without a stored manifest is left alone.
 func ApplyRetention(ctx context.Context, c Config, d Deps, dryRun bool) (Purge, error) {
 	var done Purge
-	p, err := openPlaces(c, d, true)
+	p, err := openPlaces(ctx, c, d, true)
 	if err != nil {
 		return done, err
 	}
-	holds, err := p.holds()
+	holds, err := p.holds(ctx)
 	if err != nil {
 		return done, err
 	}
-	for after := ""; ; {
-		page, err := p.store.list(ctx, "records/", after, maxListed)
-		if err != nil {
-			return done, err
-		}
-		for _, o := range page {
-			if err := p.expire(ctx, d, o, holds, dryRun, &done); err != nil {
-				return done, err
-			}
-		}
-		if len(page) < maxListed {
-			return done, nil
-		}
-		after = page[len(page)-1].Path
-	}
+	return done, all(ctx, p.store, "records/", func(o ListedObject) error {
+		return p.expire(ctx, d, o, holds, dryRun, &done)
+	})
 }
 
 func (p *places) expire(ctx context.Context, d Deps, o ListedObject, holds []Hold, dryRun bool, done *Purge) error {
@@ -141,7 +128,7 @@ func (p *places) expire(ctx context.Context, d Deps, o ListedObject, holds []Hol
 		return err
 	}
 	// The organization of an origin is not part of its paths.
-	m, err := p.store.manifest(seal.Origin{Log: seal.Log{Agent: name.Agent}, Epoch: name.Epoch}, name.Number)
+	m, err := p.manifest(ctx, seal.Origin{Log: seal.Log{Agent: name.Agent}, Epoch: name.Epoch}, name.Number)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && m.PayloadPath != o.Path {
 		done.Unknown++
 		return nil
@@ -160,12 +147,12 @@ func (p *places) expire(ctx context.Context, d Deps, o ListedObject, holds []Hol
 		}
 	}
 	if !dryRun {
-		err := d.Journal.Record(ctx, Event{
+		err := d.record(ctx, Event{
 			Event: "store.purge", Reason: "expired", Log: m.Origin.Log.String(), Path: o.Path,
 			Detail: "kept until " + m.KeepUntil.UTC().Format(time.RFC3339) + ", sha256:" + m.Payload.String(),
 		})
 		if err == nil {
-			err = p.store.remove(o.Path)
+			err = p.store.remove(ctx, o.Path)
 		}
 		if err != nil {
 			return fmt.Errorf("purge %s: %w", o.Path, err)
@@ -174,12 +161,4 @@ func (p *places) expire(ctx context.Context, d Deps, o ListedObject, holds []Hol
 	done.Removed++
 	done.Bytes += o.Size
 	return nil
-}
-
-// remove removes a stored payload durably.
-func (s *store) remove(path string) error {
-	if err := s.fs.Remove(s.name(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return s.makeDurable(path)
 }

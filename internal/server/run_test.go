@@ -317,7 +317,7 @@ func TestCheck(t *testing.T) {
 	if found := find("directories"); found.OK {
 		t.Errorf("a missing store: %+v", found)
 	}
-	f.config.Store = f.server.store.root
+	f.config.Store = f.server.store.String()
 	f.wantStore(nil)
 }
 
@@ -325,7 +325,7 @@ func TestCheck(t *testing.T) {
 // next start, and nothing of it was ever in the store.
 func TestLeftoversAreRemoved(t *testing.T) {
 	f := newFixture(t)
-	left, err := f.server.store.receive(storeFileMode)
+	left, err := f.server.incoming.receive(storeFileMode)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,24 +38,24 @@ type Server struct {
 const maxRequests = 512
 
 // New opens the store and proves that it can be written.
-func New(c Config, d Deps) (*Server, error) {
+func New(ctx context.Context, c Config, d Deps) (*Server, error) {
 	if c.MaxPayload <= 0 {
 		return nil, fmt.Errorf("max payload must be more than %d bytes", c.MaxPayload)
 	}
-	p, err := openPlaces(c, d, true)
+	p, err := openPlaces(ctx, c, d, true)
 	if err != nil {
 		return nil, err
 	}
-	if err := p.store.clean(); err != nil {
+	if err := p.incoming.clean(); err != nil {
 		return nil, err
 	}
-	if err := p.store.probe(); err != nil {
-		return nil, probeError(err, p)
-	}
-	if _, err := p.registry.list(); err != nil {
+	if err := p.store.probe(ctx); err != nil {
 		return nil, err
 	}
-	w, err := loadWitness(c, d, p.state)
+	if _, err := p.registry.list(ctx); err != nil {
+		return nil, err
+	}
+	w, err := loadWitness(ctx, c, d, p)
 	if err != nil {
 		return nil, err
 	}
@@ -73,15 +73,6 @@ func New(c Config, d Deps) (*Server, error) {
 		s.checkers <- checker
 	}
 	return s, nil
-}
-
-// StateDir returns the state directory of a configuration, made where it is missing.
-func StateDir(c Config, d Deps) (string, error) {
-	p, err := openPlaces(c, d, true)
-	if err != nil {
-		return "", err
-	}
-	return p.state, nil
 }
 
 // Limits of time. A body has its own, by its length.
@@ -143,7 +134,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	watch.Go(func() { s.watch(watching) })
 	defer watch.Wait()
 	defer stopWatch()
-	s.logger.InfoContext(ctx, "listening", "url", scheme+"://"+l.Addr().String(), "store", s.store.root)
+	s.logger.InfoContext(ctx, "listening", "url", scheme+"://"+l.Addr().String(), "store", s.store.String())
 	select {
 	case err := <-done:
 		return fmt.Errorf("serve %s: %w", l.Addr(), err)

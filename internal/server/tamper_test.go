@@ -2,10 +2,9 @@ package server
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -86,7 +85,7 @@ func TestRefusedPayloadIsOwed(t *testing.T) {
 			f.ship(e.Data(sealtest.Chat(), e.Records(1)), e.Heartbeat())
 			delete(e.Files, payload.path)
 			f.wantStore(e.Files)
-			if all, err := Agents(f.config, f.deps); err != nil || all[0].Owed != 1 || all[0].NextBatch != 4 {
+			if all, err := Agents(context.Background(), f.config, f.deps); err != nil || all[0].Owed != 1 || all[0].NextBatch != 4 {
 				t.Errorf("agents shows %+v, %v; want one payload owed", all, err)
 			}
 			if !strings.Contains(f.log.String(), "the agent owes it") {
@@ -113,7 +112,7 @@ func TestOwedPayloadIsSettled(t *testing.T) {
 	f.start()
 	f.want(http.StatusCreated, payload)
 	f.wantStore(e.Files)
-	if n, err := f.server.countOwed("gpu-07"); err != nil || n != 0 {
+	if n, err := f.server.countOwed(t.Context(), f.epoch.Origin.Log); err != nil || n != 0 {
 		t.Errorf("%d payloads are owed, %v; want none", n, err)
 	}
 }
@@ -236,11 +235,11 @@ func TestFork(t *testing.T) {
 	if !strings.Contains(f.log.String(), "level=ERROR msg=\"fork:") {
 		t.Error("a fork raised no alarm")
 	}
-	kept, err := os.ReadFile(filepath.Join(f.server.forksOf("gpu-07"), seal.DigestOf(two.ManifestFile).String()))
+	kept, _, err := f.server.state.read(t.Context(), forksFolder+"gpu-07/"+seal.DigestOf(two.ManifestFile).String())
 	if err != nil || !bytes.Equal(kept, two.ManifestFile) {
 		t.Errorf("the second manifest was not kept: %v", err)
 	}
-	all, err := Agents(f.config, f.deps)
+	all, err := Agents(context.Background(), f.config, f.deps)
 	if err != nil || len(all) != 1 || all[0].Forks != 1 {
 		t.Errorf("agents shows %+v, %v; want one fork", all, err)
 	}
@@ -253,7 +252,7 @@ func TestForkEvidenceIsBounded(t *testing.T) {
 		lie := sealtest.New(t, sealtest.Config{Start: time.Date(2027, 1, 1, i, 0, 0, 0, time.UTC)})
 		f.want(http.StatusConflict, f.object(lie.Open(), seal.ManifestObject))
 	}
-	if n, err := f.server.countForks("gpu-07"); err != nil || n != maxForks {
+	if n, err := f.server.countForks(t.Context(), "gpu-07"); err != nil || n != maxForks {
 		t.Errorf("%d forks are kept, %v; want %d", n, err, maxForks)
 	}
 }

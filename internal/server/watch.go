@@ -30,7 +30,7 @@ func (s *Server) watch(ctx context.Context) {
 // look compares each agent with what was last said of it, and says what changed:
 // an alert record for what begins, another for what ends.
 func (s *Server) look(ctx context.Context) error {
-	all, err := s.agents(s.clock())
+	all, err := s.agents(ctx, s.clock())
 	if err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func (a *AgentStatus) conditions() map[string]string {
 // says it, and keeps it over a restart.
 func (s *Server) tell(ctx context.Context, a *AgentStatus) error {
 	name := conditionsCell + "/" + a.Log[strings.LastIndexByte(a.Log, '/')+1:]
-	old, err := s.cells.read(name)
+	old, tag, err := s.state.read(ctx, name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -87,11 +87,7 @@ func (s *Server) tell(ctx context.Context, a *AgentStatus) error {
 	if text == string(old) {
 		return nil
 	}
-	if old == nil {
-		err = s.cells.swap(name, nil, []byte(text))
-	} else {
-		err = s.cells.swap(name, old, []byte(text))
-	}
+	err = s.state.swap(ctx, name, tag, []byte(text))
 	if errors.Is(err, errSwapped) {
 		return nil
 	}

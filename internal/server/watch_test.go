@@ -117,7 +117,7 @@ func TestRetention(t *testing.T) {
 	if err := LiftHold(t.Context(), f.config, f.deps, "case-17"); err != nil {
 		t.Fatal(err)
 	}
-	file := f.server.store.name(first.Manifest.PayloadPath)
+	file := f.server.store.(*directory).name(first.Manifest.PayloadPath)
 	j.err = os.ErrInvalid
 	if _, err := ApplyRetention(t.Context(), f.config, f.deps, false); err == nil {
 		t.Error("purged without a record")

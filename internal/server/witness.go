@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/auditail/auditail/internal/durable"
 	"github.com/auditail/auditail/internal/keys"
@@ -30,10 +31,6 @@ type witness struct {
 	seal.WitnessKey
 	key ed25519.PrivateKey
 }
-
-// maxSwaps is how often a head is judged again because another server cosigned
-// one of the same log meanwhile.
-const maxSwaps = 3
 
 // addCheckpoint answers add-checkpoint (C2SP tlog-witness).
 func (s *Server) addCheckpoint(w http.ResponseWriter, r *http.Request) error {
@@ -59,7 +56,7 @@ func (s *Server) addCheckpoint(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return refuse(http.StatusBadRequest, "%s", err)
 	}
-	e, err := s.registry.find(read.Origin.Agent)
+	e, err := s.registry.find(r.Context(), read.Origin.Agent)
 	if errors.Is(err, errUnknown) || err == nil && e.Log != read.Origin.Log {
 		return refuse(http.StatusNotFound, "this witness does not know the log %s", read.Origin)
 	}
@@ -106,7 +103,7 @@ func (s *Server) cosign(ctx context.Context, a *agentLog, number int, request *s
 	}
 	name := witnessCell(c.Origin)
 	for range maxSwaps {
-		have, last, err := s.cosignedHead(name)
+		tag, last, err := s.cosignedHead(ctx, name)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -117,7 +114,7 @@ func (s *Server) cosign(ctx context.Context, a *agentLog, number int, request *s
 			if last.Size != c.Size {
 				return nil, nil, refuse(http.StatusUnprocessableEntity, "%s", err)
 			}
-			s.contradicted(a, c.Path(), request.Note)
+			s.contradicted(ctx, a, c.Path(), request.Note)
 			return nil, &last, nil
 		}
 		if err := s.matchesStore(ctx, a, e, c); err != nil {
@@ -129,14 +126,14 @@ func (s *Server) cosign(ctx context.Context, a *agentLog, number int, request *s
 		}
 		// Persisted before it is answered: a witness that forgets could cosign
 		// another history after a restart.
-		err = s.cells.swap(name, have, append(bytes.Clone(c.File), line...))
+		err = s.state.swap(ctx, name, tag, append(bytes.Clone(c.File), line...))
 		if errors.Is(err, errSwapped) {
 			continue
 		}
 		if err != nil {
 			return nil, nil, err
 		}
-		return line, nil, s.keepCosignature(e, c, line)
+		return line, nil, s.keepCosignature(ctx, e, c, line)
 	}
 	return nil, nil, later(http.StatusServiceUnavailable, retrySoon, nil, "other servers cosign checkpoints of %s at the same time", c.Origin)
 }
@@ -170,7 +167,7 @@ func (s *Server) matchesStore(ctx context.Context, a *agentLog, e *epoch, c *sea
 		return err
 	}
 	if root != c.Root {
-		s.contradicted(a, c.Path(), c.File)
+		s.contradicted(ctx, a, c.Path(), c.File)
 		return refuse(http.StatusUnprocessableEntity, "the %d manifests that are stored of %s have another root: the log has forked", c.Size, c.Origin)
 	}
 	return nil
@@ -178,32 +175,33 @@ func (s *Server) matchesStore(ctx context.Context, a *agentLog, e *epoch, c *sea
 
 // keepCosignature stores what was cosigned beside the log, once the log is
 // stored so far. An earlier cosignature of the same head stays as it is.
-func (s *Server) keepCosignature(e *epoch, c *seal.Checkpoint, line []byte) error {
+func (s *Server) keepCosignature(ctx context.Context, e *epoch, c *seal.Checkpoint, line []byte) error {
 	if c.Size > e.chain.Next() || c.Size == 0 {
 		return nil
 	}
 	for path, data := range map[string][]byte{c.Path(): c.File, c.Origin.CosignaturePath(c.Size, s.witness.WitnessKey): line} {
-		if err := s.store.write(path, data); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := s.store.write(ctx, path, data, s.keepSeal(e)); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 	}
 	return nil
 }
 
-// cosignedHead returns what a cell holds, and the head that stands in it.
-func (s *Server) cosignedHead(name string) (cell []byte, last seal.Head, err error) {
-	cell, err = s.cells.read(name)
+// cosignedHead returns the head that was cosigned last, and the tag of the value
+// that says so.
+func (s *Server) cosignedHead(ctx context.Context, name string) (tag string, last seal.Head, err error) {
+	text, tag, err := s.state.read(ctx, name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, seal.Head{Root: seal.EmptyRoot()}, nil
+		return "", seal.Head{Root: seal.EmptyRoot()}, nil
 	}
 	if err != nil {
-		return nil, last, err
+		return "", last, err
 	}
-	c, err := seal.ReadCheckpoint(cell)
+	c, err := seal.ReadCheckpoint(text)
 	if err != nil {
-		return nil, last, fmt.Errorf("read the head that was cosigned last, %s: %w", name, err)
+		return "", last, fmt.Errorf("read the head that was cosigned last, %s: %w", name, err)
 	}
-	return cell, seal.Head{Size: c.Size, Root: c.Root}, nil
+	return tag, seal.Head{Size: c.Size, Root: c.Root}, nil
 }
 
 func witnessCell(o seal.Origin) string { return fmt.Sprintf("witness/%s/%04d", o.Agent, o.Epoch) }
@@ -218,8 +216,8 @@ func witnessKeyFile(c Config, state string) string {
 
 // loadWitness reads the witness's key. The first server makes one in the state
 // directory; one that the configuration names must be there.
-func loadWitness(c Config, d Deps, state string) (*witness, error) {
-	name := witnessKeyFile(c, state)
+func loadWitness(ctx context.Context, c Config, d Deps, p *places) (*witness, error) {
+	name := witnessKeyFile(c, p.dir)
 	data, err := durable.ReadFile(d.FS, name, maxSeal)
 	if errors.Is(err, fs.ErrNotExist) && c.WitnessKey == "" {
 		if err := makeWitness(c, d, name); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -237,7 +235,28 @@ func loadWitness(c Config, d Deps, state string) (*witness, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read witness key %s: %w", name, err)
 	}
-	return &witness{WitnessKey: public, key: key}, nil
+	return &witness{WitnessKey: public, key: key}, p.agreeOnWitness(ctx, name, public)
+}
+
+// witnessName is where the servers over one bucket keep the witness that they are.
+const witnessName = "witness.vkey"
+
+// agreeOnWitness makes sure that all servers over one bucket sign with one key: the
+// first one says which. Over a directory they share the key's file.
+func (p *places) agreeOnWitness(ctx context.Context, file string, key seal.WitnessKey) error {
+	if p.bucket == nil {
+		return nil
+	}
+	err := p.state.write(ctx, witnessName, []byte(key.String()+"\n"), time.Time{})
+	if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	agreed, _, err := p.state.read(ctx, witnessName)
+	if err == nil && string(agreed) != key.String()+"\n" {
+		err = fmt.Errorf("the servers over %s are the witness %s, the key in %s is another one: copy the file witness.key from the first server's state directory and set witness_key to the copy",
+			p.store, strings.TrimSpace(string(agreed)), file)
+	}
+	return err
 }
 
 func makeWitness(c Config, d Deps, name string) error {
@@ -254,12 +273,12 @@ func makeWitness(c Config, d Deps, name string) error {
 
 // WitnessKey returns the public key of the server's witness, and makes the key
 // when there is none yet.
-func WitnessKey(c Config, d Deps) (seal.WitnessKey, error) {
-	p, err := openPlaces(c, d, true)
+func WitnessKey(ctx context.Context, c Config, d Deps) (seal.WitnessKey, error) {
+	p, err := openPlaces(ctx, c, d, true)
 	if err != nil {
 		return seal.WitnessKey{}, err
 	}
-	w, err := loadWitness(c, d, p.state)
+	w, err := loadWitness(ctx, c, d, p)
 	if err != nil {
 		return seal.WitnessKey{}, err
 	}

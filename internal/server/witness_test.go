@@ -107,14 +107,14 @@ func TestWitness(t *testing.T) {
 
 	// What is cosigned lies in the archive, its checkpoint with it.
 	for _, c := range []seal.Checkpoint{one, seven} {
-		line, err := f.server.store.read(c.Origin.CosignaturePath(c.Size, f.server.witness.WitnessKey))
+		line, _, err := f.server.store.read(t.Context(), c.Origin.CosignaturePath(c.Size, f.server.witness.WitnessKey))
 		if err != nil {
 			t.Fatal(err)
 		}
 		if _, err := seal.VerifyCosignature(line, &c, f.server.witness.WitnessKey); err != nil {
 			t.Error(err)
 		}
-		if have, err := f.server.store.read(c.Path()); err != nil || string(have) != string(c.File) {
+		if have, _, err := f.server.store.read(t.Context(), c.Path()); err != nil || string(have) != string(c.File) {
 			t.Errorf("checkpoint %d: %q, %v", c.Size, have, err)
 		}
 	}
@@ -174,7 +174,7 @@ func TestWitnessSeesFork(t *testing.T) {
 	g.ship(g.epoch.Open(), g.epoch.Heartbeat(), g.epoch.Heartbeat())
 	g.refused(http.StatusUnprocessableEntity, addCheckpoint(t, twin, 0, twin.Checkpoint()), "forked")
 	for name, f := range map[string]*fixture{"cosigned": f, "stored": g} {
-		if n, err := f.server.countForks("gpu-07"); err != nil || n != 1 {
+		if n, err := f.server.countForks(t.Context(), "gpu-07"); err != nil || n != 1 {
 			t.Errorf("%s: %d forks kept, %v", name, n, err)
 		}
 	}
