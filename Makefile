@@ -61,13 +61,14 @@ fuzz: ## run every fuzz target for FUZZTIME (default 10s)
 bench: build ## measure the whole path on generated logs, and the time from line to durable
 	$(GO) run ./internal/dev/bench
 
-torture: stock-tools s3-server ## break things for an hour: power cuts, failing disks, kills, rotations
+torture: stock-tools s3-server ## break things for hours: power cuts, failing disks, kills, rotations, networks
 	AUDITAIL_TORTURE=500 $(GO) test -count=1 -timeout 60m ./buffer
 	$(GO) test -count=1 -timeout 60m -run 'Model$$|Storm' ./inputs/file -rapid.checks=10000
 	$(GO) test -count=1 -timeout 60m -run ModelLive ./inputs/file -model.workers=50 -rapid.checks=200
 	$(GO) test -count=1 -timeout 60m -run Reload ./internal/endtoend -reloads=10000
 	$(GO) test -count=1 -timeout 60m -run Storm -v ./internal/endtoend -storm.kills=45 -storm.rate=1500 -storm.known
 	$(GO) test -count=1 -timeout 60m -run Storm -v ./internal/endtoend -storm.kills=6 -storm.rate=50000
+	$(GO) test -count=1 -timeout 90m -run BadNetwork -v ./internal/endtoend -network.time=1h
 
 package: $(TOOLS)/nfpm $(if $(filter yes,$(SBOM)),$(TOOLS)/cyclonedx-gomod) ## make deb, rpm, tar.gz and zip with checksums in dist/; SBOM=yes: bills of materials
 	@.ci/stock-tools zip:zip
