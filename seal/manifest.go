@@ -18,6 +18,10 @@ const MaxManifestText = 4096
 // MaxManifestFile is the most bytes a manifest with its signatures may have.
 const MaxManifestFile = MaxManifestText + 2048
 
+// MaxSilence is the most time that a manifest may give the agent until the next
+// one: twice the longest heartbeat that can be configured.
+const MaxSilence = 48 * time.Hour
+
 // maxBatch is the highest number that the twelve digits of a path can hold.
 const maxBatch = 999_999_999_999
 
@@ -212,6 +216,10 @@ func (m *Manifest) checkCommon() error {
 	// promises its next batch, or a term, for a time that is over.
 	if !m.NextBy.IsZero() && m.NextBy.Before(m.Sealed) || !m.KeepUntil.IsZero() && m.KeepUntil.Before(m.Sealed) {
 		return fmt.Errorf("next-by %s and keep-until %s must not lie before sealed %s", formatTime(m.NextBy), formatTime(m.KeepUntil), formatTime(m.Sealed))
+	}
+	// Nobody could tell a log that was stopped from one that may be silent for years.
+	if m.NextBy.After(m.Sealed.Add(MaxSilence)) {
+		return fmt.Errorf("next-by %s lies more than %s after sealed %s", formatTime(m.NextBy), MaxSilence, formatTime(m.Sealed))
 	}
 	if m.Plain < 0 {
 		return fmt.Errorf("plain %d is negative", m.Plain)

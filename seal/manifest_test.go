@@ -44,8 +44,8 @@ func drawManifest(t *rapid.T) *seal.Manifest {
 		return time.Unix(rapid.Int64Range(0, 4e9).Draw(t, "s"), rapid.Int64Range(0, 1e9-1).Draw(t, "ns")).UTC()
 	})
 	sealed := moment.Draw(t, "sealed")
-	later := func(what string) time.Time {
-		return sealed.Add(time.Duration(rapid.Int64Range(0, 1<<55).Draw(t, what)))
+	later := func(what string, most int64) time.Time {
+		return sealed.Add(time.Duration(rapid.Int64Range(0, most).Draw(t, what)))
 	}
 	m := &seal.Manifest{
 		Origin: seal.Origin{
@@ -54,7 +54,7 @@ func drawManifest(t *rapid.T) *seal.Manifest {
 		},
 		Kind:   rapid.SampledFrom([]seal.Kind{seal.Open, seal.Data, seal.Heartbeat, seal.Rotate, seal.Close}).Draw(t, "kind"),
 		Root:   seal.EmptyRoot(),
-		Opened: moment.Draw(t, "opened"), Sealed: sealed, NextBy: later("next"),
+		Opened: moment.Draw(t, "opened"), Sealed: sealed, NextBy: later("next", int64(seal.MaxSilence)),
 		Boot: word.Draw(t, "boot"), Uptime: count.Draw(t, "uptime"),
 		Run: seal.Run{
 			Schema: word.Draw(t, "schema"), SchemaDigest: digest.Draw(t, "schema digest"), Version: word.Draw(t, "version"),
@@ -87,7 +87,7 @@ func drawManifest(t *rapid.T) *seal.Manifest {
 			Read: count.Draw(t, "read"), Recorded: count.Draw(t, "recorded"), Unparsed: count.Draw(t, "unparsed"),
 			Ignored: count.Draw(t, "ignored"), Held: count.Draw(t, "held"),
 		}
-		m.KeepUntil = later("keep")
+		m.KeepUntil = later("keep", 1<<55)
 		m.Payload, m.PayloadPath = digest.Draw(t, "payload"), m.Origin.PayloadPath(m.Stream, m.Opened, m.Batch)
 	default:
 	}
@@ -174,6 +174,8 @@ func TestManifestTextIsStrict(t *testing.T) {
 		"data not kept":       swap(seal.Data, "keep-until 2027-05-23T08:00:10Z", "keep-until -"),
 		"close with next":     swap(seal.Close, "next-by -", "next-by 2026-11-20T08:00:00Z"),
 		"heartbeat, no next":  swap(seal.Heartbeat, "next-by 2026-11-20T08:02:20Z", "next-by -"),
+		"next for ever":       swap(seal.Heartbeat, "next-by 2026-11-20T08:02:20Z", "next-by 2026-11-22T08:02:21Z"),
+		"next before":         swap(seal.Heartbeat, "next-by 2026-11-20T08:02:20Z", "next-by 2026-11-20T07:02:20Z"),
 		"open, no reason":     swap(seal.Open, "kind open first", "kind open"),
 		"open not first":      swap(seal.Open, "batch 0", "batch 1"),
 		"heartbeat first":     swap(seal.Heartbeat, "batch 2", "batch 0"),

@@ -38,7 +38,7 @@ func TestOptionsMakeWrongBatches(t *testing.T) {
 	tests := map[string]sealtest.Option{
 		"other identity": sealtest.SignedBy(sealtest.Key("another")),
 		"other ratchet":  sealtest.RatchetedBy(sealtest.Key("another")),
-		"other time":     sealtest.WithManifest(func(m *seal.Manifest) { m.Sealed = m.Sealed.AddDate(-1, 0, 0) }),
+		"other time":     sealtest.WithManifest(func(m *seal.Manifest) { m.Sealed = m.Sealed.AddDate(0, 0, -1) }),
 		"other number":   sealtest.WithManifest(func(m *seal.Manifest) { m.Batch = 7 }),
 	}
 	for name, option := range tests {

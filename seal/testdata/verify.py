@@ -175,7 +175,7 @@ class Manifest:
         good = good and bool(argument) == (kind in ("open", "rotate")) and self.epoch != "0000"
         good = good and self.chained == "seals/%s/%s/%s" % (self.agent, self.epoch, before)
         good = good and (kind == "close") == (self.next_by is None)
-        good = good and (self.next_by is None or self.next_by >= self.sealed) and (self.keep is None or self.keep >= self.sealed)
+        good = good and (self.next_by is None or 0 <= self.next_by - self.sealed <= 48 * 3600 * 10**9) and (self.keep is None or self.keep >= self.sealed)
         if kind == "data":
             path = "records/env=%s/svc=%s/class=%s/day=%s/collector=%s/%s-%012d.ndjson.zst"
             good = good and len(self.stream) == 3 and all(re.fullmatch(NAME, part) for part in self.stream)

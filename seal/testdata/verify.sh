@@ -44,35 +44,32 @@ hash() { # FILE: sets sum
   read -r sum _ < <(sha256sum "$1") && sum=${sum#\\}
 }
 
-# root: sets sum to the root over the lines of a file (RFC 6962, section 2.1): of
-# their leaf hashes, by pairs; an odd one goes up as it is.
-root() { # FILE, or none for the leaf hashes in $work/hashes
-  local odd
+# root: sets sum to the root over the lines of a file (RFC 6962, section 2.1), or, with
+# none, over the leaf hashes in the array hashes: by pairs, an odd one goes up as it is.
+root() { # [FILE]
+  local i odd=()
   if [ $# = 1 ]; then
-    awk -v dir="$work/node" '{ f = sprintf("%s/%09d", dir, NR); printf "%c%s", 0, $0 > f; close(f) }' "$1"
-    hashes >"$work/hashes"
+    awk -v dir="$work/node" '{ f = dir "/" (NR - 1); printf "%c%s", 0, $0 > f; close(f) } END { print NR }' "$1" >"$work/count"
+    read -r i <"$work/count"
+    hashed "$i"
   fi
-  while nodes; do
-    hashes >"$work/next"
-    if read -r odd <"$work/odd"; then echo "$odd" >>"$work/next"; fi
-    mv "$work/next" "$work/hashes"
+  while [ ${#hashes[@]} -gt 1 ]; do
+    for ((i = 0; i + 1 < ${#hashes[@]}; i += 2)); do
+      escape "${hashes[i]}${hashes[i + 1]}"
+      printf '\001%b' "$escaped" >"$work/node/$((i / 2))"
+    done
+    odd=("${hashes[@]:i}")
+    hashed $((i / 2))
+    hashes+=("${odd[@]}")
   done
-  read -r sum _ <"$work/hashes" || sum=e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 # of nothing
+  sum=${hashes[0]-e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855} # of nothing
 }
-hashes() { # of the files in $work/node, which are used up
-  local files=("$work/node"/*)
-  [ ${#files[@]} = 0 ] || { printf '%s\0' "${files[@]}" | xargs -0 sha256sum; rm -r "$work/node"; mkdir "$work/node"; }
-}
-nodes() { # makes what is hashed for the nodes above $work/hashes; false when there are none
-  awk -v dir="$work/node" -v odd="$work/odd" '
-    function bytes(hex, f,   i) {
-      for (i = 1; i <= 64; i += 2)
-        printf "%c", (index(digits, substr(hex, i, 1)) - 1) * 16 + index(digits, substr(hex, i + 1, 1)) - 1 > f
-    }
-    BEGIN { digits = "0123456789abcdef"; printf "" > odd }
-    NR % 2 { left = $1; next }
-    { f = sprintf("%s/%09d", dir, NR); printf "%c", 1 > f; bytes(left, f); bytes($1, f); close(f) }
-    END { if (NR % 2) print left > odd; exit NR < 2 }' "$work/hashes"
+hashed() { # N: sets hashes to those of the first files in $work/node
+  local i list=() line
+  for ((i = 0; i < $1; i++)); do list+=("$work/node/$i"); done
+  hashes=()
+  [ "$1" -gt 0 ] || return 0
+  while read -r line _; do hashes+=("$line"); done < <(printf '%s\0' "${list[@]}" | xargs -0 sha256sum)
 }
 
 # note FILE: sets lines to the text of a signed note and signatures to what follows.
@@ -161,7 +158,7 @@ take() {
 }
 
 epoch() { # AGENT NUMBER
-  local dir=seals/$1/$2 name=$log/$2 n=0 key='' ssh_key last='' counted=0 previous under=0 file all next=''
+  local dir=seals/$1/$2 name=$log/$2 n=0 key='' ssh_key last='' counted=0 previous under=0 file all next='' log_hashes=()
   [ -f "$dir/identity.vkey" ] || { wrong "identity-missing $dir/identity.vkey"; return; }
   for k in "${keys[@]}"; do
     if [ "$(<"$dir/identity.vkey")" = "$k" ]; then k=${k#*+} && unbase64 "${k#*+}" && use "${hex:2}"; fi
@@ -169,7 +166,6 @@ epoch() { # AGENT NUMBER
   [ -n "$key" ] || { wrong "identity-wrong $dir/identity.vkey"; return; }
   hash "$dir/identity.vkey"
   previous=$sum
-  : >"$work/log"
   for file in "$dir"/*.manifest; do
     printf -v next '%s/%012d.manifest' "$dir" "$n"
     [ "$file" = "$next" ] || { wrong "batch-missing $next"; return; }
@@ -194,7 +190,7 @@ epoch() { # AGENT NUMBER
     printf '\000' >"$work/leaf"
     printf %s "${all[@]}" >>"$work/leaf"
     { read -r previous _ && read -r sum _; } < <(sha256sum "$file" "$work/leaf")
-    echo "$sum" >>"$work/log"
+    log_hashes+=("$sum")
     n=$((n + 1))
     checkpoint "$dir/checkpoint/$(printf %012d "$n")" && under=$n
   done
@@ -211,7 +207,7 @@ checkpoint() {
   [ -f "$1" ] || return 1
   note "$1"
   signed "$name" "$key" 1 || { wrong "checkpoint-invalid $1"; return 1; }
-  cp "$work/log" "$work/hashes"
+  hashes=("${log_hashes[@]}")
   root
   unbase64 "${lines[2]}"
   [ "${lines[*]:0:2} $hex" = "$name $n $sum" ] || { wrong "checkpoint-root $1"; return 1; }
