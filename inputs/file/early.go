@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -97,6 +98,9 @@ func (f *follower) admitEarly(ctx context.Context, l *listings, now time.Time) {
 		}
 		switch f.inspectEarly(ctx, e, l) {
 		case isNew:
+			if g := f.editedFrom(f.generations, e.name, e.file); g != nil && f.goOnIn(ctx, g, e.name, e.file) {
+				continue
+			}
 			f.followEarly(ctx, e, now)
 		case isKnown:
 			f.discard(e.file)
@@ -123,10 +127,18 @@ func (f *follower) inspectEarly(ctx context.Context, e earlyFile, l *listings) n
 	if st, err := e.file.stat(); err != nil || st.size == 0 && st.links == 0 {
 		return isKnown
 	}
-	if f.isCopyIn(&sibling{found: found{name: e.name, st: e.st}}, e.file) {
+	if f.isCopyIn(&sibling{found: found{name: e.name, st: e.st}}, e.file) || f.isVersion(e) {
 		return isKnown
 	}
 	return isNew
+}
+
+// isVersion tells whether a file is an earlier version of one that was edited
+// more than once since the last look: what it holds is in the newest, too.
+func (f *follower) isVersion(e earlyFile) bool {
+	return e.st.size >= sampleSize && slices.ContainsFunc(f.generations, func(g *generation) bool {
+		return g.path == e.name && f.isCopyOf(g, e.st.id, e.file)
+	})
 }
 
 // followEarly makes a generation of a file that is known by its descriptor.

@@ -23,6 +23,12 @@ type fileID struct {
 	born          int64 // nanoseconds since 1970 by the clock of the file system; 0 where it keeps none
 }
 
+// identity is the file's that is open.
+func (h *handle) identity() (fileID, error) {
+	st, err := h.stat()
+	return st.id, err
+}
+
 type fileKind uint8
 
 const (

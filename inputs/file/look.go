@@ -208,8 +208,11 @@ func (f *follower) confirm(ctx context.Context, g *generation, m found) bool {
 	}
 	defer f.discard(h)
 	st, err := h.stat()
-	if err != nil || st.id != m.st.id {
+	if err != nil {
 		return true
+	}
+	if st.id != m.st.id {
+		return false // it was renamed since: it is traced
 	}
 	same, err := g.holds(h, f.scratch[:])
 	if err != nil || same {
@@ -310,7 +313,15 @@ func (f *follower) isSuspect(ctx context.Context, m found, now time.Time) bool {
 			}
 		}
 	}
-	return m.st.size >= sampleSize && f.isCopy(&sibling{found: m})
+	if m.st.size < sampleSize || len(f.kin(m.name)) == 0 {
+		return false
+	}
+	h, err := f.openFound(m)
+	if err != nil {
+		return movedAway(err)
+	}
+	defer f.discard(h)
+	return f.isCopyIn(&sibling{found: m}, h)
 }
 
 // isCopyOfLost tells whether a new file is the copy of a generation whose own
@@ -349,9 +360,9 @@ func (f *follower) beginsLike(m found, g *generation) bool {
 	if m.st.size == 0 {
 		return true
 	}
-	h, err := f.openPath(m.name)
+	h, err := f.openFound(m)
 	if err != nil {
-		return false
+		return movedAway(err) // the next look knows
 	}
 	defer f.discard(h)
 	for _, from := range []int64{0, max(m.st.size-sampleSize, 0)} {
@@ -393,41 +404,65 @@ func (f *follower) forgetSuspects(now time.Time) {
 	}
 }
 
-// leastEdited is how much of a file must have been read for other content
-// under its path to be taken for an edited version of it: a shorter one may be
-// the same few lines that a service writes at every start.
+// leastEdited is how much of a file must be known for other content under its
+// path to be taken for an edited version of it: a shorter one may be the same
+// few lines that a service writes at every start.
 const leastEdited = 256
 
 // isEdited tells whether a new file took the path of a generation whose own
-// file is gone, and begins with all that was read of it: an editor wrote it
-// anew. The generation goes on in it.
+// file is gone, and holds what was read of it: an editor wrote it anew. The
+// generation goes on in it.
 func (f *follower) isEdited(ctx context.Context, m found, astray []*generation) bool {
-	for _, g := range astray {
+	if !slices.ContainsFunc(astray, func(g *generation) bool { return g.path == m.name }) {
+		return false
+	}
+	h, err := f.openFound(m)
+	if err != nil {
+		return false
+	}
+	g := f.editedFrom(astray, m.name, h)
+	if g == nil || !f.goOnIn(ctx, g, m.name, h) {
+		f.discard(h)
+		return false
+	}
+	g.attached, g.round, g.over, g.left = true, f.round, false, time.Time{}
+	return true
+}
+
+// editedFrom returns the one of some generations that had the given path and
+// whose file is gone, when its content is the beginning of what h holds.
+func (f *follower) editedFrom(some []*generation, path string, h source) *generation {
+	st, err := h.stat()
+	if err != nil {
+		return nil
+	}
+	for _, g := range some {
 		gone := g.file != nil && g.links == 0 || g.file == nil && !g.missing.IsZero()
-		if g.ended || g.attached || g.path != m.name || !gone || g.shift != 0 {
+		if g.ended || g.attached || g.path != path || !gone || g.shift != 0 || max(g.place(), g.head.length) < leastEdited {
 			continue
 		}
-		if g.place() < leastEdited || m.st.size < g.place() || g.file != nil && g.size > g.place() {
+		if st.size < g.place() || g.file != nil && st.size < g.size {
 			continue
-		}
-		h, err := f.openPath(m.name)
-		if err != nil {
-			return false
 		}
 		same, err := g.holds(h, f.scratch[:])
-		st, statErr := h.stat()
-		if err != nil || statErr != nil || !same || st.id != m.st.id {
-			f.discard(h)
-			continue
+		if err == nil && same && (g.file == nil || f.endsLike(g, h, st.size)) {
+			return g // what was not read yet is in it too
 		}
-		f.log.InfoContext(ctx, "file was written anew with the same beginning, going on in it", "path", g.path)
-		f.moveTo(g, m.name, h, st)
-		g.attached, g.round, g.over, g.left = true, f.round, false, time.Time{}
-		f.warm(g)
-		f.enqueue(g)
-		return true
 	}
-	return false
+	return nil
+}
+
+// goOnIn makes a generation be read from the edited version of its file.
+func (f *follower) goOnIn(ctx context.Context, g *generation, name string, h source) bool {
+	st, err := h.stat()
+	if err != nil {
+		return false
+	}
+	f.log.InfoContext(ctx, "file was written anew with the same beginning, going on in it", "path", g.path, "generation", g.id)
+	f.moveTo(g, name, h, st)
+	f.warm(g)
+	f.enqueue(g)
+	return true
 }
 
 // skipToEnd begins behind the last complete line and says so.

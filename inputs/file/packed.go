@@ -16,6 +16,7 @@ import (
 type source interface {
 	io.ReaderAt
 	stat() (status, error)
+	identity() (fileID, error) // cheap, where stat may have to unpack
 	close() error
 }
 
@@ -159,6 +160,8 @@ func (p *packedFile) stat() (status, error) {
 	st.size = p.size
 	return st, err
 }
+
+func (p *packedFile) identity() (fileID, error) { return p.file.identity() }
 
 func (p *packedFile) closeReader() error {
 	if p.reader == nil {

@@ -181,6 +181,31 @@ func (f *follower) openPath(name string) (source, error) {
 	return h, err
 }
 
+// errMoved says that a name leads to another file than the one it was listed
+// with: names move while directories are listed.
+var errMoved = errors.New("another file has this name by now")
+
+// openFound opens a file that a listing found, and no other. Callers test for
+// movedAway: then the next look knows better.
+func (f *follower) openFound(m found) (source, error) {
+	h, err := f.openPath(m.name)
+	if err != nil {
+		return nil, err
+	}
+	id, err := h.identity()
+	if err == nil && id != m.st.id {
+		err = errMoved
+	}
+	if err != nil {
+		f.discard(h)
+		return nil, err
+	}
+	return h, nil
+}
+
+// movedAway tells whether a file was not opened because it has another name.
+func movedAway(err error) bool { return errors.Is(err, errMoved) || errors.Is(err, fs.ErrNotExist) }
+
 // closeIdle closes what was read to its end and lies under a known name.
 func (f *follower) closeIdle() bool {
 	before := f.open

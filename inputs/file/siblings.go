@@ -192,13 +192,20 @@ func (s *sibling) beginsWith(head sample) bool {
 	if !s.opened {
 		s.opened = true
 		if h, err := openSource(s.name); err == nil {
-			data := make([]byte, sampleSize)
-			n, err := h.ReadAt(data, 0)
-			if err == nil || errors.Is(err, io.EOF) {
-				s.head = data[:n]
+			if id, err := h.identity(); err == nil && id == s.st.id {
+				s.readHead(h)
 			}
 			_ = h.close() // nothing was written
 		}
 	}
 	return head.length > 0 && head.length <= int64(len(s.head)) && sampleOf(s.head[:head.length]) == head
+}
+
+// readHead takes the head from the open file.
+func (s *sibling) readHead(h source) {
+	s.opened, s.head = true, nil
+	data := make([]byte, sampleSize)
+	if n, err := h.ReadAt(data, 0); err == nil || errors.Is(err, io.EOF) {
+		s.head = data[:n]
+	}
 }

@@ -119,30 +119,48 @@ const (
 
 // inspect tells whether a rotated file holds content that no generation has.
 // Copying and compressing come before the original is removed, so both are
-// there for a while.
+// there for a while. Of a file that moved on to another name since it was
+// listed the next look tells.
 func (f *follower) inspect(ctx context.Context, m *sibling) novelty {
 	_, packed := plainName(m.name)
-	if !packed {
-		switch {
-		case m.st.size >= sampleSize && f.isCopy(m):
-			return isKnown
-		case f.isSuspect(ctx, m.found, f.now()):
-			return isUndecided
-		}
-		return isNew
-	}
-	if f.copies[m.st.id] == m.st.modified {
+	if packed && f.copies[m.st.id] == m.st.modified {
 		return isKnown
 	}
-	if m.beside || !readable(m.name) || !f.isWhole(m) {
-		if m.beside || f.quietFor(m.found) < f.limits.grace {
+	if m.beside {
+		return isUndecided
+	}
+	h, err := f.openFound(m.found)
+	if err == nil {
+		defer f.discard(h)
+	}
+	switch {
+	case movedAway(err):
+		f.lookDue = true
+		return isUndecided
+	case packed:
+		return f.inspectPacked(ctx, m, h)
+	case err != nil:
+		return isNew // it is read as soon as it can be
+	case m.st.size >= sampleSize && f.isCopyIn(m, h):
+		return isKnown
+	case f.isSuspect(ctx, m.found, f.now()):
+		return isUndecided
+	}
+	return isNew
+}
+
+// inspectPacked is inspect of a compressed file, which h holds open unless it
+// can not be unpacked.
+func (f *follower) inspectPacked(ctx context.Context, m *sibling, h source) novelty {
+	if h == nil || !isWhole(m, h) {
+		if f.quietFor(m.found) < f.limits.grace {
 			return isUndecided
 		}
 		f.unreadable(ctx, m)
 		return isKnown
 	}
-	m.opened = false // what was seen of it may have been its beginning
-	if f.isCopy(m) {
+	m.readHead(h) // what was seen of it may have been its beginning
+	if f.isCopyIn(m, h) {
 		f.copies[m.st.id] = m.st.modified // so that it is unpacked once
 		return isKnown
 	}
@@ -162,45 +180,31 @@ func (f *follower) quietFor(m found) time.Duration {
 
 // isWhole tells whether a compressed file can be unpacked to its end, and its
 // original is gone.
-func (f *follower) isWhole(m *sibling) bool {
-	h, err := f.openPath(m.name)
-	if err != nil {
-		return false
-	}
-	defer f.discard(h)
-	if _, err = h.stat(); err != nil {
+func isWhole(m *sibling, h source) bool {
+	if _, err := h.stat(); err != nil {
 		return false
 	}
 	plain, _ := plainName(m.name)
-	_, err = os.Lstat(plain)
+	_, err := os.Lstat(plain)
 	return errors.Is(err, fs.ErrNotExist)
 }
 
-// isCopy tells whether a file begins with all that is known of a generation
-// that it is named like, or with the beginning of it.
-func (f *follower) isCopy(m *sibling) bool {
-	if len(f.kin(m.name)) == 0 {
-		return false
-	}
-	h, err := f.openPath(m.name)
-	if err != nil {
-		return false
-	}
-	defer f.discard(h)
-	return f.isCopyIn(m, h)
+// isCopyIn tells whether a file that h holds open begins with all that is
+// known of a generation that it is named like, or with the beginning of it.
+func (f *follower) isCopyIn(m *sibling, h source) bool {
+	return slices.ContainsFunc(f.kin(m.name), func(g *generation) bool {
+		return f.mayHold(g, m) && f.isCopyOf(g, m.st.id, h)
+	})
 }
 
-// isCopyIn is isCopy of a file that is open.
-func (f *follower) isCopyIn(m *sibling, h source) bool {
-	for _, g := range f.kin(m.name) {
-		if g.ended || g.head.length == 0 || m.st.id == g.ident || !f.mayHold(g, m) {
-			continue
-		}
-		if st, _, same := f.copyOf(g, h); same && f.endsLike(g, h, st.size) {
-			return true
-		}
+// isCopyOf tells whether a file begins with all that is known of a generation,
+// or with the beginning of it.
+func (f *follower) isCopyOf(g *generation, id fileID, h source) bool {
+	if g.ended || g.head.length == 0 || id == g.ident {
+		return false
 	}
-	return false
+	st, _, same := f.copyOf(g, h)
+	return same && f.endsLike(g, h, st.size)
 }
 
 // kin returns the generations that a name may be a rotated form of.
