@@ -98,7 +98,7 @@ func (f *follower) admitEarly(ctx context.Context, l *listings, now time.Time) {
 		}
 		switch f.inspectEarly(ctx, e, l) {
 		case isNew:
-			if g := f.editedFrom(f.generations, e.name, e.file); g != nil && f.goOnIn(ctx, g, e.name, e.file) {
+			if g := f.editedFrom(f.gone(e.name), e.file); g != nil && f.goOnIn(ctx, g, e.name, e.file) {
 				continue
 			}
 			f.followEarly(ctx, e, now)

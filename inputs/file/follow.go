@@ -30,6 +30,7 @@ type follower struct {
 	byName      map[string]*generation   // by names that events may carry
 	byRoot      map[string][]*generation // by the last component of their real path, and by what it may have been before
 	byBase      map[string][]*generation // attached ones by the last component of their real path
+	deleted     map[string][]*generation // those without a file, by the last component of their path; of one look
 	suspects    map[fileID]suspect
 	copies      map[fileID]int64    // compressed files that hold what is read elsewhere, and when they changed
 	noted       map[string]struct{} // conditions that were logged

@@ -211,6 +211,11 @@ func shifting(base string, related []*sibling) bool {
 // drained tells that every complete line was handed over.
 func (g *generation) drained() bool { return !g.ready() }
 
+// nameless tells that no name leads to its file any more.
+func (g *generation) nameless() bool {
+	return !g.ended && (g.file != nil && g.links == 0 || g.file == nil && !g.missing.IsZero())
+}
+
 // quiet is for how long a file that was rotated away has not changed.
 func (g *generation) quiet(now time.Time) time.Duration {
 	if g.left.IsZero() {

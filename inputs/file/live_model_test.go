@@ -110,7 +110,7 @@ func testLive(t *testing.T, rt *rapid.T) {
 	}}
 	done := map[string]func(*rapid.T){
 		"append": m.append, "rename": m.rename, "copytruncate": m.copyTruncate, "pack": m.pack,
-		"remove a rotated file": m.removeRotated, "remove the log": m.removeLive, "truncate": m.truncate,
+		"remove a rotated file": m.removeRotated, "remove the log": m.removeLive, "truncate": m.truncate, "edit": m.edit,
 	}
 	all := map[string]func(*rapid.T){
 		"catch up": m.caughtUp, "wait": m.atAnyMoment,

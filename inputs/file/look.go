@@ -74,8 +74,9 @@ func (f *follower) look(ctx context.Context) {
 			f.expectSuccessors(g)
 		}
 	}
+	f.deleted = nil
 	for _, m := range unknown {
-		f.admit(ctx, m, astray, begin)
+		f.admit(ctx, m, begin)
 	}
 	f.admitEarly(ctx, listings, begin)
 	for _, g := range astray {
@@ -236,13 +237,13 @@ func (f *follower) closeIfMany(g *generation) {
 }
 
 // admit decides about a file that is not known by its inode.
-func (f *follower) admit(ctx context.Context, m found, astray []*generation, now time.Time) {
+func (f *follower) admit(ctx context.Context, m found, now time.Time) {
 	if g := f.byIdent[m.st.id]; g != nil {
 		// A generation was traced to it meanwhile, or a link to it came first.
 		f.recognise(ctx, g, m, now)
 		return
 	}
-	if f.isCopyOfLost(ctx, m) || f.tooOld(m, now) || f.isSuspect(ctx, m, now) || f.isEdited(ctx, m, astray) {
+	if f.isCopyOfLost(ctx, m) || f.tooOld(m, now) || f.isSuspect(ctx, m, now) || f.isEdited(ctx, m) {
 		return
 	}
 	delete(f.suspects, m.st.id)
@@ -411,37 +412,56 @@ const leastEdited = 256
 
 // isEdited tells whether a new file took the path of a generation whose own
 // file is gone, and holds what was read of it: an editor wrote it anew. The
-// generation goes on in it.
-func (f *follower) isEdited(ctx context.Context, m found, astray []*generation) bool {
-	if !slices.ContainsFunc(astray, func(g *generation) bool { return g.path == m.name }) {
+// generation goes on in it, also when it was rotated at once.
+func (f *follower) isEdited(ctx context.Context, m found) bool {
+	candidates := f.gone(m.name)
+	if len(candidates) == 0 {
 		return false
 	}
 	h, err := f.openFound(m)
 	if err != nil {
 		return false
 	}
-	g := f.editedFrom(astray, m.name, h)
+	g := f.editedFrom(candidates, h)
 	if g == nil || !f.goOnIn(ctx, g, m.name, h) {
 		f.discard(h)
 		return false
 	}
-	g.attached, g.round, g.over, g.left = true, f.round, false, time.Time{}
+	g.attached, g.round = true, f.round
+	if m.name == g.path {
+		g.over, g.left = false, time.Time{}
+	}
 	return true
 }
 
-// editedFrom returns the one of some generations that had the given path and
-// whose file is gone, when its content is the beginning of what h holds.
-func (f *follower) editedFrom(some []*generation, path string, h source) *generation {
+// gone returns the generations whose file has no name any more, of which a
+// file of this name may be an edited version.
+func (f *follower) gone(name string) []*generation {
+	if f.deleted == nil {
+		f.deleted = map[string][]*generation{}
+		for _, g := range f.generations {
+			if g.nameless() && g.shift == 0 {
+				f.deleted[filepath.Base(g.path)] = append(f.deleted[filepath.Base(g.path)], g)
+			}
+		}
+	}
+	base := filepath.Base(name)
+	out := f.deleted[base]
+	for _, root := range unrotated(base) {
+		out = append(out[:len(out):len(out)], f.deleted[root]...)
+	}
+	return out
+}
+
+// editedFrom returns the one of some generations whose content is the
+// beginning of what h holds.
+func (f *follower) editedFrom(some []*generation, h source) *generation {
 	st, err := h.stat()
 	if err != nil {
 		return nil
 	}
 	for _, g := range some {
-		gone := g.file != nil && g.links == 0 || g.file == nil && !g.missing.IsZero()
-		if g.ended || g.attached || g.path != path || !gone || g.shift != 0 || max(g.place(), g.head.length) < leastEdited {
-			continue
-		}
-		if st.size < g.place() || g.file != nil && st.size < g.size {
+		if !g.nameless() || g.ident == st.id || max(g.place(), g.head.length) < leastEdited || st.size < g.place() || g.file != nil && st.size < g.size {
 			continue
 		}
 		same, err := g.holds(h, f.scratch[:])

@@ -26,7 +26,6 @@ var (
 	stormRate  = flag.Int("storm.rate", 5_000, "lines a second that TestStorm writes")
 	stormSeed  = flag.Uint64("storm.seed", 1, "seed of TestStorm")
 	stormLog   = flag.String("storm.log", "", "where TestStorm leaves the log of an agent that failed")
-	stormKnown = flag.Bool("storm.known", false, "also the rotations whose storm is known to fail")
 	stormBusy  = flag.Int("storm.busy", 0, "processes that TestStorm lets burn the processor beside")
 )
 
@@ -44,11 +43,6 @@ type storm struct {
 // `make torture` runs it with many more kills, and at 50,000 lines a second.
 func TestStorm(t *testing.T) {
 	for name, rotation := range storms {
-		// Known defect: an editor's copy that replaces the log while the agent is
-		// killed is at times read again from its start. `make torture` shows it.
-		if name == "editor" && !*stormKnown {
-			continue
-		}
 		t.Run(name, func(t *testing.T) { rotation.run(t) })
 	}
 }
