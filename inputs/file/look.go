@@ -448,7 +448,7 @@ func (f *follower) gone(name string) []*generation {
 	base := filepath.Base(name)
 	out := f.deleted[base]
 	for _, root := range unrotated(base) {
-		out = append(out[:len(out):len(out)], f.deleted[root]...)
+		out = append(slices.Clip(out), f.deleted[root]...)
 	}
 	return out
 }
