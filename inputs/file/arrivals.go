@@ -74,11 +74,13 @@ func (f *follower) reportVanished(ctx context.Context, names []string) {
 	}
 }
 
-// openedByLook tells whether one of the last looks found a file of this name
-// that no event led to.
+// openedByLook tells whether a look found a file of this name that no event
+// led to: the events of a busy machine come long after what they tell of. Each
+// such file answers for one event.
 func (f *follower) openedByLook(name string) bool {
 	for _, g := range f.generations {
-		if g.path == name && !g.announced && g.first+1 >= f.round {
+		if g.path == name && !g.announced {
+			g.announced = true
 			return true
 		}
 	}

@@ -59,9 +59,8 @@ type generation struct {
 	resumed   bool   // known from a position only, not found yet
 	mismatch  string // what its inode holds now is other content: the cause of a gap
 
-	announced bool // an event led to it
+	announced bool // an event led to it, or none ever will
 
-	first   uint64    // look that made it known
 	round   uint64    // of the last look that found it
 	changed time.Time // when size or modification time changed last
 	since   time.Time // when it was last seen read to its end: what comes behind was written later
@@ -247,7 +246,7 @@ func resumedGeneration(id string, data []byte) (*generation, error) {
 		id: id, path: t.Path, real: t.Real, name: t.Name,
 		ident: fileID{device: t.Device, inode: t.Inode, born: t.Born}, offset: t.Offset, shift: t.Shift,
 		size: t.Size, sure: t.Size, modified: t.Modified, head: t.Head, anchor: t.Anchor, over: t.Over,
-		loss: -1, committed: true, resumed: true, limit: math.MaxInt64,
+		loss: -1, committed: true, resumed: true, announced: true, limit: math.MaxInt64,
 	}
 	g.looked = g.place()
 	if t.Loss != nil {

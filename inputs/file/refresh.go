@@ -241,7 +241,7 @@ func (f *follower) replaced(ctx context.Context, g *generation, cause string) {
 		f.lookDue = true
 	} else {
 		n = f.create(g.path, g.real, name, st)
-		n.attached, n.file = attached, h
+		n.attached, n.file, n.announced = attached, h, true
 		f.open++
 		if attached {
 			f.nameForCopies(n)
@@ -304,7 +304,7 @@ func (f *follower) create(path, realPath, name string, st status) *generation {
 	g := &generation{
 		id: newGenerationID(), path: path, real: realPath, name: name, ident: st.id,
 		size: st.size, sure: st.size, modified: st.modified, links: st.links, limit: math.MaxInt64, loss: -1,
-		attached: true, first: f.round, round: f.round, changed: f.now(),
+		attached: true, announced: f.round == 1, round: f.round, changed: f.now(),
 	}
 	if f.scan {
 		g.limit, g.flush = st.size, true
