@@ -513,6 +513,28 @@ func TestCompressedBeforeTheRestWasRead(t *testing.T) {
 	}
 }
 
+// A glob leads to rotated files but not to compressed ones, which came after
+// one that it leads to.
+func TestCompressedAfterOneThatAGlobMatches(t *testing.T) {
+	t.Parallel()
+	inEveryMode(t, func(t *testing.T, s *scene) {
+		s.config.Paths = []string{s.path("x.log*")}
+		s.write(500)
+		s.start()
+		s.caughtUp()
+		s.restart(func() {
+			s.write(500)
+			s.rotate()
+			s.write(500)
+			s.rotate()
+			s.packRotated(".gz", func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) })
+			s.write(100)
+		})
+		s.finish()
+		s.noGaps()
+	})
+}
+
 // bzip2Writer compresses with the program: Go has the other direction only.
 type bzip2Writer struct {
 	bytes.Buffer

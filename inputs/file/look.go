@@ -169,6 +169,9 @@ func (f *follower) recognise(ctx context.Context, g *generation, m found, now ti
 	if g.resumed && !f.confirm(ctx, g, m) {
 		return false
 	}
+	if m.name != g.path && (g.resumed || g.name == g.path) {
+		f.expectSuccessors(g) // what came after it may be compressed by now, where no glob leads
+	}
 	first := !g.attached || g.resumed
 	g.round, g.attached, g.name = f.round, true, m.name
 	g.missing = time.Time{}
