@@ -34,7 +34,7 @@ func agentSamples(t *testing.T) []string {
 	}
 	var samples []string
 	for _, name := range names {
-		if name != "auditail-server.toml" {
+		if !strings.HasPrefix(name, "auditail-server") {
 			samples = append(samples, name)
 		}
 	}
@@ -69,8 +69,17 @@ func TestAgentSamples(t *testing.T) {
 	}
 }
 
-func TestServerSample(t *testing.T) {
-	text := read(t, "auditail-server.toml")
+func TestServerSamples(t *testing.T) {
+	for name, store := range map[string]string{
+		"auditail-server.toml":    "/var/lib/auditail-server/archive",
+		"auditail-server-s3.toml": "s3://acme-audit/v1",
+	} {
+		t.Run(name, func(t *testing.T) { testServerSample(t, name, store) })
+	}
+}
+
+func testServerSample(t *testing.T, name, store string) {
+	text := read(t, name)
 	for what, text := range map[string][]byte{
 		"as it stands":       text,
 		"all comments taken": commented.ReplaceAll([]byte(strings.Replace(string(text), "\nlisten =", "\n#", 1)), []byte("$1")),
@@ -84,7 +93,7 @@ func TestServerSample(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if c.Store != "/var/lib/auditail-server/archive" {
+			if c.Store != store {
 				t.Errorf("store is %q", c.Store)
 			}
 		})

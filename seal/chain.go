@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"math/bits"
+	"strings"
 	"time"
 )
 
@@ -200,4 +201,65 @@ func (c *Chain) advance(m *Manifest, file []byte) {
 	}
 	c.tree.Add(LeafHash(file))
 	c.last = m
+}
+
+// ChainState is what a chain knows that its last manifest does not say. A receiver
+// keeps it, so that it need not read a long log again from its first manifest.
+type ChainState struct {
+	Next     uint64            `json:"next"`
+	Last     string            `json:"last"`     // SHA-256 of the file of manifest Next-1
+	Identity string            `json:"identity"` // verifier key of the next manifest, under the name of the log
+	Held     map[string]uint64 `json:"held,omitempty"`
+	Frontier []Hash            `json:"frontier,omitempty"`
+	Resumed  bool              `json:"resumed,omitempty"` // not Whole
+}
+
+// State returns what RestoreChain needs beside the file of the last manifest.
+func (c *Chain) State() ChainState {
+	s := ChainState{
+		Next: c.next, Last: c.previous.String(), Identity: VKey(c.Origin.Log.String(), c.identity), Held: make(map[string]uint64, len(c.held)),
+		Resumed: c.resumed,
+	}
+	if !c.resumed {
+		s.Frontier = c.tree.Frontier()
+	}
+	for stream, lines := range c.held {
+		s.Held[stream.String()] = lines
+	}
+	return s
+}
+
+// RestoreChain returns the chain whose State was kept, by the file of its last
+// manifest. Whoever can change the state can change what the chain accepts: it is
+// trusted as the stored manifests are.
+func RestoreChain(origin Origin, s ChainState, file []byte) (*Chain, error) {
+	name, identity, err := ParseVKey(s.Identity)
+	if err != nil {
+		return nil, fmt.Errorf("restore chain: %w", err)
+	}
+	text, err := SplitNote(file)
+	if err != nil {
+		return nil, fmt.Errorf("restore chain: %w", err)
+	}
+	m, err := ParseText(text)
+	if err != nil {
+		return nil, fmt.Errorf("restore chain: %w", err)
+	}
+	if name != origin.Log.String() || m.Origin != origin || m.Batch+1 != s.Next || DigestOf(file).String() != s.Last {
+		return nil, fmt.Errorf("restore chain: the state is not that behind manifest %d of %s", m.Batch, m.Origin)
+	}
+	c := NewChain(origin, identity)
+	c.advance(m, file)
+	clear(c.held)
+	for text, lines := range s.Held {
+		names := strings.Split(text, " ")
+		if len(names) != 3 || !ValidName(names[0]) || !ValidName(names[1]) || !ValidName(names[2]) {
+			return nil, fmt.Errorf("restore chain: %q is no stream", text)
+		}
+		c.held[Stream{names[0], names[1], names[2]}] = lines
+	}
+	if c.resumed = s.Resumed; !c.resumed {
+		c.tree, err = NewTree(s.Next, s.Frontier)
+	}
+	return c, err
 }

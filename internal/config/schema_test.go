@@ -53,7 +53,7 @@ func TestSchemaAcceptsGoodFiles(t *testing.T) {
 	schema := compiledSchema(t)
 	for _, pattern := range []string{"testdata/good/*.toml", "../../configs/*.toml"} {
 		each(t, pattern, 3, func(t *testing.T, file string, data []byte) {
-			if filepath.Base(file) == "auditail-server.toml" {
+			if strings.HasPrefix(filepath.Base(file), "auditail-server") {
 				return // of another program
 			}
 			if err := conforms(schema, data); err != nil {

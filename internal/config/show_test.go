@@ -15,7 +15,7 @@ import (
 func TestShownConfigurationIsReadBack(t *testing.T) {
 	for _, pattern := range []string{"testdata/good/*.toml", "../../configs/*.toml"} {
 		each(t, pattern, 3, func(t *testing.T, file string, data []byte) {
-			if filepath.Base(file) == "auditail-server.toml" {
+			if strings.HasPrefix(filepath.Base(file), "auditail-server") {
 				return // of another program
 			}
 			c, err := config.Parse(filepath.Base(file), data)

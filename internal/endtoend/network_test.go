@@ -19,19 +19,6 @@ var (
 	networkSeed = flag.Uint64("network.seed", 1, "seed of TestBadNetwork")
 )
 
-const bucketServer = `store = "s3://central-audit/v1"
-state = "DIR/NAME"
-id = "NAME"
-organization = "audit.example.com"
-listen = "LISTEN"
-witness_key = "DIR/witness.key"
-[s3]
-endpoint = "ENDPOINT"
-region = "REGION"
-access_key = "KEY"
-secret_key = { file = "DIR/secret" }
-`
-
 // TestBadNetwork: an agent ships to two servers over one bucket, and has its log
 // cosigned by them, through a network that cuts, mutes, throttles and refuses
 // connections on both ways, to the servers and from them to the store, while the
@@ -48,9 +35,19 @@ func TestBadNetwork(t *testing.T) {
 
 	s := newSite(t, accessInput, strings.ReplaceAll(httpOutput, "ADDRESS", toServers.Address))
 	s.write("secret", store.Root.SecretKey)
+	sample, err := os.ReadFile("../../configs/auditail-server-s3.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for i, name := range names {
-		s.write(name+".toml", strings.NewReplacer("DIR", s.dir, "NAME", name, "LISTEN", listen[i], "ENDPOINT", "http://"+toStore.Address,
-			"REGION", s3test.Region, "KEY", store.Root.AccessKey).Replace(bucketServer))
+		s.write(name+".toml", strings.NewReplacer(
+			"s3://acme-audit/v1", "s3://central-audit/v1", "/var/lib/auditail-server/state", s.path(name), "central-1", name,
+			"127.0.0.1:8443", listen[i], "https://s3.eu-central-1.amazonaws.com", "http://"+toStore.Address,
+			"# witness_key = \"/etc/auditail/witness.key\"", "witness_key = \""+s.path("witness.key")+"\"",
+			"# access_key = \"AKIA…\"", "access_key = \""+store.Root.AccessKey+"\"",
+			"# secret_key = { credential = \"s3-secret\" }", "secret_key = { file = \""+s.path("secret")+"\" }",
+			"# region = \"eu-central-1\"", "region = \""+s3test.Region+"\"",
+		).Replace(string(sample)))
 	}
 	s.shareWitness(names[0])
 	s.run("auditail", "keys", "init", "--config", s.path("auditail.toml"))

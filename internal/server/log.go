@@ -78,7 +78,11 @@ func (a *agentLog) release() { <-a.turn }
 // check its checkpoints without reading the whole log again.
 type epoch struct {
 	chain *seal.Chain
-	marks []seal.Tree // marks[i] is the tree at size i*markEvery
+	marks []seal.Tree // trees at multiples of markEvery that this process saw, rising, the first one empty
+	noted uint64      // size at which the head was kept last
+	// kept is the tree at that size, before the one at the head before it; both
+	// empty when there was none.
+	kept, before seal.Tree
 	// claim is the manifest with which the payload of the next batch was
 	// stored: the batch can have no other manifest any more.
 	claim *seal.Digest
@@ -101,7 +105,7 @@ type signedFrom struct {
 }
 
 // markEvery is how many manifests are read again at most to find the root of an
-// earlier tree.
+// earlier tree that this process has seen grow.
 const markEvery = 1024
 
 func newEpoch(origin seal.Origin, identity ed25519.PublicKey) *epoch {
@@ -143,7 +147,9 @@ func (s *Server) epoch(ctx context.Context, a *agentLog, number int) (*epoch, er
 		if err != nil {
 			return nil, err
 		}
-		e = newEpoch(seal.Origin{Log: a.enrolment.Log, Epoch: number}, identity)
+		if e, err = s.loadHead(ctx, seal.Origin{Log: a.enrolment.Log, Epoch: number}, identity); err != nil {
+			return nil, err
+		}
 	}
 	origin := e.chain.Origin
 	for {
@@ -160,6 +166,7 @@ func (s *Server) epoch(ctx context.Context, a *agentLog, number int) (*epoch, er
 				continue
 			}
 			a.remember(number, e)
+			s.noteHead(ctx, e)
 			return e, nil
 		}
 		if err != nil {
@@ -265,7 +272,13 @@ func (s *Server) root(ctx context.Context, e *epoch, size uint64) (seal.Hash, er
 		tree := e.chain.Tree()
 		return tree.Root(), nil
 	}
-	tree := e.marks[size/markEvery].Clone()
+	nearest := seal.Tree{}
+	for _, t := range append([]seal.Tree{e.before, e.kept}, e.marks...) {
+		if t.Size() <= size && t.Size() > nearest.Size() {
+			nearest = t
+		}
+	}
+	tree := nearest.Clone()
 	for n := tree.Size(); n < size; n++ {
 		if err := ctx.Err(); err != nil {
 			return seal.Hash{}, err

@@ -148,6 +148,7 @@ func (s *Server) receiveManifest(ctx context.Context, a *agentLog, e *epoch, u *
 		return false, err
 	}
 	e.advance(chain)
+	s.noteHead(ctx, e)
 	if m.Kind == seal.Open {
 		s.opened(ctx, a, m)
 	}
