@@ -26,6 +26,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -71,7 +72,7 @@ type Server struct {
 func Start(t *testing.T, o Options) *Server {
 	t.Helper()
 	s := &Server{
-		Root: Credentials{AccessKey: "testaccess", SecretKey: "testsecret123"}, program: program(t), dir: t.TempDir(), options: o,
+		Root: rootUser(), program: program(t), dir: t.TempDir(), options: o,
 	}
 	for _, name := range []string{"data", "versions", "iam"} {
 		if err := os.Mkdir(filepath.Join(s.dir, name), 0o700); err != nil {
@@ -95,6 +96,13 @@ func Start(t *testing.T, o Options) *Server {
 	t.Fatalf("the S3 server does not start:\n%s", s.output)
 	return nil
 }
+
+// At is a server that another test started and ends: for tests that share one.
+func At(url string) *Server {
+	return &Server{URL: url, Address: strings.TrimPrefix(url, "http://"), Root: rootUser()}
+}
+
+func rootUser() Credentials { return Credentials{AccessKey: "testaccess", SecretKey: "testsecret123"} }
 
 // program finds the server beside the development tools, or in PATH.
 func program(t *testing.T) string {

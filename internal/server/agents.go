@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,10 +23,14 @@ type AgentStatus struct {
 	Epoch     int      `json:"epoch"`      // newest, 0 before the first object
 	NextBatch uint64   `json:"next_batch"` // of the newest epoch
 	// LastSealed and NextBy are those of the newest manifest; NextBy is zero
-	// when it closed the log.
-	LastSealed time.Time `json:"last_sealed,omitzero"`
-	NextBy     time.Time `json:"next_by,omitzero"`
-	Late       bool      `json:"late"`
+	// when it closed the log. LastReceived is when that was stored, by the clock of
+	// the store.
+	LastSealed   time.Time `json:"last_sealed,omitzero"`
+	LastReceived time.Time `json:"last_received,omitzero"`
+	NextBy       time.Time `json:"next_by,omitzero"`
+	// Late: NextBy has passed, or nothing was received for longer than the server
+	// waits, whatever the agent's own word is.
+	Late bool `json:"late"`
 	// Unclosed are the epochs that ended without close and were followed by another.
 	Unclosed []int `json:"unclosed_epochs,omitempty"`
 	Forks    int   `json:"forks"` // contradictions kept as evidence
@@ -40,55 +45,101 @@ func Agents(ctx context.Context, c Config, d Deps) ([]AgentStatus, error) {
 	if err != nil {
 		return nil, err
 	}
-	return p.agents(ctx, d.Now())
+	return p.agents(ctx, d.Now(), nil)
 }
 
-func (p *places) agents(ctx context.Context, now time.Time) ([]AgentStatus, error) {
+// agents looks at all agents. What was seen of them before, by log, saves looks.
+func (p *places) agents(ctx context.Context, now time.Time, seen map[string]AgentStatus) ([]AgentStatus, error) {
 	enrolments, err := p.registry.list(ctx)
 	if err != nil {
 		return nil, err
 	}
-	all := make([]AgentStatus, 0, len(enrolments))
-	for _, e := range enrolments {
-		status, err := p.status(ctx, e, now)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, status)
+	kept, err := p.kept(ctx)
+	if err != nil {
+		return nil, err
 	}
-	return all, nil
+	found := make([]AgentStatus, len(enrolments))
+	err = p.store.each(len(enrolments), func(i int) (err error) {
+		e := enrolments[i]
+		found[i] = AgentStatus{Log: e.Log.String(), Key: seal.VKey(e.Log.String(), e.Key), Enrolled: e.Enrolled, Revoked: e.Revoked, Anchors: e.Anchors}
+		if before, ok := seen[found[i].Log]; ok && before.Key == found[i].Key {
+			found[i].take(&before)
+		}
+		found[i].Forks = kept.forks[e.Log.Agent]
+		if kept.owed[e.Log.Agent] > 0 {
+			if found[i].Owed, err = p.countOwed(ctx, e.Log); err != nil {
+				return err
+			}
+		}
+		return p.status(ctx, e, &found[i], now)
+	})
+	return found, err
 }
 
-func (p *places) status(ctx context.Context, e *Enrolment, now time.Time) (AgentStatus, error) {
-	status := AgentStatus{Log: e.Log.String(), Key: seal.VKey(e.Log.String(), e.Key), Enrolled: e.Enrolled, Revoked: e.Revoked, Anchors: e.Anchors}
-	var err error
-	if status.Forks, err = p.countForks(ctx, e.Log.Agent); err != nil {
-		return status, err
+// take takes over how far the log was at an earlier look.
+func (a *AgentStatus) take(b *AgentStatus) {
+	a.Epoch, a.NextBatch, a.Unclosed = b.Epoch, b.NextBatch, b.Unclosed
+	a.LastSealed, a.LastReceived, a.NextBy = b.LastSealed, b.LastReceived, b.NextBy
+}
+
+// kept counts what is kept about agents, by agent, in two walks: usually there is
+// nothing.
+func (p *places) kept(ctx context.Context) (counts struct{ forks, owed map[string]int }, err error) {
+	count := func(folder string) (map[string]int, error) {
+		byAgent := make(map[string]int)
+		return byAgent, all(ctx, p.state, folder, func(o ListedObject) error {
+			agent, _, _ := strings.Cut(strings.TrimPrefix(o.Path, folder), "/")
+			byAgent[agent]++
+			return nil
+		})
 	}
-	if status.Owed, err = p.countOwed(ctx, e.Log); err != nil {
-		return status, err
+	if counts.forks, err = count(forksFolder); err == nil {
+		counts.owed, err = count(owedFolder)
 	}
-	for epoch := e.firstEpoch(); epoch <= seal.MaxEpoch; epoch++ {
-		origin := seal.Origin{Log: e.Log, Epoch: epoch}
-		size, err := p.size(ctx, e, origin)
+	return counts, err
+}
+
+// status brings what is known of a log up to date with the store.
+func (p *places) status(ctx context.Context, e *Enrolment, status *AgentStatus, now time.Time) error {
+	defer func() { status.State = status.words() }()
+	status.Late = p.late(status, now)
+	if p.bucket != nil && status.Epoch > 0 && !status.Late && !status.NextBy.IsZero() {
+		return nil // a look costs requests, and it is not due yet
+	}
+	for epoch := max(status.Epoch, e.firstEpoch()); epoch <= seal.MaxEpoch; epoch++ {
+		origin, from := seal.Origin{Log: e.Log, Epoch: epoch}, uint64(0)
+		if epoch == status.Epoch {
+			from = status.NextBatch
+		}
+		size, err := p.size(ctx, e, origin, from)
 		if err != nil {
-			return status, err
+			return err
 		}
 		if size == 0 {
 			break
 		}
+		if epoch == status.Epoch && size == from {
+			continue
+		}
 		last, err := p.manifest(ctx, origin, size-1)
 		if err != nil {
-			return status, err
+			return err
 		}
-		if status.Epoch > 0 && !status.NextBy.IsZero() {
-			status.Unclosed = append(status.Unclosed, epoch-1)
+		if status.LastReceived, err = p.store.arrived(ctx, origin.ManifestPath(size-1)); err != nil {
+			return err
+		}
+		if status.Epoch > 0 && epoch > status.Epoch && !status.NextBy.IsZero() {
+			status.Unclosed = append(slices.Clone(status.Unclosed), epoch-1)
 		}
 		status.Epoch, status.NextBatch, status.LastSealed, status.NextBy = epoch, size, last.Sealed, last.NextBy
-		status.Late = !last.NextBy.IsZero() && now.After(last.NextBy)
 	}
-	status.State = status.words()
-	return status, nil
+	status.Late = p.late(status, now)
+	return nil
+}
+
+// late tells whether an agent is overdue: by its own word, or by the server's.
+func (p *places) late(a *AgentStatus, now time.Time) bool {
+	return !a.NextBy.IsZero() && (now.After(a.NextBy) || p.maxSilence > 0 && now.Sub(a.LastReceived) > p.maxSilence)
 }
 
 // manifest returns a stored manifest, its signatures unverified.
@@ -152,9 +203,9 @@ func (e *Enrolment) firstEpoch() int {
 
 // size returns the number behind the newest manifest stored of an epoch, 0 for
 // none. Behind the last anchor that is stored they have no holes, so a few looks
-// find the end.
-func (p *places) size(ctx context.Context, e *Enrolment, origin seal.Origin) (uint64, error) {
-	from := uint64(0)
+// find the end. So many as from are known to be.
+func (p *places) size(ctx context.Context, e *Enrolment, origin seal.Origin, from uint64) (uint64, error) {
+	known := from > 0
 	for _, a := range e.Anchors {
 		if a.Epoch != origin.Epoch || a.Batch <= from {
 			continue
@@ -168,7 +219,7 @@ func (p *places) size(ctx context.Context, e *Enrolment, origin seal.Origin) (ui
 		}
 	}
 	n, err := p.run(ctx, origin, from)
-	if n == 0 || err != nil {
+	if n == 0 && !known || err != nil {
 		return 0, err
 	}
 	return from + n, nil

@@ -1,10 +1,15 @@
 package server
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/auditail/auditail/internal/s3test"
+)
 
 // TestOverBucket runs the tests of the protocol with a store in a bucket of a real
 // S3 server: what holds over a directory holds there.
 func TestOverBucket(t *testing.T) {
+	t.Setenv(testServer, s3test.Start(t, s3test.Options{}).URL)
 	for name, test := range map[string]func(*testing.T){
 		"late joiner": TestLateJoiner, "late joiner needs leave": TestLateJoinerNeedsLeave, "anchor": TestAnchorEndsAHole,
 		"revoked": TestRevokedAgentWritesNothing, "log": TestLogIsStoredAndRepeatsAreHarmless, "restarts": TestRestartBetweenAnyTwoObjects,

@@ -34,6 +34,9 @@ type Config struct {
 	// ID names this server's own log in the archive, as agent.id does an agent's.
 	// Each of several servers over one store needs another.
 	ID string `toml:"id"`
+	// MaxSilence is how long nothing may come of an agent before it counts as late,
+	// whatever its own manifests promise: "1h". "0s": as they say.
+	MaxSilence string `toml:"max_silence"`
 	// WitnessKey is the file of the witness's key, the same for all servers over
 	// one store; "" for one in the state directory, made by the first start.
 	WitnessKey string `toml:"witness_key"`
@@ -43,7 +46,7 @@ type Config struct {
 
 // DefaultConfig returns the values of what is not given. There is no default store.
 func DefaultConfig() Config {
-	return Config{Listen: "127.0.0.1:8443", MaxPayload: 1 << 30, Organization: "localhost", ID: "auditail-server"}
+	return Config{Listen: "127.0.0.1:8443", MaxPayload: 1 << 30, Organization: "localhost", ID: "auditail-server", MaxSilence: "1h"}
 }
 
 // Deps comes from code. All fields but Lock, Journal and Transport are needed.
@@ -98,7 +101,7 @@ func configError(name string, err error) error {
 	if unknown, ok := errors.AsType[*toml.StrictMissingError](err); ok && len(unknown.Errors) > 0 {
 		first := unknown.Errors[0]
 		row, column := first.Position()
-		return fmt.Errorf("%s:%d:%d: unknown key %s; the keys are store, state, listen, tls_cert, tls_key, max_payload, organization, id, witness_key and the table [s3]\n%s",
+		return fmt.Errorf("%s:%d:%d: unknown key %s; the keys are store, state, listen, tls_cert, tls_key, max_payload, organization, id, max_silence, witness_key and the table [s3]\n%s",
 			name, row, column, strings.Join(first.Key(), "."), first.String())
 	}
 	if wrong, ok := errors.AsType[*toml.DecodeError](err); ok {

@@ -215,7 +215,7 @@ func (f *fixture) wantStore(want map[string][]byte) {
 	f.t.Helper()
 	var got map[string][]byte
 	if f.s3 != nil {
-		got = f.s3.Files(f.t, testBucket, "v1/")
+		got = f.s3.Files(f.t, strings.TrimSuffix(strings.TrimPrefix(f.config.Store, bucketScheme), "/v1"), "v1/")
 	} else {
 		got = storedFiles(f.t, f.deps.FS, f.config.Store)
 	}

@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
 	"io"
@@ -65,19 +66,20 @@ func newFixture(t *testing.T) *fixture {
 // overBucket is the test that runs others with a store in a bucket.
 const overBucket = "TestOverBucket/"
 
-const testBucket = "evidence"
+// testServer names the S3 server that the tests under overBucket share.
+const testServer = "AUDITAIL_TEST_S3"
 
-// newBucketFixture is a fixture over a real S3 server of its own.
+// newBucketFixture is a fixture over a bucket of its own.
 func newBucketFixture(t *testing.T, fsys durable.FS) *fixture {
 	t.Helper()
 	for _, name := range []string{"AWS_CA_BUNDLE", "AWS_PROFILE", "AWS_REGION", "AWS_ENDPOINT_URL"} {
 		t.Setenv(name, "") // the SDK would take them for its own
 	}
-	s := s3test.Start(t, s3test.Options{})
-	s.MakeBucket(t, testBucket, true)
+	s, name := s3test.At(os.Getenv(testServer)), strings.ToLower(rand.Text())
+	s.MakeBucket(t, name, true)
 	t.Setenv("AUDITAIL_TEST_S3_SECRET", s.Root.SecretKey)
 	c := DefaultConfig()
-	c.Store, c.State = "s3://"+testBucket+"/v1", filepath.Join(t.TempDir(), "state")
+	c.Store, c.State = "s3://"+name+"/v1", filepath.Join(t.TempDir(), "state")
 	c.S3 = S3Config{
 		Endpoint: s.URL, Region: s3test.Region, AccessKey: s.Root.AccessKey, SecretKey: config.Secret{Env: "AUDITAIL_TEST_S3_SECRET"},
 	}

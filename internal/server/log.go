@@ -80,6 +80,8 @@ type epoch struct {
 	chain *seal.Chain
 	marks []seal.Tree // trees at multiples of markEvery that this process saw, rising, the first one empty
 	noted uint64      // size at which the head was kept last
+	// witnessed tells that the head which was cosigned last was compared with the archive.
+	witnessed bool
 	// kept is the tree at that size, before the one at the head before it; both
 	// empty when there was none.
 	kept, before seal.Tree

@@ -109,6 +109,18 @@ func outOfOrder(next uint64, format string, args ...any) error {
 	return p
 }
 
+// missing is the answer to a batch whose predecessor is not stored. Agents ship in
+// order, so either the log began elsewhere or the store is an older copy of itself;
+// agents show 200 characters of it.
+func missing(a *agentLog, next uint64, at Anchor) error {
+	why := "was the store restored from an older copy?"
+	if next == 0 {
+		why = "did the log begin elsewhere?"
+	}
+	return outOfOrder(next, "batch %d is missing: %s Copy what is missing from another archive, or leave a hole: auditail-server agents anchor %s --at %s",
+		next, why, a.log.Agent, at)
+}
+
 func (s *Server) receiveManifest(ctx context.Context, a *agentLog, e *epoch, u *upload, data []byte) (bool, error) {
 	next := e.chain.Next()
 	if u.name.Number < next {
@@ -162,7 +174,7 @@ func (s *Server) verifyNext(ctx context.Context, a *agentLog, e *epoch, batch ui
 	next, at := e.chain.Next(), Anchor{Epoch: e.chain.Origin.Epoch, Batch: batch}
 	if batch > next {
 		if !a.enrolment.mayStart(at) {
-			return nil, nil, outOfOrder(next, "manifest %d comes before manifest %d", next, batch)
+			return nil, nil, missing(a, next, at)
 		}
 		return s.resume(ctx, a, e, at, file)
 	}

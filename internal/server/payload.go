@@ -79,7 +79,9 @@ func (s *Server) manifestOf(ctx context.Context, a *agentLog, e *epoch, u *uploa
 	}
 	next := e.chain.Next()
 	switch at := (Anchor{Epoch: u.name.Epoch, Batch: u.name.Number}); {
-	case u.name.Number > next && !a.enrolment.mayStart(at), u.name.Number == 0:
+	case u.name.Number > next && !a.enrolment.mayStart(at):
+		return nil, missing(a, next, at)
+	case u.name.Number == 0:
 		return nil, outOfOrder(next, "manifest %d comes before the payload of batch %d", next, u.name.Number)
 	case u.name.Number >= next:
 		_, m, err := s.verifyNext(ctx, a, e, u.name.Number, u.manifest)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/auditail/auditail/internal/bucket"
+	"github.com/auditail/auditail/internal/config"
 	"github.com/auditail/auditail/internal/durable"
 	"github.com/auditail/auditail/internal/version"
 	"github.com/auditail/auditail/seal"
@@ -23,6 +24,9 @@ type places struct {
 	incoming *incoming
 	dir      string         // of what is this server's alone: its log, what it receives, the witness's key
 	bucket   *bucket.Bucket // nil when the store is a directory
+	// maxSilence is how long an agent may be silent whatever its own word is; 0: so
+	// long as it says.
+	maxSilence time.Duration
 }
 
 // openPlaces checks the places. With create, directories of the state that are
@@ -33,6 +37,10 @@ func openPlaces(ctx context.Context, c Config, d Deps, create bool) (*places, er
 		return nil, fmt.Errorf("id %q or organization %q: every part between slashes is at most 63 of a-z, 0-9, dot, dash and underscore", c.ID, c.Organization)
 	}
 	p := new(places)
+	var err error
+	if p.maxSilence, err = config.ParseDuration(c.MaxSilence); err != nil {
+		return nil, fmt.Errorf("max_silence: %w", err)
+	}
 	if c.inBucket() {
 		return p, p.openBucket(ctx, c, d, create)
 	}
@@ -72,11 +80,11 @@ func (p *places) openBucket(ctx context.Context, c Config, d Deps, create bool) 
 	if err := p.openState(c, d, create, c.State, func(string) error { return nil }); err != nil {
 		return err
 	}
-	config, err := c.bucket()
+	at, err := c.bucket()
 	if err != nil {
 		return err
 	}
-	p.bucket, err = bucket.Open(ctx, config, bucket.Deps{
+	p.bucket, err = bucket.Open(ctx, at, bucket.Deps{
 		Now:    time.Now, // a lock ends by the store's clock
 		Prober: c.ID, Version: version.String(), Transport: d.Transport, Connections: maxConnections,
 	})
@@ -84,7 +92,7 @@ func (p *places) openBucket(ctx context.Context, c Config, d Deps, create bool) 
 		return fmt.Errorf("open store %s: %w", c.Store, err)
 	}
 	p.store = &bucketStorage{bucket: p.bucket, accept: isObject}
-	p.state = &bucketStorage{bucket: p.bucket.Below(config.Prefix + stateSuffix)}
+	p.state = &bucketStorage{bucket: p.bucket.Below(at.Prefix + stateSuffix)}
 	p.registry = &registry{state: p.state, now: d.Now, fresh: bucketFresh, known: make(map[string]knownEnrolment)}
 	return nil
 }

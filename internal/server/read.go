@@ -169,7 +169,7 @@ func (s *Server) agentsOverHTTP(w http.ResponseWriter, r *http.Request) error {
 	if who.account == nil || who.account.Role != Admin {
 		return refuse(http.StatusForbidden, "the state of the agents is for accounts of the role %s", Admin)
 	}
-	all, err := s.agents(r.Context(), s.clock())
+	all, err := s.agents(r.Context(), s.clock(), nil)
 	if err != nil {
 		return err
 	}

@@ -15,8 +15,13 @@ const watchEvery = 30 * time.Second
 func (s *Server) watch(ctx context.Context) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
+	var seen map[string]AgentStatus
 	for {
-		if err := s.look(ctx); err != nil && ctx.Err() == nil {
+		found, err := s.look(ctx, seen)
+		if err == nil {
+			seen = found
+		}
+		if err != nil && ctx.Err() == nil {
 			s.logger.ErrorContext(ctx, "the agents could not be looked at", "error", err)
 		}
 		select {
@@ -28,22 +33,25 @@ func (s *Server) watch(ctx context.Context) {
 }
 
 // look compares each agent with what was last said of it, and says what changed:
-// an alert record for what begins, another for what ends.
-func (s *Server) look(ctx context.Context) error {
-	all, err := s.agents(ctx, s.clock())
+// an alert record for what begins, another for what ends. seen is what it returned
+// the last time.
+func (s *Server) look(ctx context.Context, seen map[string]AgentStatus) (map[string]AgentStatus, error) {
+	all, err := s.agents(ctx, s.clock(), seen)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s.metrics.seen(all)
+	found := make(map[string]AgentStatus, len(all))
 	for i := range all {
 		if err := ctx.Err(); err != nil {
-			return err
+			return nil, err
 		}
-		if err := s.tell(ctx, &all[i]); err != nil {
-			return err
+		if err := s.tell(ctx, &all[i], seen); err != nil {
+			return nil, err
 		}
+		found[all[i].Log] = all[i]
 	}
-	return nil
+	return found, nil
 }
 
 // The conditions of an agent that are told. A fork is told when it is seen.
@@ -58,7 +66,7 @@ const (
 func (a *AgentStatus) conditions() map[string]string {
 	found := make(map[string]string)
 	if a.Late && a.Revoked.IsZero() {
-		found[conditionSilence] = "nothing was received since " + a.LastSealed.UTC().Format(time.RFC3339) +
+		found[conditionSilence] = "nothing was received since " + a.LastReceived.UTC().Format(time.RFC3339) +
 			", the next batch was due by " + a.NextBy.UTC().Format(time.RFC3339)
 	}
 	if len(a.Unclosed) > 0 {
@@ -70,20 +78,29 @@ func (a *AgentStatus) conditions() map[string]string {
 	return found
 }
 
-// tell says what changed of one agent. The cell decides which of several servers
-// says it, and keeps it over a restart.
-func (s *Server) tell(ctx context.Context, a *AgentStatus) error {
-	name := conditionsCell + "/" + a.Log[strings.LastIndexByte(a.Log, '/')+1:]
-	old, tag, err := s.state.read(ctx, name)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	now, text := a.conditions(), ""
+// conditionText names the conditions, a line each.
+func (a *AgentStatus) conditionText() (text string) {
+	now := a.conditions()
 	for _, condition := range []string{conditionSilence, conditionUnclosed, conditionOwed} {
 		if _, ok := now[condition]; ok {
 			text += condition + "\n"
 		}
 	}
+	return text
+}
+
+// tell says what changed of one agent. The cell decides which of several servers
+// says it, and keeps it over a restart.
+func (s *Server) tell(ctx context.Context, a *AgentStatus, seen map[string]AgentStatus) error {
+	if before, ok := seen[a.Log]; ok && before.conditionText() == a.conditionText() {
+		return nil // told, or by another server
+	}
+	name := conditionsCell + "/" + a.Log[strings.LastIndexByte(a.Log, '/')+1:]
+	old, tag, err := s.state.read(ctx, name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	now, text := a.conditions(), a.conditionText()
 	if text == string(old) {
 		return nil
 	}

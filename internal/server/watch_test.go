@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/auditail/auditail/seal"
 	"github.com/auditail/auditail/seal/sealtest"
 )
 
@@ -30,10 +31,12 @@ func TestSilenceIsTold(t *testing.T) {
 	now := f.epoch.Now
 	f.deps.Journal, f.deps.Now = j, func() time.Time { return now }
 	f.start()
+	var seen map[string]AgentStatus
 	look := func(raised, closed int) {
 		t.Helper()
 		for range 2 {
-			if err := f.server.look(t.Context()); err != nil {
+			var err error
+			if seen, err = f.server.look(t.Context(), seen); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -47,6 +50,7 @@ func TestSilenceIsTold(t *testing.T) {
 	now = now.Add(time.Hour)
 	look(1, 0)
 	f.start()
+	seen = nil
 	look(1, 0)
 	f.epoch.Now = now
 	f.ship(f.epoch.Heartbeat())
@@ -75,6 +79,29 @@ func TestSilenceIsTold(t *testing.T) {
 	}
 	if got := get(f.account("root", Admin, time.Time{})); got != http.StatusOK {
 		t.Errorf("an admin does not read the metrics: %d", got)
+	}
+}
+
+// TestSilenceIsNotTheAgentsWordAlone: a manifest that promises the next one for
+// another year does not let its agent be silent so long.
+func TestSilenceIsNotTheAgentsWordAlone(t *testing.T) {
+	f := newFixture(t)
+	f.ship(f.epoch.Open(sealtest.WithManifest(func(m *seal.Manifest) { m.NextBy = m.Sealed.AddDate(1, 0, 0) })))
+	received := time.Now() // by the clock of the store
+	for after, late := range map[time.Duration]bool{30 * time.Minute: false, 2 * time.Hour: true} {
+		f.deps.Now = func() time.Time { return received.Add(after) }
+		all, err := Agents(t.Context(), f.config, f.deps)
+		if err != nil || all[0].Late != late || strings.Contains(all[0].State, "LATE") != late {
+			t.Errorf("after %s: %+v, %v", after, all, err)
+		}
+	}
+	f.config.MaxSilence = "0s"
+	if all, err := Agents(t.Context(), f.config, f.deps); err != nil || all[0].Late {
+		t.Errorf("with the agent's word alone: %+v, %v", all, err)
+	}
+	f.config.MaxSilence = "soon"
+	if _, err := New(t.Context(), f.config, f.deps); err == nil || !strings.Contains(err.Error(), "max_silence") {
+		t.Errorf("error %v", err)
 	}
 }
 

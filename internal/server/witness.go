@@ -107,6 +107,9 @@ func (s *Server) cosign(ctx context.Context, a *agentLog, number int, request *s
 		if err != nil {
 			return nil, nil, err
 		}
+		if tag, last, err = s.catchUp(ctx, e, name, tag, last); err != nil {
+			return nil, nil, err
+		}
 		if request.Old != last.Size {
 			return nil, &last, nil
 		}
@@ -202,6 +205,55 @@ func (s *Server) cosignedHead(ctx context.Context, name string) (tag string, las
 		return "", last, fmt.Errorf("read the head that was cosigned last, %s: %w", name, err)
 	}
 	return tag, seal.Head{Size: c.Size, Root: c.Root}, nil
+}
+
+// catchUp compares the head that was cosigned last with the cosignatures in the
+// archive, once in the life of a process: a state that was restored from an older
+// copy would let the witness go back and cosign another history. What lies in the
+// archive is older than neither.
+func (s *Server) catchUp(ctx context.Context, e *epoch, name, tag string, last seal.Head) (string, seal.Head, error) {
+	if e.witnessed {
+		return tag, last, nil
+	}
+	origin, suffix := e.chain.Origin, "-"+s.witness.ID()
+	newest, after := "", fmt.Sprintf("%s/cosignature/%012d~", origin.SealsPath(), last.Size)
+	for {
+		page, err := s.store.list(ctx, origin.SealsPath()+"/cosignature/", after, maxListed)
+		if err != nil {
+			return "", last, err
+		}
+		for _, o := range page {
+			if after = o.Path; strings.HasSuffix(o.Path, suffix) {
+				newest = o.Path
+			}
+		}
+		if len(page) < maxListed {
+			break
+		}
+	}
+	if newest != "" {
+		path, err := seal.ParsePath(newest)
+		if err != nil {
+			return "", last, err
+		}
+		file, _, err := s.store.read(ctx, origin.CheckpointPath(path.Number))
+		if err != nil {
+			return "", last, err
+		}
+		c, err := seal.ReadCheckpoint(file)
+		if err != nil {
+			return "", last, s.damaged(origin.Log, origin.CheckpointPath(path.Number), err)
+		}
+		s.logger.ErrorContext(ctx, "the state knows less than the archive of what was cosigned: it is an older copy", "log", origin.String(), "state", last.Size, "archive", c.Size)
+		if err := s.state.swap(ctx, name, tag, file); err != nil {
+			return "", last, err
+		}
+		if tag, last, err = s.cosignedHead(ctx, name); err != nil {
+			return "", last, err
+		}
+	}
+	e.witnessed = true
+	return tag, last, nil
 }
 
 func witnessCell(o seal.Origin) string { return fmt.Sprintf("witness/%s/%04d", o.Agent, o.Epoch) }
