@@ -108,14 +108,15 @@ const (
 )
 
 // acceptable are the violations that an incident can explain: a host that was
-// rebuilt, a payload that was never delivered. Changed bytes and signatures that
+// rebuilt, a payload that was never delivered, or that an agent whose state was set
+// back delivered before it noticed (no manifest names it). Changed bytes and signatures that
 // do not verify have no innocent explanation and can not be accepted away. The
 // path of each names one batch, epoch or end of a log: what is accepted can not
 // grow afterwards.
 func (c Code) acceptable() bool {
 	switch c {
 	case LogAbsent, EpochMissing, EpochNotClosed, EpochAfterClose, OpenReason, SilentEnd, BatchMissing, CheckpointMissing,
-		QuorumMissing, PayloadMissing, CoverageHole, CoverageOverlap:
+		QuorumMissing, PayloadMissing, PayloadUnnamed, CoverageHole, CoverageOverlap:
 		return true
 	default:
 		return false

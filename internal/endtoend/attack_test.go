@@ -3,9 +3,11 @@ package endtoend
 import (
 	"bytes"
 	"errors"
+	"flag"
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
@@ -17,6 +19,34 @@ import (
 
 	"github.com/auditail/auditail/seal"
 )
+
+// second is a verifier that somebody else wrote, to be tried on all attacks.
+var second = flag.String("attacks.second", "", "a program that is called with ARCHIVE TRUST and the options of auditail-verify, and prints \"<level> <code> <path>\"")
+
+// agreeOn holds it to the codes of the violations that auditail-verify finds.
+func agreeOn(t *testing.T, r *root, program string, violations map[string]int, arguments []string) {
+	t.Helper()
+	if slices.Contains(arguments, "--accept") {
+		return
+	}
+	trust := r.trust
+	if at := slices.Index(arguments, "--trust"); at >= 0 {
+		trust = arguments[at+1]
+		arguments = slices.Delete(slices.Clone(arguments), at, at+2)
+	}
+	command := exec.CommandContext(t.Context(), program, append([]string{r.dir, trust}, arguments...)...)
+	command.Stderr = os.Stderr
+	out, _ := command.Output() // it fails where it finds something
+	found := make(map[string]bool)
+	for line := range strings.Lines(string(out)) {
+		if words := strings.Fields(line); words[0] == "violation" {
+			found[words[1]] = true
+		}
+	}
+	if diff := cmp.Diff(slices.Sorted(maps.Keys(violations)), slices.Sorted(maps.Keys(found)), sortedEmpty); diff != "" {
+		t.Errorf("%s: %s", program, diff)
+	}
+}
 
 // attack is one way to make an archive say something else.
 type attack struct {
@@ -35,6 +65,7 @@ func TestAttacks(t *testing.T) {
 	if len(violations) > 0 {
 		t.Fatalf("the archive is not sound to begin with: %v", violations)
 	}
+	t.Run("other verifiers", func(t *testing.T) { agree(t, e, e.folder) })
 	t.Run("a zip bomb", func(t *testing.T) { bombs(t, e) })
 	rows := [][]attack{
 		fileAttacks(), formAttacks(), signatureAttacks(), batchAttacks(), replayAttacks(), tailAttacks(), witnessAttacks(),
@@ -57,6 +88,9 @@ func (a *attack) run(t *testing.T, e *evidence, quiet map[string]int, arguments 
 		arguments = append(arguments, a.arguments(e)...)
 	}
 	violations, notices := e.findings(t, r.dir, arguments...)
+	if *second != "" {
+		agreeOn(t, r, *second, violations, arguments)
+	}
 	for code := range quiet {
 		delete(notices, code)
 	}
