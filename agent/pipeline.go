@@ -45,6 +45,7 @@ type pipeline struct {
 	counted   bool // the input's offsets count lines, not bytes
 	unparsed  unparsedRun
 	unknown   *capture.Unparsed // what is kept of the lines of unparsed
+	room      int               // for the records of the next entry: what the last one took
 	ranges    []buffer.Range    // memory of the last entry, like positions
 	positions []buffer.Position
 	broken    error // set when a commit failed: the parser's state is ahead of the buffer's for good
@@ -57,6 +58,9 @@ const mostDrafted = 64 << 10
 // mostRecords is the room of what is kept for the records of the next entry: of
 // an ordinary chunk, not of one long line.
 const mostRecords = 8 << 20
+
+// spareRecords is more than the encoder reserves for a record and does not use.
+const spareRecords = 16 << 10
 
 // unparsedRun is a number of lines of one generation, in one chunk, that the
 // parser does not know: they make one agent.unparsed record. No lines: none yet.
@@ -232,7 +236,7 @@ func (p *pipeline) newEntry() *buffer.Entry {
 	p.made = 0
 	return &buffer.Entry{
 		Stream: p.stream, Input: p.spec.Name, Ranges: p.ranges[:0], Positions: p.positions[:0],
-		Records: p.agent.records.Get(0),
+		Records: p.agent.records.Get(p.room),
 	}
 }
 
@@ -248,6 +252,7 @@ func (p *pipeline) commit(ctx context.Context, e *buffer.Entry) error {
 		return fmt.Errorf("parser %s lost count of lines: held %d + read %d is not recorded %d + unparsed %d + ignored %d + held %d",
 			p.spec.ParserName, before, l.Read, l.Recorded, l.Unparsed, l.Ignored, l.Held)
 	}
+	p.room = min(len(e.Records)+len(e.Records)/8+spareRecords, mostRecords)
 	p.forget(len(e.Records) > mostRecords)
 	p.broken = p.to.Append(ctx, e)
 	if p.broken != nil {

@@ -18,16 +18,21 @@ import (
 // envelope fills what every record of this agent has. It is not safe for
 // concurrent use.
 type envelope struct {
-	host        Host
-	agentID     string
-	environment string
-	random      [512]byte // read in one piece: a system call for each record costs more than hashing it
-	left        int
-	scratch     []byte
+	hostID  string
+	same    audit.Record // what all records of the agent have in common
+	random  [512]byte    // read in one piece: a system call for each record costs more than hashing it
+	left    int
+	scratch []byte
 }
 
 func newEnvelope(cfg *Config) envelope {
-	return envelope{host: cfg.Host, agentID: cfg.Log.Agent, environment: cfg.Environment}
+	e := envelope{hostID: cfg.Host.ID}
+	e.same.SetInt(audit.SchemaVersion, audit.Version)
+	e.same.SetString(audit.Environment, cfg.Environment)
+	e.same.SetString(audit.HostID, cfg.Host.ID)
+	e.same.SetString(audit.HostName, cfg.Host.Name)
+	e.same.SetString(audit.AgentID, cfg.Log.Agent)
+	return e
 }
 
 // origin names the bytes, or the counter, that a record was made from.
@@ -38,8 +43,8 @@ type origin struct {
 }
 
 func (e *envelope) fill(r *audit.Record, stream seal.Stream, o origin, observed []byte) {
-	r.SetInt(audit.SchemaVersion, audit.Version)
-	e.scratch = audit.AppendID(e.scratch[:0], e.host.ID, o.source, o.generation, o.offset, o.sub)
+	r.Add(&e.same)
+	e.scratch = audit.AppendID(e.scratch[:0], e.hostID, o.source, o.generation, o.offset, o.sub)
 	r.SetText(audit.ID, e.scratch)
 	r.SetText(audit.ObservedTime, observed)
 	if !r.Has(audit.Time) {
@@ -49,13 +54,9 @@ func (e *envelope) fill(r *audit.Record, stream seal.Stream, o origin, observed 
 	e.classify(r)
 	r.SetString(audit.Retention, stream.Class)
 	r.SetString(audit.Service, stream.Service)
-	r.SetString(audit.Environment, e.environment)
-	r.SetString(audit.HostID, e.host.ID)
-	r.SetString(audit.HostName, e.host.Name)
 	r.SetString(audit.SourceID, o.source)
 	r.SetString(audit.SourceGeneration, o.generation)
 	r.SetInt(audit.SourceOffset, o.offset)
-	r.SetString(audit.AgentID, e.agentID)
 	e.scratch = audit.AppendSalt(e.scratch[:0], e.salt())
 	r.SetText(audit.Salt, e.scratch)
 }

@@ -14,6 +14,7 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/base64"
+	"math/bits"
 	"slices"
 	"strconv"
 	"time"
@@ -49,6 +50,23 @@ func (r *Record) Reset() {
 func (r *Record) CopyFrom(from *Record) {
 	r.set, r.value, r.quality = from.set, from.value, from.quality
 	r.text = append(r.text[:0], from.text...)
+}
+
+// Add sets all fields that are set in from, and flags, without sharing memory.
+func (r *Record) Add(from *Record) {
+	at := int64(len(r.text)) << 32
+	r.text = append(r.text, from.text...)
+	for w, set := range from.set {
+		r.set[w] |= set
+		for ; set != 0; set &= set - 1 {
+			f := Field(w<<6 + bits.TrailingZeros64(set))
+			r.value[f] = from.value[f]
+			if kind := layouts[f].kind; kind != KindInt && kind != KindBool {
+				r.value[f] += at
+			}
+		}
+	}
+	r.quality |= from.quality
 }
 
 // Has tells whether the field is set.

@@ -174,6 +174,18 @@ func TestFieldsRoundTrip(t *testing.T) {
 		if diff := cmp.Diff(string(line), string(twin.Append(nil, 42))); diff != "" {
 			t.Fatalf("the copy shares memory: %s", diff)
 		}
+		r.SetString(audit.Tenant, "stays unless the other has it")
+		kept := !twin.Has(audit.Tenant)
+		r.Add(&twin)
+		if tenant := string(r.Text(audit.Tenant)); kept != (tenant == "stays unless the other has it") {
+			t.Fatalf("tenant %q behind Add", tenant)
+		}
+		if kept {
+			r.Clear(audit.Tenant)
+		}
+		if diff := cmp.Diff(string(line), string(r.Append(nil, 42))); diff != "" {
+			t.Fatalf("added to another record: %s", diff)
+		}
 	})
 }
 

@@ -161,14 +161,17 @@ func firstProduct(agent []byte) []byte {
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
 // isTokenByte accepts the bytes of a token (RFC 9110, 5.6.2).
-func isTokenByte(c byte) bool {
-	switch {
-	case c >= 'a' && c <= 'z', c >= '0' && c <= '9', c >= 'A' && c <= 'Z', c == '-', c == '.', c == '_':
-		return true
-	default:
-		return strings.IndexByte("!#$%&'*+^`|~", c) >= 0
+func isTokenByte(c byte) bool { return tokenBytes[c] }
+
+var tokenBytes = func() (table [256]bool) {
+	for c := range table {
+		switch {
+		case c >= 'a' && c <= 'z', c >= '0' && c <= '9', c >= 'A' && c <= 'Z', strings.IndexByte("-._!#$%&'*+^`|~", byte(c)) >= 0:
+			table[c] = true
+		}
 	}
-}
+	return table
+}()
 
 // SetTime fills time and time_basis. zoned tells whether the line itself
 // carried the zone; otherwise it was assumed and the record says so.

@@ -2,6 +2,7 @@ package parsers_test
 
 import (
 	"net/netip"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 
 // TestClassify: one line a request, and what it is.
 func TestClassify(t *testing.T) {
+	var remembers parsers.Classifier
 	for request, want := range map[string]string{
 		"POST /v1/chat/completions":                     "model.inference chat v1",
 		"POST /v1/chat/completions/":                    "model.inference chat v1",
@@ -97,6 +99,13 @@ func TestClassify(t *testing.T) {
 	} {
 		method, target, _ := strings.Cut(request, " ")
 		r := parsers.Classify([]byte(method), []byte(target))
+		for range 2 { // first asked, then remembered
+			asked := []byte(target)
+			if again := remembers.Classify([]byte(method), asked); !reflect.DeepEqual(*again, r) {
+				t.Errorf("%s: remembered as %+v, is %+v", request, *again, r)
+			}
+			clear(asked) // the answer is not made of it
+		}
 		words := []string{r.Event}
 		add := func(prefix, word string) {
 			if word != "" {

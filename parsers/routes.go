@@ -66,6 +66,30 @@ func Classify(method, target []byte) Route {
 	return r
 }
 
+// Classifier is Classify with a memory of one: most clients of a server ask the same.
+// The zero value is ready. It is not safe for concurrent use.
+type Classifier struct {
+	method, target []byte // of route, whose slices are parts of them
+	route          Route
+	asked          bool
+}
+
+// longestRemembered keeps a long target from staying in memory.
+const longestRemembered = 256
+
+// Classify returns what [Classify] does, valid until the next call.
+func (c *Classifier) Classify(method, target []byte) *Route {
+	switch {
+	case c.asked && bytes.Equal(target, c.target) && bytes.Equal(method, c.method):
+	case len(method)+len(target) > longestRemembered:
+		c.route, c.asked = Classify(method, target), false
+	default:
+		c.method, c.target = append(c.method[:0], method...), append(c.target[:0], target...)
+		c.route, c.asked = Classify(c.method, c.target), true
+	}
+	return &c.route
+}
+
 // verb is the part of a method that decides over the event.
 type verb uint8
 

@@ -168,6 +168,7 @@ func (c *Call) refine(msec []byte) {
 // for Dropped.
 type Recorder struct {
 	config  parsers.Config
+	routes  parsers.Classifier
 	dropped atomic.Uint64
 	extra   []byte
 	keyText []byte
@@ -183,13 +184,13 @@ func (w *Recorder) Dropped() uint64 { return w.dropped.Load() }
 func (w *Recorder) Record(dst []parsers.Draft, c *Call) ([]parsers.Draft, parsers.Outcome) {
 	status := c.status()
 	method, target := c.request()
-	route := parsers.Classify(method, target)
+	route := w.routes.Classify(method, target)
 	if rule, ignored := route.Noise(status); ignored && c.Outcome == "" {
 		return dst, parsers.Outcome{Verdict: parsers.Ignored, Rule: rule}
 	}
 	dst, d := parsers.Next(dst)
 	r := &d.Record
-	d.SetRequest(method, &route)
+	d.SetRequest(method, route)
 	r.SetString(audit.Outcome, c.Outcome)
 	r.SetString(audit.Reason, c.Reason)
 	d.SetStatus(status)

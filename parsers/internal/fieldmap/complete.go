@@ -78,14 +78,14 @@ func (p *Map) decideEvent(s *pass) parsers.Outcome {
 	named := r.Has(audit.Event)
 	switch isRequest := target != nil || p.mapsPath && (method != nil || s.status != parsers.NoStatus); {
 	case isRequest:
-		route := parsers.Classify(method, target)
+		route := p.routes.Classify(method, target)
 		if rule, ignored := route.Noise(s.status); ignored && !named {
 			return parsers.Outcome{Verdict: parsers.Ignored, Rule: rule}
 		}
 		if !named && !route.Known() && r.Has(audit.ToolName) {
 			r.SetString(audit.Event, "tool.call") // MCP, whose path a gateway chooses
 		}
-		d.SetRequest(method, &route)
+		d.SetRequest(method, route)
 	case named:
 		if method != nil {
 			r.SetText(audit.APIMethod, method)

@@ -62,6 +62,7 @@ type Map struct {
 	mapsSystem bool // the system instructions are in the field map
 	dropped    atomic.Uint64
 	pass       pass
+	routes     parsers.Classifier
 	spare      parsers.Draft // of ReadSlots
 }
 
