@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -170,6 +171,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Agent, error) {
 	b, err := a.openBuffer(ctx, bufferConfig(&cfg), buffer.Deps{
 		FS: deps.FS, Log: deps.Log, Now: deps.Now, Identity: deps.Identity, Keys: a.loadKeys(), Run: cfg.Run,
 		Boot: Boot, Coverage: a.own.coverage, Gap: a.own.hole, Reread: a.reread, Damaged: a.own.damaged, Alarm: a.own.forked, KeyRotated: a.own.keyRotated, DiskUsed: a.stored.bytes,
+		Rested: debug.FreeOSMemory, // what a backlog took is not kept for the next one
 	})
 	if err != nil {
 		return nil, err

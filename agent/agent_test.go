@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -174,6 +175,13 @@ func (p *place) Publish(_ context.Context, c seal.Checkpoint) error {
 }
 func (p *place) Close() error { return nil }
 
+// all returns what is there now.
+func (p *place) all() map[string][]byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return maps.Clone(p.files)
+}
+
 // host is an agent's disk and configuration over several runs.
 type host struct {
 	t       *testing.T
@@ -248,12 +256,12 @@ func (h *host) once() error {
 // records, by event.
 func (h *host) shipped(name string) ([]*seal.Manifest, map[string][]map[string]any) {
 	h.t.Helper()
-	p := h.outputs[name]
+	files := h.outputs[name].all()
 	chain := seal.NewChain(origin, identity().Public().(ed25519.PublicKey))
 	var manifests []*seal.Manifest
 	records := make(map[string][]map[string]any)
 	for {
-		file := p.files[origin.ManifestPath(chain.Next())]
+		file := files[origin.ManifestPath(chain.Next())]
 		if file == nil {
 			return manifests, records
 		}
@@ -262,7 +270,7 @@ func (h *host) shipped(name string) ([]*seal.Manifest, map[string][]map[string]a
 			h.t.Fatal(err)
 		}
 		manifests = append(manifests, m)
-		if payload := p.files[m.PayloadPath]; payload != nil {
+		if payload := files[m.PayloadPath]; payload != nil {
 			h.decode(payload, records)
 		}
 	}

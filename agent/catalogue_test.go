@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -90,10 +91,23 @@ func (calls) Parse(dst []parsers.Draft, line parsers.Line) ([]parsers.Draft, par
 
 // modelServer answers the questions of a store.
 type modelServer struct {
+	process probe.Process
+
+	mu       sync.Mutex // guards what follows
 	fail     error
 	revision string
-	process  probe.Process
 	asked    int
+}
+
+// become has the server serve another revision, of 40 such digits, unless that is
+// empty, and answer with an error.
+func (m *modelServer) become(digit string, fail error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.fail = fail
+	if digit != "" {
+		m.revision = strings.Repeat(digit, 40)
+	}
 }
 
 func (m *modelServer) store(log *slog.Logger) *catalog.Store {
@@ -102,6 +116,8 @@ func (m *modelServer) store(log *slog.Logger) *catalog.Store {
 		Log: log, Now: time.Now, Listener: func(probe.Target) probe.Process { return m.process },
 		Addresses: func() []netip.Addr { return nil },
 		Ask: func(context.Context, probe.Question) (probe.Answer, error) {
+			m.mu.Lock()
+			defer m.mu.Unlock()
 			m.asked++
 			return probe.Answer{Server: "vllm", Models: []probe.Model{{Name: "a", Revision: m.revision}}}, m.fail
 		},
@@ -137,7 +153,7 @@ func TestCatalogNamesItsRecords(t *testing.T) {
 		in.give("use b")
 		in.give("this", "use a", "use b")
 		time.Sleep(time.Minute) // nobody answers
-		server.fail = nil
+		server.become("", nil)
 		time.Sleep(time.Minute)
 		// From now on the version is known; then it changes.
 		in.give("use a")
@@ -145,7 +161,7 @@ func TestCatalogNamesItsRecords(t *testing.T) {
 		in.give("use b") // a name that nobody knows: the server is asked, and confirms the version
 		time.Sleep(time.Second)
 		in.give("use b", "use a", "use a")
-		server.revision = strings.Repeat("2", 40)
+		server.become("2", nil)
 		time.Sleep(45 * time.Second)
 		in.give("use a")
 		stop()
@@ -235,7 +251,7 @@ func TestCatalogGoesOn(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		server.revision = strings.Repeat("2", 40) // while the agent is down
+		server.become("2", nil) // while the agent is down
 		in := newStream()
 		h.store, h.source = server.store(slog.New(slog.DiscardHandler)), in
 		ctx, stop := context.WithCancel(t.Context())
@@ -265,7 +281,7 @@ func TestBannerIsANudge(t *testing.T) {
 		ended := make(chan error)
 		go func() { ended <- h.agent().Run(ctx) }()
 		time.Sleep(10 * time.Second)
-		server.revision = strings.Repeat("2", 40)
+		server.become("2", nil)
 		restarted := time.Now().UTC().Format(time.RFC3339Nano)
 		in.give("banner", "banner", "banner")
 		synctest.Wait()

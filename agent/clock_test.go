@@ -2,7 +2,6 @@ package agent_test
 
 import (
 	"fmt"
-	"maps"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -43,7 +42,7 @@ func testClockJumps(t *testing.T, jumps []time.Duration, when string) {
 			continue
 		case "killed":
 			// What it does from here on is forgotten, at the output too.
-			shipped := &place{files: maps.Clone(h.outputs["a"].files)}
+			shipped := &place{files: h.outputs["a"].all()}
 			disk = disk.Image().Kill()
 			stopped()
 			h.outputs["a"], h.disk = shipped, disk

@@ -80,6 +80,9 @@ type Deps struct {
 	Alarm func(f Fork) *Entry
 	// DiskUsed returns bytes outside the buffer that count against MaxDisk. It may be nil.
 	DiskUsed func() int64
+	// Rested is called when nothing was appended for a while and the buffer has let go
+	// of the memory that it kept for more. It may be nil.
+	Rested func()
 }
 
 // Entry is one chunk ready to commit.

@@ -126,7 +126,9 @@ func (b *Buffer) rest(g *group) (err error) {
 	default: // it is on its way to the disk
 	}
 	b.enc.lines = nil
-	b.enc.zstd, err = newZstdEncoder()
+	if b.enc.zstd, err = newZstdEncoder(); err == nil && b.deps.Rested != nil {
+		b.deps.Rested()
+	}
 	return err
 }
 

@@ -1,6 +1,10 @@
-// Command bench measures the whole path on generated logs: the agent reads a
-// backlog, makes records, commits, seals and ships them over HTTP to a sink
-// that counts distinct records. All guarantees are on.
+// Command bench measures the agent on generated logs, with all guarantees on.
+//
+// Its main part is a backlog: the agent reads a log, makes records, commits, seals
+// and ships them over HTTP to a sink that counts distinct records. The other parts
+// (-part) follow a log live, many files at rest and several at once, stall the
+// output, start with a full buffer, verify an archive, and run other log shippers
+// over the same log where they are installed. BENCHMARKS.md has method and figures.
 //
 // The figures are of the agent's process alone (getrusage). Lines are
 // deterministic and carry ids, so the sink can tell lost and repeated ones.
@@ -17,10 +21,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -28,24 +30,90 @@ import (
 )
 
 func main() {
-	lines := flag.Int("lines", 300_000, "lines a log")
-	only := flag.String("only", "", "one workload: gateway, access or vllm")
-	runs := flag.Int("runs", 3, "runs of each workload; the median by CPU time is shown")
-	bins := flag.String("bin", "bin/auditail", "the agent; several, with commas between, run in turn")
-	stat := flag.Bool("benchstat", false, "print each run as a line for benchstat")
-	keep := flag.String("dir", ".bench", "working folder; cleared first")
-	live := flag.Duration("latency", 10*time.Second, "how long a live agent is followed for the time from line to durable; 0 leaves it out")
-	rate := flag.Int("rate", 10_000, "lines a second of a live agent's log")
+	b := bench{}
+	flag.IntVar(&b.lines, "lines", 300_000, "lines a log")
+	flag.StringVar(&b.only, "only", "", "one workload of the backlog: gateway, access or vllm")
+	flag.IntVar(&b.runs, "runs", 3, "runs of each workload; the median by CPU time is shown")
+	bins := flag.String("bin", "bin/auditail", "the agent; several, with commas between, run in turn over the backlog, and the first in all other parts")
+	flag.BoolVar(&b.benchstat, "benchstat", false, "print each run of the backlog as a line for benchstat, and do nothing else")
+	flag.StringVar(&b.dir, "dir", ".bench", "working folder; cleared first")
+	flag.DurationVar(&b.live, "live", 20*time.Second, "how long a live agent is measured, and one at rest")
+	flag.IntVar(&b.rate, "rate", 10_000, "lines a second of a live agent's log")
+	names := flag.String("part", "", "of "+strings.Join(partNames(), ", ")+", with commas between; all when empty")
 	flag.Parse()
-	b := bench{lines: *lines, only: *only, runs: *runs, agents: strings.Split(*bins, ","), dir: *keep, benchstat: *stat}
-	err := b.run(context.Background())
-	if err == nil && *live > 0 && !*stat {
-		err = runLatency(context.Background(), *live, *rate, b.agents[0], *keep)
+	b.agents = strings.Split(*bins, ",")
+	if b.benchstat {
+		*names = "backlog"
 	}
-	if err != nil {
+	if err := b.runParts(context.Background(), *names); err != nil {
 		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
 		os.Exit(1)
 	}
+}
+
+// part is something that is measured.
+type part struct {
+	name string
+	run  func(b *bench, ctx context.Context) error
+}
+
+func parts() []part {
+	return []part{
+		{"backlog", (*bench).backlog},
+		{"peers", (*bench).peers},
+		{"parallel", (*bench).parallel},
+		{"live", (*bench).follow},
+		{"idle", (*bench).idle},
+		{"stalled", (*bench).stalled},
+		{"start", (*bench).start},
+		{"verify", (*bench).verify},
+	}
+}
+
+func partNames() (names []string) {
+	for _, p := range parts() {
+		names = append(names, p.name)
+	}
+	return names
+}
+
+// runParts runs the parts that are named, or all.
+func (b *bench) runParts(ctx context.Context, names string) (err error) {
+	for i, agent := range b.agents {
+		if b.agents[i], err = filepath.Abs(agent); err != nil {
+			return err
+		}
+	}
+	if b.dir, err = filepath.Abs(b.dir); err != nil {
+		return err
+	}
+	known := partNames()
+	for name := range strings.SplitSeq(names, ",") {
+		if name != "" && !slices.Contains(known, name) {
+			return fmt.Errorf("there is no part %q; there are %s", name, strings.Join(known, ", "))
+		}
+	}
+	for _, p := range parts() {
+		if names != "" && !slices.Contains(strings.Split(names, ","), p.name) {
+			continue
+		}
+		if err := b.clear(); err != nil {
+			return err
+		}
+		if err := p.run(b, ctx); err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
+		}
+	}
+	return os.RemoveAll(b.dir)
+}
+
+// clear makes the working folder anew.
+func (b *bench) clear() error {
+	return errors.Join(os.RemoveAll(b.dir), os.MkdirAll(b.dir, 0o750))
+}
+
+func say(format string, a ...any) {
+	fmt.Printf(format+"\n", a...) //nolint:forbidigo // a program for a terminal
 }
 
 // bench is what was asked for.
@@ -55,14 +123,13 @@ type bench struct {
 	agents      []string
 	dir         string
 	benchstat   bool
+	live        time.Duration
+	rate        int
 }
 
-func (b *bench) run(ctx context.Context) (err error) {
-	if b.dir, err = filepath.Abs(b.dir); err != nil {
-		return err
-	}
+func (b *bench) backlog(ctx context.Context) error {
 	if !b.benchstat {
-		fmt.Printf("%-8s %9s %9s %11s %8s %8s %8s %9s %9s %6s %9s\n", //nolint:forbidigo // a program for a terminal
+		say("%-8s %9s %9s %11s %8s %8s %8s %9s %9s %6s %9s",
 			"log", "lines", "MB", "MB/CPU-s", "µs/line", "CPU s", "wall s", "peak MiB", "anon MiB", "ratio", "lost/rep")
 	}
 	for _, w := range generate.Workloads() {
@@ -73,7 +140,7 @@ func (b *bench) run(ctx context.Context) (err error) {
 			return fmt.Errorf("%s: %w", w.Name, err)
 		}
 	}
-	return os.RemoveAll(b.dir)
+	return nil
 }
 
 // compare runs the agents over a workload in turn.
@@ -81,11 +148,7 @@ func (b *bench) compare(ctx context.Context, w generate.Workload) error {
 	results := make([][]result, len(b.agents))
 	for range b.runs {
 		for i, agent := range b.agents {
-			bin, err := filepath.Abs(agent)
-			if err != nil {
-				return err
-			}
-			r, err := measure(ctx, w, b.lines, bin, b.dir)
+			r, err := b.measure(ctx, w, agent)
 			if err != nil {
 				return fmt.Errorf("%s: %w", agent, err)
 			}
@@ -107,20 +170,6 @@ func (b *bench) compare(ctx context.Context, w generate.Workload) error {
 	return nil
 }
 
-func runLatency(ctx context.Context, d time.Duration, rate int, bin, dir string) error {
-	bin, err := filepath.Abs(bin)
-	if err != nil {
-		return err
-	}
-	if dir, err = filepath.Abs(dir); err != nil {
-		return err
-	}
-	if err := latency(ctx, d, rate, bin, dir); err != nil {
-		return fmt.Errorf("latency: %w", err)
-	}
-	return nil
-}
-
 // result is one run.
 type result struct {
 	lines          int
@@ -138,7 +187,7 @@ func median(all []result) result {
 func (r *result) megabytes() float64 { return float64(r.bytes) / 1e6 }
 
 func (r result) print(name, agent string) {
-	fmt.Printf("%-8s %9d %9.1f %11.1f %8.2f %8.2f %8.2f %9.1f %9.1f %6.1f %5d/%d %s\n", //nolint:forbidigo // a program for a terminal
+	say("%-8s %9d %9.1f %11.1f %8.2f %8.2f %8.2f %9.1f %9.1f %6.1f %5d/%d %s",
 		name, r.lines, r.megabytes(), r.megabytes()/r.cpu.Seconds(), float64(r.cpu.Microseconds())/float64(r.lines),
 		r.cpu.Seconds(), r.wall.Seconds(), mebibytes(r.peak.resident), mebibytes(r.peak.anonymous),
 		float64(r.bytes)/float64(max(r.shipped, 1)), r.lost, r.repeated, agent)
@@ -147,23 +196,20 @@ func (r result) print(name, agent string) {
 // printForBenchstat prints the run in the format of Go's benchmarks: one
 // iteration is one line of the log.
 func (r result) printForBenchstat(name, agent string) {
-	fmt.Printf("BenchmarkBacklog/log=%s/agent=%s %d %.1f CPU-ns/line %.2f MB/CPU-s %.2f MB/s %d resident-B %d anonymous-B %d shipped-B %d lost %d repeated\n", //nolint:forbidigo // a program for a terminal
+	say("BenchmarkBacklog/log=%s/agent=%s %d %.1f CPU-ns/line %.2f MB/CPU-s %.2f MB/s %d resident-B %d anonymous-B %d shipped-B %d lost %d repeated",
 		name, filepath.Base(agent), r.lines, float64(r.cpu.Nanoseconds())/float64(r.lines), r.megabytes()/r.cpu.Seconds(),
 		r.megabytes()/r.wall.Seconds(), r.peak.resident, r.peak.anonymous, r.shipped, r.lost, r.repeated)
 }
 
 func mebibytes(n int64) float64 { return float64(n) / (1 << 20) }
 
-// measure runs the agent once over a fresh log.
-func measure(ctx context.Context, w generate.Workload, lines int, bin, dir string) (result, error) {
-	if err := os.RemoveAll(dir); err != nil {
+// measure runs an agent once over a fresh log.
+func (b *bench) measure(ctx context.Context, w generate.Workload, agent string) (result, error) {
+	if err := b.clear(); err != nil {
 		return result{}, err
 	}
-	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return result{}, err
-	}
-	log := filepath.Join(dir, "input.log")
-	size, err := w.File(log, lines)
+	log := filepath.Join(b.dir, "input.log")
+	size, err := w.File(log, b.lines)
 	if err != nil {
 		return result{}, err
 	}
@@ -171,61 +217,15 @@ func measure(ctx context.Context, w generate.Workload, lines int, bin, dir strin
 	if err != nil {
 		return result{}, err
 	}
-	config := filepath.Join(dir, "auditail.toml")
-	if err := os.WriteFile(config, []byte(w.Config(dir, log, s.url())), 0o600); err != nil {
+	p, err := startAgent(ctx, agent, b.dir, w.Config(b.dir, log, s.url()), "--once")
+	if err != nil {
 		return result{}, err
 	}
-	command := exec.CommandContext(ctx, bin, "run", "--once", "--config", config) //nolint:gosec // our own program
-	var stderr strings.Builder
-	command.Stderr = &stderr
-	start := time.Now()
-	if err := command.Start(); err != nil {
+	r := result{lines: b.lines, bytes: size}
+	if r.cpu, r.wall, r.peak, err = p.ended(); err != nil {
 		return result{}, err
 	}
-	peak := watchPeak(command.Process.Pid)
-	if err := command.Wait(); err != nil {
-		return result{}, fmt.Errorf("%w\n%s", err, stderr.String())
-	}
-	r := result{lines: lines, bytes: size, wall: time.Since(start), peak: peak()}
-	r.cpu = command.ProcessState.UserTime() + command.ProcessState.SystemTime()
 	seen, repeated, err := s.count(w.IDKey)
-	r.lost, r.repeated, r.shipped = lines-seen, repeated, s.bytes()
+	r.lost, r.repeated, r.shipped = b.lines-seen, repeated, s.bytes()
 	return r, errors.Join(err, s.close())
-}
-
-// memory is what a process has in memory, in bytes: all of it, and what is in no
-// file and can not be read again.
-type memory struct{ resident, anonymous int64 }
-
-// watchPeak reads the peak resident size of a process until it ends, and samples
-// its anonymous size. (The kernel's ru_maxrss of a child counts this program's own
-// size at the fork.)
-func watchPeak(pid int) (peak func() memory) {
-	result := make(chan memory, 1)
-	go func() {
-		var peak memory
-		for {
-			status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-			resident, found := kibibytes(string(status), "VmHWM:")
-			if err != nil || !found {
-				result <- peak
-				return
-			}
-			anonymous, _ := kibibytes(string(status), "RssAnon:")
-			peak = memory{max(peak.resident, resident), max(peak.anonymous, anonymous)}
-			time.Sleep(20 * time.Millisecond)
-		}
-	}()
-	return func() memory { return <-result }
-}
-
-// kibibytes returns the bytes of a line such as "VmHWM:  1234 kB".
-func kibibytes(status, name string) (int64, bool) {
-	_, rest, found := strings.Cut(status, name)
-	fields := strings.Fields(rest)
-	if !found || len(fields) == 0 {
-		return 0, false
-	}
-	n, err := strconv.ParseInt(fields[0], 10, 64)
-	return n << 10, err == nil
 }
