@@ -21,6 +21,7 @@ import (
 	"github.com/auditail/auditail/buffer"
 	"github.com/auditail/auditail/internal/admin"
 	"github.com/auditail/auditail/internal/config"
+	"github.com/auditail/auditail/internal/crash"
 	"github.com/auditail/auditail/internal/durable"
 	"github.com/auditail/auditail/internal/version"
 )
@@ -37,7 +38,8 @@ func newDiagnose() *cobra.Command {
 		Use: "diagnose", Short: "Collect what is needed to find out what is wrong", Args: cobra.NoArgs,
 		Long: `Writes a bundle (tar.gz): the effective configuration with secrets as references,
 status, metrics, profiles and the newest lines of the running agent's own log, a
-listing of data_dir, the health of the buffer, version and facts of the host.
+listing of data_dir, the health of the buffer, the stacks of crashes, version and
+facts of the host.
 
 Nothing that was read from logs is taken: no record, no batch, no key. What is in
 the bundle, and what could not be had, is listed on standard output and in
@@ -108,7 +110,20 @@ func (b *bundle) collect(ctx context.Context, path string) {
 	b.add("data_dir.txt", "names, sizes, times and modes below "+cfg.Agent.DataDir, listing, err)
 	health, err := bufferFacts(filepath.Join(cfg.Agent.DataDir, "buffer"))
 	b.add("buffer.txt", "health of the buffer", health, err)
+	b.crashes(cfg.Agent.DataDir)
 	b.running(ctx, admin.NewClient(cfg.Admin.Socket))
+}
+
+// crashes takes the stacks of runs that a defect ended.
+func (b *bundle) crashes(dir string) {
+	files, err := crash.Files(durable.OS{}, dir)
+	if err != nil {
+		b.add("crash.txt", "stacks of crashes", nil, err)
+	}
+	for _, name := range files {
+		data, err := durable.ReadFile(durable.OS{}, name, 2<<20)
+		b.add(filepath.Base(name), "stack of a crash", data, err)
+	}
 }
 
 // running asks the agent what only a running one knows.

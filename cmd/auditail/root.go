@@ -68,7 +68,7 @@ central or WORM storage. auditail-verify checks the result offline.`,
 	}
 	// No template of our own, for --version or help: text/template finds methods by
 	// name, and the linker then keeps every method of the AWS SDK: 7 MB.
-	root.AddCommand(newRun(), newStatus(), newTap(), newReload(), newCheck(), newConfig(), newTry(), newKeys(), newEnroll(), newBuffer(), newDiagnose(), newService(), newVersion())
+	root.AddCommand(newRun(), newStatus(), newTap(), newReload(), newCheck(), newConfig(), newTry(), newKeys(), newEnroll(), newBuffer(), newDiagnose(), newService(), newCrashWatch(), newVersion())
 	return root
 }
 

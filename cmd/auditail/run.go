@@ -16,6 +16,7 @@ import (
 	"github.com/auditail/auditail/agent"
 	"github.com/auditail/auditail/internal/admin"
 	"github.com/auditail/auditail/internal/config"
+	"github.com/auditail/auditail/internal/crash"
 	"github.com/auditail/auditail/internal/sdnotify"
 	"github.com/auditail/auditail/internal/selflog"
 	"github.com/auditail/auditail/internal/version"
@@ -29,14 +30,18 @@ and what the outputs have not taken by then ships at the next start.
 
 With --once it reads what the file inputs hold now (an unterminated last line
 counts), seals, ships and stops. It exits with 1 when an output did not take
-everything within --timeout; the data is kept.`,
+everything within --timeout; the data is kept.
+
+Exit codes: 0 stopped as asked; 1 with the reason on standard error; 2 stopped by
+a defect: the line on standard error names the file with the stack, and the next
+start recovers.`,
 		Example: `  auditail run --config /etc/auditail/auditail.toml
   auditail run --once --timeout 5m`,
 	}
 	path := configFlag(cmd)
 	once := cmd.Flags().Bool("once", false, "read what is there, ship it, stop")
 	timeout := cmd.Flags().Duration("timeout", 5*time.Minute, "with --once: how long the outputs may take")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
 		if cmd.Flags().Changed("timeout") && !*once {
 			return errors.New("--timeout goes with --once")
 		}
@@ -45,8 +50,17 @@ everything within --timeout; the data is kept.`,
 			return err
 		}
 		memoryLimit(cfg)
+		stderr := cmd.ErrOrStderr()
+		watcher, unwatched := crash.Watch(stderr, crashWatch, "--", cfg.Agent.DataDir)
+		if unwatched == nil {
+			stderr = watcher.Stderr()
+			defer func() { err = errors.Join(err, watcher.Stop()) }()
+		}
 		self := selflog.New(time.Now)
-		log := slog.New(self.Handler(newLogger(cfg.Log, cmd.ErrOrStderr()).Handler()))
+		log := slog.New(self.Handler(newLogger(cfg.Log, stderr).Handler()))
+		if unwatched != nil {
+			log.Warn("a crash would not be written down", "error", unwatched)
+		}
 		for _, w := range cfg.Warnings {
 			log.Warn(w) //nolint:sloglint // the sentence is the configuration's
 		}
@@ -55,6 +69,7 @@ everything within --timeout; the data is kept.`,
 			return err
 		}
 		setup.selfLog = self.Newest
+		setup.begin()
 		log.Info("starting", "version", version.String(), "log", setup.config.Log.String(), "data_dir", cfg.Agent.DataDir)
 		err = runAgent(cmd.Context(), setup, *path, *once, *timeout)
 		if err = errors.Join(err, setup.close()); err != nil {
@@ -95,7 +110,12 @@ func runAgent(ctx context.Context, s *setup, path string, once bool, timeout tim
 // that can not be asked still does its work.
 func runServed(ctx context.Context, a *agent.Agent, s *setup, path string) error {
 	reloads := newReloader(path, s, a)
-	server, err := admin.Listen(ctx, s.admin, admin.Deps{Log: s.deps.Log, Status: a.Status, Reload: reloads.Reload, Tap: s.deps.Taps, SelfLog: s.selfLog})
+	status := func() admin.Status {
+		now := a.Status()
+		now.LastRun = string(s.run.Last)
+		return now
+	}
+	server, err := admin.Listen(ctx, s.admin, admin.Deps{Log: s.deps.Log, Status: status, Reload: reloads.Reload, Tap: s.deps.Taps, SelfLog: s.selfLog})
 	if err != nil {
 		s.deps.Log.ErrorContext(ctx, "the agent runs, but can not be asked everywhere it should", "error", err)
 	}
@@ -104,7 +124,7 @@ func runServed(ctx context.Context, a *agent.Agent, s *setup, path string) error
 	var ended sync.WaitGroup
 	ended.Go(func() { reloads.run(beside) })
 	ended.Go(func() {
-		w := supervisor{notifier: sdnotify.FromEnvironment(os.Getenv, os.Getpid()), status: a.Status, log: s.deps.Log, now: time.Now}
+		w := supervisor{notifier: sdnotify.FromEnvironment(os.Getenv, os.Getpid()), status: status, log: s.deps.Log, now: time.Now}
 		w.run(beside)
 	})
 	err = a.Run(ctx)

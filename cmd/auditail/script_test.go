@@ -7,14 +7,33 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
 func TestMain(m *testing.M) {
+	auditail := func() { os.Exit(execute(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 	testscript.Main(m, map[string]func(){
-		"auditail": func() { os.Exit(execute(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
+		"auditail": auditail,
+		// The agent with a defect in one goroutine, which comes out when the file
+		// "defect" is made.
+		"auditail-defect": func() {
+			if os.Args[1] == "run" {
+				go defect("defect")
+			}
+			auditail()
+		},
 	})
+}
+
+func defect(trigger string) {
+	for {
+		if _, err := os.Stat(trigger); err == nil {
+			fmt.Println(os.Args[len(os.Args)])
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 // Each script runs in a folder of its own; $WORK stands in configurations too.

@@ -23,6 +23,7 @@ import (
 	"github.com/auditail/auditail/inputs/syslog"
 	"github.com/auditail/auditail/internal/admin"
 	"github.com/auditail/auditail/internal/config"
+	"github.com/auditail/auditail/internal/crash"
 	"github.com/auditail/auditail/internal/durable"
 	"github.com/auditail/auditail/internal/version"
 	"github.com/auditail/auditail/seal"
@@ -39,10 +40,33 @@ type setup struct {
 	key    string         // id of the capture key in force
 	// selfLog returns the newest lines of the own log.
 	selfLog func() []byte
+	run     *crash.Run // nil before begin
 	unlock  func() error
 }
 
-func (s *setup) close() error { return s.unlock() }
+// begin notes that a run begins, and says how the one before ended.
+func (s *setup) begin() {
+	run, err := crash.Begin(s.deps.FS, s.file.Agent.DataDir, time.Now())
+	if err != nil {
+		s.log.Warn("the next start will not know how this run ended", "error", err)
+	}
+	s.run = run
+	switch run.Last {
+	case crash.Crashed:
+		s.log.Error("the last run was ended by a defect; this one recovers what it left", "stack", run.File)
+	case crash.Killed:
+		s.log.Warn("the last run was killed or lost its power; this one recovers what it left")
+	case crash.None, crash.Stopped:
+	}
+}
+
+// close ends the run in order and gives the data_dir free.
+func (s *setup) close() (err error) {
+	if s.run != nil {
+		err = s.run.Finish()
+	}
+	return errors.Join(err, s.unlock())
+}
 
 // prepare turns the configuration into what the agent is made of. It is the one
 // place that names concrete kinds.

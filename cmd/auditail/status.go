@@ -14,6 +14,7 @@ import (
 
 	"github.com/auditail/auditail/internal/admin"
 	"github.com/auditail/auditail/internal/config"
+	"github.com/auditail/auditail/internal/crash"
 )
 
 // askTime is how long a command waits for the agent's answer.
@@ -84,6 +85,9 @@ func printStatus(out io.Writer, s *admin.Status) error {
 			text += ", for " + span(s.Now.Sub(a.Since))
 		}
 		line("%s: %s: %s", strings.ToUpper(a.Level), a.Part, printable(text))
+	}
+	if s.LastRun == string(crash.Crashed) {
+		line("The last run was ended by a defect: the stack is in data_dir (crash-….txt); please report it.")
 	}
 	line("")
 	line("INPUT\tKIND\tPARSER\tLINES/S\tREAD\tRECORDS\tUNKNOWN\tSOURCES\tLAG\tLAST LINE")

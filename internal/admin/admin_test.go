@@ -64,7 +64,7 @@ var (
 // sample is a status that has every field.
 func sample() admin.Status {
 	return admin.Status{
-		Version: "v1", Log: "audit.example.com/gpu-07", Epoch: 1, Started: began, Now: began.Add(time.Hour), Ready: true,
+		Version: "v1", Log: "audit.example.com/gpu-07", Epoch: 1, Started: began, Now: began.Add(time.Hour), Ready: true, LastRun: "stopped",
 		Config: admin.Config{Digest: "sha256:00", Generation: 2, Loaded: began},
 		Inputs: []admin.Input{{
 			Name: "vllm", Kind: "file", Parser: "vllm/1", Service: "chat", Lines: admin.Lines{Read: 10, Recorded: 7, Unparsed: 2, Ignored: 1},

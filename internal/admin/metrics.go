@@ -12,6 +12,10 @@ func writeMetrics(p *metrics.Page, s *Status) {
 	p.Gauge("auditail_agent_info", "Always 1; the labels say which agent this is.").
 		Sample(1, "version", s.Version, "log", s.Log)
 	p.Gauge("auditail_agent_ready", "1 when the buffer is open and the inputs run.").Flag(s.Ready)
+	if s.LastRun != "" {
+		p.Gauge("auditail_agent_last_run_info", "Always 1; the label says how the run before this one ended: none, stopped, crashed or killed.").
+			Sample(1, "end", s.LastRun)
+	}
 	alerts := p.Gauge("auditail_agent_alerts", "Things that an operator should look at now, by level.")
 	for _, level := range []string{Critical, Warning} {
 		n := 0

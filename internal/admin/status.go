@@ -12,7 +12,9 @@ type Status struct {
 	Started time.Time `json:"started"`
 	Now     time.Time `json:"now"`
 	// Ready: the buffer is open and the inputs run.
-	Ready   bool     `json:"ready"`
+	Ready bool `json:"ready"`
+	// LastRun is how the run before this one ended: none, stopped, crashed or killed.
+	LastRun string   `json:"last_run,omitempty"`
 	Config  Config   `json:"config"`
 	Inputs  []Input  `json:"inputs"`
 	Buffer  Buffer   `json:"buffer"`
