@@ -27,7 +27,7 @@ const (
 
 // memoryLimit makes the garbage collector work harder before the promised
 // 100 MiB are reached; it is no hard limit.
-const memoryLimit = 80 << 20
+const memoryLimit = 64 << 20
 
 func main() {
 	debug.SetMemoryLimit(memoryLimit)

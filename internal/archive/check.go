@@ -65,7 +65,7 @@ func (s *step) checkPayload(ctx context.Context, v *verifier, checker *PayloadCh
 		return
 	}
 	if s.proven {
-		s.contents = newContents(m)
+		s.contents = newContents(m, maxWaiting)
 		s.summary, err = checker.Check(f, m, PayloadOptions{Record: s.contents.record, Large: &v.large})
 	} else {
 		// Nobody vouches for the size that this manifest gives: unpacking could go on
@@ -82,6 +82,29 @@ func (s *step) checkPayload(ctx context.Context, v *verifier, checker *PayloadCh
 		s.findings = append(s.findings, s.contents.findings...)
 		s.sound = err == nil && !slices.ContainsFunc(s.contents.findings, func(f Finding) bool { return f.Level == Violation })
 	}
+}
+
+// spans returns the ranges that the batch accounts for. Those of a payload that has
+// too many to be kept while it waited are read here, in its turn: one such payload at
+// a time is in memory.
+func (s *step) spans(ctx context.Context, v *verifier) ([]span, error) {
+	if !s.contents.spilled {
+		return s.contents.spans, nil
+	}
+	f, err := v.source.Open(ctx, s.manifest.PayloadPath)
+	if err != nil {
+		return nil, err
+	}
+	again := newContents(s.manifest, maxSpans)
+	summary, err := CheckPayload(f, s.manifest, PayloadOptions{Record: again.record, Large: &v.large})
+	err = errors.Join(err, f.Close())
+	if err != nil && !summary.Proven {
+		return nil, err
+	}
+	if again.end(s.manifest); again.spilled {
+		return nil, fmt.Errorf("its ranges and gaps take more than %d MiB", maxSpans>>20)
+	}
+	return again.spans, nil
 }
 
 // knownPayload takes what an earlier run found in the payload, if it still is

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -35,12 +36,27 @@ type contents struct {
 	covered   bool
 	unparsed  uint64 // lines, summed over agent.unparsed
 	lines     uint64 // summed over the coverage record
-	spans     []span
+	spans     []span // nil when spilled
+	most      int    // bytes that they may take
+	taken     int
+	spilled   bool // they would take more
 }
 
-func newContents(m *seal.Manifest) *contents {
+const (
+	// maxWaiting is how much the spans of a payload may take while it waits for its
+	// turn. Those of one that has more are read once more then.
+	maxWaiting = 256 << 10
+	// maxSpans is how much they may take at all.
+	maxSpans = 4 << 20
+	// spanSize is what a span takes beside its names.
+	spanSize = 64
+	// maxSpanName is the longest name of a source, generation, unit or cause.
+	maxSpanName = 1024
+)
+
+func newContents(m *seal.Manifest, most int) *contents {
 	return &contents{
-		path: m.PayloadPath, expected: m.RecordsTo - m.RecordsFrom, more: make(map[Level]int),
+		path: m.PayloadPath, expected: m.RecordsTo - m.RecordsFrom, more: make(map[Level]int), most: most,
 		closing: fmt.Appendf(nil, `"agent":{"id":%q,"seq":`, m.Origin.Agent),
 	}
 }
@@ -63,6 +79,8 @@ func (c *contents) violation(code Code, format string, args ...any) {
 var (
 	eventKey  = []byte(`"event":"`)
 	agentName = []byte(`agent.`)
+
+	coverageEvent = []byte(`agent.coverage"`)
 )
 
 // record looks at one line. Nearly all lines cost a search for their event in
@@ -113,19 +131,19 @@ func (c *contents) seqOf(line []byte) (seq uint64, ok bool) {
 
 // own takes what the agent says about its reading and its losses.
 func (c *contents) own(index uint64, line []byte) {
+	if at := bytes.Index(line, eventKey); at >= 0 && bytes.HasPrefix(line[at+len(eventKey):], coverageEvent) {
+		c.coverage(index, line)
+		return
+	}
+	if len(line) > maxOwn {
+		c.violation(RecordForm, "record %d is the agent's own and has %d bytes", index, len(line))
+		return
+	}
 	var r struct {
 		Event  string `json:"event"`
 		Source struct {
 			ID string `json:"id"`
 		} `json:"source"`
-		Coverage []struct {
-			Source     string `json:"source"`
-			Generation string `json:"generation"`
-			Unit       string `json:"unit"`
-			From       uint64 `json:"from"`
-			To         uint64 `json:"to"`
-			Lines      uint64 `json:"lines"`
-		} `json:"coverage"`
 		Loss struct {
 			Generation string `json:"generation"`
 			From       uint64 `json:"from"`
@@ -141,19 +159,7 @@ func (c *contents) own(index uint64, line []byte) {
 	}
 	switch r.Event {
 	case "agent.coverage":
-		if index+1 != c.expected {
-			c.violation(CoverageInvalid, "record %d is agent.coverage, but not the last of %d records", index, c.expected)
-			return
-		}
-		c.covered = true
-		for _, s := range r.Coverage {
-			if s.To < s.From || s.Source == "" || s.Generation == "" || s.Unit == "" {
-				c.violation(CoverageInvalid, "coverage of %s generation %q goes from %d to %d %s", s.Source, s.Generation, s.From, s.To, s.Unit)
-				continue
-			}
-			c.lines = saturating(c.lines, s.Lines)
-			c.spans = append(c.spans, span{source: s.Source, generation: s.Generation, unit: s.Unit, from: s.From, to: s.To})
-		}
+		c.violation(RecordForm, "record %d names its event in another form", index)
 	case "agent.unparsed":
 		c.unparsed = saturating(c.unparsed, r.Loss.Lines)
 	case "agent.gap":
@@ -161,7 +167,110 @@ func (c *contents) own(index uint64, line []byte) {
 	}
 }
 
+// maxOwn is the longest record of the agent's own but agent.coverage.
+const maxOwn = 1 << 20
+
+// coverage takes the record that ends a batch, which may be long.
+func (c *contents) coverage(index uint64, line []byte) {
+	var r struct {
+		Event    string   `json:"event"`
+		Coverage elements `json:"coverage"`
+	}
+	err := json.Unmarshal(line, &r)
+	switch {
+	case err != nil:
+		c.violation(RecordForm, "record %d is not a record: %v", index, err)
+	case r.Event+`"` != string(coverageEvent):
+		c.violation(RecordForm, "record %d has two events", index)
+	case index+1 != c.expected:
+		c.violation(CoverageInvalid, "record %d is agent.coverage, but not the last of %d records", index, c.expected)
+	default:
+		c.covered = true
+		r.Coverage.each(c.coverageOf)
+	}
+}
+
+// elements are those of a JSON array, which are decoded one after the other: three
+// bytes of JSON must not become a hundred of memory. It is valid as long as the line.
+type elements []byte
+
+// UnmarshalJSON implements json.Unmarshaler. data is valid JSON.
+func (e *elements) UnmarshalJSON(data []byte) error {
+	if !bytes.Equal(data, []byte("null")) && data[0] != '[' {
+		return errors.New("coverage is not an array")
+	}
+	*e = data
+	return nil
+}
+
+// each calls take for every element of an array, until it returns false.
+func (e elements) each(take func([]byte) bool) {
+	depth, quoted, start := 0, false, 1
+	for i := 0; i < len(e); i++ {
+		switch b := e[i]; {
+		case quoted && b == '\\':
+			i++
+		case b == '"':
+			quoted = !quoted
+		case quoted:
+		case b == '[' || b == '{':
+			depth++
+		case b == ']' || b == '}':
+			depth--
+		}
+		if !quoted && (e[i] == ',' && depth == 1 || depth == 0) {
+			if element := bytes.TrimSpace(e[min(start, i):i]); len(element) > 0 && !take(element) {
+				return
+			}
+			start = i + 1
+		}
+	}
+}
+
+// coverageOf takes one range of the coverage record. It gives up behind a thousand
+// that are wrong.
+func (c *contents) coverageOf(element []byte) bool {
+	var s struct {
+		Source     string `json:"source"`
+		Generation string `json:"generation"`
+		Unit       string `json:"unit"`
+		From       uint64 `json:"from"`
+		To         uint64 `json:"to"`
+		Lines      uint64 `json:"lines"`
+	}
+	err := errTooLong
+	if len(element) <= 4*maxSpanName {
+		err = json.Unmarshal(element, &s)
+	}
+	switch {
+	case err != nil:
+		c.violation(CoverageInvalid, "a range of the coverage record: %v", err)
+	case s.To < s.From || s.Source == "" || s.Generation == "" || s.Unit == "":
+		c.violation(CoverageInvalid, "coverage of %s generation %q goes from %d to %d %s", s.Source, s.Generation, s.From, s.To, s.Unit)
+	default:
+		c.lines = saturating(c.lines, s.Lines)
+		c.keep(span{source: s.Source, generation: s.Generation, unit: s.Unit, from: s.From, to: s.To})
+	}
+	return len(c.findings) < maxOfOne
+}
+
+var errTooLong = errors.New("it has names that no agent gives")
+
+// keep takes a span, unless there are too many.
+func (c *contents) keep(s span) {
+	c.taken += spanSize + len(s.source) + len(s.generation)
+	if c.spilled = c.spilled || c.taken > c.most; c.spilled {
+		c.spans = nil
+		return
+	}
+	c.spans = append(c.spans, s)
+}
+
 func (c *contents) gap(index uint64, s span, lost uint64, cause string) {
+	if max(len(s.source), len(s.generation), len(cause)) > maxSpanName {
+		c.violation(CoverageInvalid, "record %d is a gap: %v", index, errTooLong)
+		return
+	}
 	if s.to < s.from || s.source == "" {
 		c.violation(CoverageInvalid, "record %d is a gap of %s from %d to %d", index, s.source, s.from, s.to)
 		return
@@ -169,7 +278,7 @@ func (c *contents) gap(index uint64, s span, lost uint64, cause string) {
 	what := fmt.Sprintf("signed gap: %d bytes of %s could not be read", lost, s.source)
 	if s.generation != "" {
 		what += fmt.Sprintf(", generation %s from %d to %d", s.generation, s.from, s.to)
-		c.spans = append(c.spans, s)
+		c.keep(s)
 	}
 	if cause != "" {
 		what += " (" + cause + ")"

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"slices"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
@@ -107,7 +108,7 @@ func CheckPayload(r io.Reader, m *seal.Manifest, o PayloadOptions) (PayloadSumma
 // joined; an error that errors.Is none of the ErrPayload ones is the reader's.
 func (c *PayloadChecker) Check(r io.Reader, m *seal.Manifest, o PayloadOptions) (PayloadSummary, error) {
 	file := &hashingReader{r: r, hash: sha256.New()}
-	lines := lineReader{record: o.Record, large: o.Large, part: c.part[:0]}
+	lines := lineReader{record: o.Record, plain: m.Plain, large: o.Large, part: c.part[:0]}
 	defer func() {
 		lines.release()
 		if cap(lines.part) <= maxShared {
@@ -206,6 +207,7 @@ type lineReader struct {
 	record func(index uint64, line []byte)
 	tree   seal.Tree
 	part   []byte // the beginning of a line whose rest has not come yet
+	plain  int64  // bytes of the stream, at most
 	large  sync.Locker
 	held   bool // large
 }
@@ -239,6 +241,8 @@ func (l *lineReader) take(chunk []byte) error {
 	if len(l.part)+len(chunk) > maxShared && l.large != nil && !l.held {
 		l.large.Lock()
 		l.held = true
+		// At once what it can come to: growing step by step takes it twice.
+		l.part = slices.Grow(l.part, max(0, int(min(l.plain, maxRecord+readSize))-len(l.part)))
 	}
 	l.part = append(l.part, chunk...)
 	if len(l.part) > maxRecord {

@@ -2,6 +2,7 @@ package archive
 
 import (
 	"crypto/ed25519"
+	"encoding/json"
 	"math"
 	"slices"
 	"strings"
@@ -233,6 +234,24 @@ func TestSaturating(t *testing.T) {
 	for _, test := range [][3]uint64{{1, 2, 3}, {math.MaxUint64, 1, math.MaxUint64}, {1 << 63, 1 << 63, math.MaxUint64}, {math.MaxUint64, 0, math.MaxUint64}} {
 		if got := saturating(test[0], test[1]); got != test[2] {
 			t.Errorf("saturating(%d, %d) is %d, want %d", test[0], test[1], got, test[2])
+		}
+	}
+}
+
+// The elements of an array are those that JSON has, whatever is in them.
+func TestElements(t *testing.T) {
+	for array, want := range map[string][]string{
+		`[]`: nil, `null`: nil, `[ ]`: nil, `[{}]`: {`{}`}, `[{},{}]`: {`{}`, `{}`},
+		` [ {"a":[1,{"b":2}]} , "x,]\"" ,[3,4], 5 ] `: {`{"a":[1,{"b":2}]}`, `"x,]\""`, `[3,4]`, `5`},
+	} {
+		var e struct{ List elements }
+		if err := json.Unmarshal([]byte(`{"list":`+array+`}`), &e); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		e.List.each(func(element []byte) bool { got = append(got, string(element)); return true })
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", array, got, want)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package endtoend
 import (
 	"bytes"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -38,6 +39,47 @@ func TestVerifierIsBounded(t *testing.T) {
 	}
 	e.Close()
 	e.Checkpoint()
+	out, err := verifyBounded(t, e)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+// Nor do records that somebody made to fill its memory: ranges of three bytes each,
+// names of megabytes, and more ranges than fit, in payloads that are checked side by side.
+func TestVerifierIsBoundedByForgedRanges(t *testing.T) {
+	e := sealtest.New(t, sealtest.Config{})
+	e.Open()
+	forged := func(members string) {
+		e.Data(sealtest.Chat(), [][]byte{e.Record("agent.coverage", members)}, sealtest.WithoutCoverage())
+	}
+	long := strings.Repeat("x", 15<<20)
+	var many strings.Builder
+	for i := range 150_000 {
+		fmt.Fprintf(&many, `,{"source":"s","generation":"%x","unit":"bytes","from":0,"to":9,"lines":0}`, i)
+	}
+	for range 6 {
+		forged(`"coverage":[{}` + strings.Repeat(",{}", 5<<20) + `]`)
+		forged(`"coverage":[{"source":"` + long + `","generation":"g","unit":"bytes","from":0,"to":1,"lines":1}]`)
+		forged(`"coverage":[` + many.String()[1:] + `]`)
+		e.Data(sealtest.Chat(), [][]byte{e.Record("agent.gap", `"source":{"id":"`+long+`"},"loss":{"generation":"g","from":0,"to":9}`)})
+	}
+	e.Close()
+	e.Checkpoint()
+	out, err := verifyBounded(t, e)
+	if exit := new(exec.ExitError); !errors.As(err, &exit) || exit.ExitCode() != 1 {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, what := range []string{"a range of the coverage record: it has names", "is the agent's own and has ", "ranges and gaps take more than", "goes from 0 to 0"} {
+		if !bytes.Contains(out, []byte(what)) {
+			t.Errorf("no finding %q", what)
+		}
+	}
+}
+
+// verifyBounded verifies an archive and holds the verifier to its bound.
+func verifyBounded(t *testing.T, e *sealtest.Epoch) ([]byte, error) {
+	t.Helper()
 	dir := t.TempDir()
 	e.Write(filepath.Join(dir, "archive"))
 	if err := os.WriteFile(filepath.Join(dir, "trust"), []byte(e.Trust()), 0o600); err != nil {
@@ -47,13 +89,11 @@ func TestVerifierIsBounded(t *testing.T) {
 	command := s.command("auditail-verify", "archive", filepath.Join(dir, "archive"), "--trust", filepath.Join(dir, "trust"))
 	command.Env = append(os.Environ(), "GOMAXPROCS=8")
 	out, peak, err := measured(t, command)
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	t.Logf("%d KiB resident at most, %s of CPU time\n%s", peak, command.ProcessState.UserTime()+command.ProcessState.SystemTime(), out)
+	t.Logf("%d KiB resident at most, %s of CPU time", peak, command.ProcessState.UserTime()+command.ProcessState.SystemTime())
 	if peak > 100<<10 {
 		t.Errorf("took %d KiB", peak)
 	}
+	return out, err
 }
 
 // measured runs a program to its end and returns what it wrote and the most memory
