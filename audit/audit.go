@@ -210,8 +210,8 @@ func AppendID(dst []byte, hostID, source, generation string, offset int64, sub i
 	b = strconv.AppendInt(b, int64(sub), 10)
 	b = append(b, '\n')
 	sum := sha256.Sum256(b)
-	var id [52]byte
-	idEncoding.Encode(id[:], sum[:])
+	var id [32]byte
+	idEncoding.Encode(id[:], sum[:20]) // 20 bytes are 32 characters, 26 of them are used
 	return append(dst, id[:26]...)
 }
 
