@@ -58,7 +58,7 @@ fmt: $(TOOLS)/golangci-lint ## format all Go files and group their imports
 fuzz: ## run every fuzz target for FUZZTIME (default 10s)
 	@.ci/fuzz '$(FUZZTIME)'
 
-bench: build ## measure the whole path on generated logs, and the time from line to durable
+bench: build ## measure the agent on generated logs: backlog, live, idle, stalled, start, verifier, beside other shippers
 	$(GO) run ./internal/dev/bench
 
 torture: stock-tools s3-server ## break things for hours: power cuts, failing disks, kills, rotations, networks
