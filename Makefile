@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: build demo test race lint fmt fuzz bench torture package systemd help stock-tools s3-server
+.PHONY: build demo test race lint fmt fuzz bench bench-central torture package systemd help stock-tools s3-server
 
 GO ?= go
 FUZZTIME ?= 10s
@@ -61,6 +61,9 @@ fuzz: ## run every fuzz target for FUZZTIME (default 10s)
 bench: build ## measure the agent on generated logs: backlog, live, idle, stalled, start, verifier, beside other shippers
 	$(GO) run ./internal/dev/bench
 
+bench-central: build ## measure auditail-server with 1,000 agents of one batch each 10 s
+	$(GO) test -count=1 -timeout 20m -run ManyAgents -v ./internal/endtoend -many.agents=1000 -many.every=10s -many.rounds=7
+
 torture: stock-tools s3-server ## break things for hours: power cuts, failing disks, kills, rotations, networks
 	AUDITAIL_TORTURE=500 $(GO) test -count=1 -timeout 60m ./buffer
 	$(GO) test -count=1 -timeout 60m -run 'Model$$|Storm' ./inputs/file -rapid.checks=10000
@@ -78,7 +81,7 @@ systemd: ## install, kill, hang, reload, upgrade and remove the packages under a
 	@.ci/systemd
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Tests check archives with the programs that auditors have: ssh-keygen, zstd,
 # sha256sum, age.
