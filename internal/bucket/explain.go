@@ -68,6 +68,12 @@ func statusOf(err error) int {
 	return 0
 }
 
+// Words of more than one code.
+const (
+	tooLarge = "the store, or a proxy before it, takes no object of this size: raise its limit; a smaller buffer.batch_size makes the next batches smaller"
+	conflict = "another write of the same name is under way; it is tried again"
+)
+
 // remedies says what to change for the refusals that time does not mend.
 var remedies = map[string]string{
 	"NoSuchBucket":                         "there is no such bucket: make it, with versioning and Object Lock enabled, or correct bucket and endpoint",
@@ -86,6 +92,9 @@ var remedies = map[string]string{
 	"ObjectLockConfigurationNotFoundError": "the bucket has no Object Lock: make one that has, or set lock = \"off\" and accept that the archive can be rewritten",
 	"InvalidRequest":                       "the store does not take the request: without Object Lock on the bucket it refuses locked objects",
 	"NotImplemented":                       "the store does not know this part of S3: conditional writes (If-None-Match) and Object Lock are needed",
+	"EntityTooLarge":                       tooLarge,
+	"ConditionalRequestConflict":           conflict,
+	"OperationAborted":                     conflict,
 	"KMS.DisabledException":                "the encryption key is disabled",
 	"KMS.NotFoundException":                "there is no such encryption key",
 	"QuotaExceeded":                        "the store has no space left for this account",
@@ -98,16 +107,15 @@ var remedies = map[string]string{
 // next attempt.
 func (b *Bucket) Explain(err error) (fault wire.Fault, after time.Duration) {
 	var unproven *proofError
-	var refused smithy.APIError
 	switch {
 	case errors.As(err, &unproven):
 		return wire.Fault{Kind: "lock", Err: err, Alarm: true}, 0
-	case !errors.As(err, &refused):
+	case statusOf(err) == 0 && codeOf(err) == "":
 		return wire.ConnectionFault(short(err)), 0
 	}
 	fault = wire.Fault{Kind: "status", Err: b.Sentence(err)}
 	if code := codeOf(err); remedies[code] != "" {
-		fault.Kind, fault.Alarm = code, true // one of a fixed set
+		fault.Kind, fault.Alarm = code, code != "ConditionalRequestConflict" && code != "OperationAborted" // one of a fixed set
 	}
 	switch statusOf(err) {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusBadRequest:
@@ -124,16 +132,25 @@ func (b *Bucket) Explain(err error) (fault wire.Fault, after time.Duration) {
 // Sentence is one sentence about an attempt's error.
 func (b *Bucket) Sentence(err error) error {
 	var refused smithy.APIError
-	if !errors.As(err, &refused) {
+	status := statusOf(err)
+	text := fmt.Sprintf("bucket %s: the store answers %d", b.config.Bucket, status)
+	switch {
+	case errors.As(err, &refused):
+		text += " " + wire.Plain(refused.ErrorCode())
+		if message := refused.ErrorMessage(); message != "" && message != refused.ErrorCode() {
+			text += " " + wire.Quote(message)
+		}
+	case status == 0:
 		return wire.ConnectionFault(short(err)).Err
+	default:
+		text += " " + http.StatusText(status) + " in no words of S3: a proxy or another server may stand at the endpoint"
 	}
-	text := fmt.Sprintf("bucket %s: the store answers %d %s", b.config.Bucket, statusOf(err), wire.Plain(refused.ErrorCode()))
-	if message := refused.ErrorMessage(); message != "" && message != refused.ErrorCode() {
-		text += " " + wire.Quote(message)
-	}
-	if remedy := remedies[codeOf(err)]; remedy != "" {
+	switch remedy := remedies[codeOf(err)]; {
+	case remedy != "":
 		text += "; " + remedy
-	} else if status := statusOf(err); status >= 300 && status < 400 {
+	case status == http.StatusRequestEntityTooLarge:
+		text += "; " + tooLarge
+	case status >= 300 && status < 400:
 		text += " and redirects, which is not followed; put the right endpoint and region into the configuration"
 	}
 	return errors.New(text)

@@ -36,7 +36,8 @@ type memory struct {
 	probes map[string]http.Header
 	broken []outputstest.Fault
 	away   bool
-	cut    []int64 // bytes after which the next uploads are cut
+	cut    []int64             // bytes after which the next uploads are cut
+	faults []http.RoundTripper // what the next uploads meet
 }
 
 func newMemory() *memory {
@@ -45,12 +46,18 @@ func newMemory() *memory {
 
 func (m *memory) Start(t *testing.T) outputs.Output {
 	t.Helper()
+	return m.startWith(t, s3output.Deps{})
+}
+
+func (m *memory) startWith(t *testing.T, d s3output.Deps) outputs.Output {
+	t.Helper()
+	d.Agent, d.Version, d.Transport = "gpu-07", "0.1.0", roundTripper(m.roundTrip)
 	o, err := s3output.New(t.Context(), s3output.Config{
 		Name: "worm", SealTerm: year, Config: bucket.Config{
 			Endpoint: "http://127.0.0.1:1", Region: "eu-central-1", Bucket: evidence, Prefix: "v1",
 			AccessKey: "AKIA", SecretKey: func() ([]byte, error) { return []byte("secret"), nil },
 		},
-	}, s3output.Deps{Agent: "gpu-07", Version: "0.1.0", Transport: roundTripper(m.roundTrip)})
+	}, d)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,6 +98,9 @@ func (m *memory) roundTrip(r *http.Request) (*http.Response, error) {
 	if err := r.Context().Err(); err != nil {
 		return nil, err
 	}
+	if fault := m.nextFault(r); fault != nil {
+		return fault.RoundTrip(r)
+	}
 	var body []byte
 	if r.Body != nil {
 		defer r.Body.Close()
@@ -130,6 +140,16 @@ func (m *memory) roundTrip(r *http.Request) (*http.Response, error) {
 		m.get(w, r, key)
 	}
 	return answer(w, r), nil
+}
+
+// nextFault takes the fault that an upload into the archive meets.
+func (m *memory) nextFault(r *http.Request) (fault http.RoundTripper) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if r.Method == http.MethodPut && strings.HasPrefix(r.URL.Path, "/"+evidence+"/v1/") && len(m.faults) > 0 {
+		fault, m.faults = m.faults[0], m.faults[1:]
+	}
+	return fault
 }
 
 func answer(w *httptest.ResponseRecorder, r *http.Request) *http.Response {
