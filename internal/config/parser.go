@@ -269,7 +269,16 @@ func decodeFieldValues(into *FieldMap, from *node, what string) error {
 		return from.key.errorf("%s has no values to translate; it takes a layout", quote(into.Field))
 	}
 	into.Values = map[string]string{}
+	field, known := audit.Lookup(into.Field)
 	for i, source := range from.names {
+		if known && field.Def().Kind == audit.KindStrings { // one text of the list is translated to one
+			var word string
+			if err := decodeString(&word, from.items[i], what+"."+quote(source)); err != nil {
+				return err
+			}
+			into.Values[source] = word
+			continue
+		}
 		value, err := constant(from.items[i], into.Field, what+"."+quote(source))
 		if err != nil {
 			return err

@@ -368,6 +368,29 @@ func TestNew(t *testing.T) {
 	}
 }
 
+// TestTranslatedList: each text of a list is translated, and one that is not
+// named is left out and counted.
+func TestTranslatedList(t *testing.T) {
+	mapping := fields(t, "actor.id = user\nactor.roles = groups")
+	for i := range mapping {
+		if mapping[i].Field == "actor.roles" {
+			mapping[i].Values = map[string]string{"cn=legal": "legal", "cn=eu": "eu"}
+		}
+	}
+	p := newParser(t, json.Config{Fields: mapping})
+	for line, want := range map[string]string{
+		`{"user":"ann","groups":["cn=legal","cn=other","cn=eu"]}`: `["legal","eu"]`,
+		`{"user":"ann","groups":"cn=eu"}`:                         `["eu"]`,
+	} {
+		if got := string(one(t, p, line, false).Record.Text(audit.ActorRoles)); got != want {
+			t.Errorf("%s: got %s, want %s", line, got, want)
+		}
+	}
+	if p.Dropped() != 1 {
+		t.Errorf("dropped %d, want 1", p.Dropped())
+	}
+}
+
 // TestSet: constants of every kind reach the record, and decide over what the
 // actor's identity rests on.
 func TestSet(t *testing.T) {

@@ -56,15 +56,21 @@ func (p *pass) nextScalar(data []byte, i int) (v scalar, end int, ok bool) {
 	return v, end, true
 }
 
-// takeStrings re-encodes an array of scalars as an array of strings.
+// takeStrings re-encodes an array of scalars as an array of strings, each
+// translated like a value that stands alone.
 func (p *pass) takeStrings(t *target, data []byte) bool {
 	list := append(p.list[:0], '[')
 	i, done := openBracket(data, 1, ']')
 	for !done {
 		v, end, ok := p.nextScalar(data, i)
+		refused := false
+		if ok && t.values != nil {
+			v.text, ok = t.values[string(v.text)]
+			refused = !ok
+		}
 		if ok {
 			list = append(audit.AppendText(list, v.text), ',')
-		} else if data[i] == '{' || data[i] == '[' {
+		} else if refused || data[i] == '{' || data[i] == '[' {
 			p.dropped++
 		}
 		i, done = nextElement(data, end, ']')
