@@ -88,6 +88,12 @@ func (c *checker) all(ctx context.Context, cfg *config.Config) {
 		c.keys(fsys, cfg)
 		c.buffer(fsys, cfg)
 	}
+	for _, look := range []func() error{cfg.CheckFiles, cfg.CheckSecrets} {
+		if err := look(); err != nil {
+			c.fail("configuration", err)
+			return
+		}
+	}
 	if _, err := newInputs(cfg, checkKey(), inputs.NewMemory(longestLine(cfg)), slog.New(slog.DiscardHandler)); err != nil {
 		c.fail("inputs", err)
 	}

@@ -122,6 +122,9 @@ func (s *setup) build(ctx context.Context, cfg *config.Config, host agent.Host, 
 	if countInputs(cfg) == 0 {
 		return c, "", errNoInput
 	}
+	if err := cfg.CheckFiles(); err != nil {
+		return c, "", err
+	}
 	c = baseConfig(cfg, host, run)
 	captureKeys, err := loadCaptureKeys(s.deps.FS, cfg)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -110,6 +111,7 @@ func (k *checker) inputs() []string {
 	for i := range k.config.Inputs.Syslog {
 		input, at := &k.config.Inputs.Syslog[i], path{"inputs", "syslog", i}
 		k.pair(at, "inputs.syslog", input.TLSCert, input.TLSKey)
+		k.listen(at, "inputs.syslog", input.Listen)
 	}
 	for i := range k.config.Inputs.HTTP {
 		k.httpInput(&k.config.Inputs.HTTP[i], path{"inputs", "http", i}, "inputs.http")
@@ -161,6 +163,27 @@ func (k *checker) httpInput(input *HTTPInput, at path, what string) {
 		k.wrong(at.key("path"), "%s.path %q must start with a slash", what, input.Path)
 	}
 	k.pair(at, what, input.TLSCert, input.TLSKey)
+	k.listen(at, what, input.Listen)
+}
+
+// listen checks the form of an address; which networks it may name is the input's
+// business.
+func (k *checker) listen(at path, what, address string) {
+	network, host, found := strings.Cut(address, ":")
+	switch {
+	case found && strings.HasPrefix(network, "unix"):
+		k.absolute(at.key("listen"), what+".listen", host)
+		return
+	case !found || network != "tcp" && network != "udp":
+		host = address
+	}
+	_, port, err := net.SplitHostPort(host)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		k.wrong(at.key("listen"), `%s.listen %q is no address; write host:port, such as "127.0.0.1:9428", or unix:/path`, what, address)
+	}
 }
 
 func (k *checker) pair(at path, what, cert, key string) {

@@ -40,6 +40,8 @@ type Config struct {
 	// Warnings are sentences about keys that were accepted and have no effect,
 	// or not the one hoped for, each with file and line.
 	Warnings []string `toml:"-"`
+
+	root *node `toml:"-"` // what was read, for places
 }
 
 // Agent names the agent and where it keeps its state.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"reflect"
 	"slices"
 	"strconv"
@@ -302,7 +303,33 @@ func unknownKey(at *node, name, in, path string, keys []key) error {
 			place = place.hide(at.value)
 		}
 	}
+	if _, found := nearest(name, known); !found {
+		if homes := homesOf(reflect.TypeFor[Config](), "", name); len(homes) > 0 {
+			return place.errorf("unknown key %q%s; it belongs under %s", name, where, strings.Join(homes, " or "))
+		}
+	}
 	return unknown(place, "key", name, where, known)
+}
+
+// homesOf returns the headers of the tables in t that have a key of that name.
+func homesOf(t reflect.Type, path, name string) (homes []string) {
+	brackets := "[%s]"
+	if t.Kind() == reflect.Slice {
+		t, brackets = t.Elem(), "[[%s]]"
+	}
+	if t.Kind() != reflect.Struct {
+		return nil
+	}
+	for _, k := range keysOf(t) {
+		if k.name == name && path != "" {
+			homes = append(homes, fmt.Sprintf(brackets, path))
+		}
+		if k.secret {
+			continue
+		}
+		homes = append(homes, homesOf(t.FieldByIndex(k.field).Type, strings.TrimPrefix(path+"."+k.name, "."), name)...)
+	}
+	return homes
 }
 
 // laterKey tells what to use instead of a key that a later version will have.

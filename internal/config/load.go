@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -29,11 +30,25 @@ func Load(path string) (*Config, error) {
 	for _, name := range names {
 		data, err := readOwn(name, maxFile, checkConfigMode)
 		if err != nil {
-			return nil, fmt.Errorf("read configuration: %w", err)
+			return nil, fmt.Errorf("read configuration: %w%s", err, remedy(err))
 		}
 		sources = append(sources, &source{name: name, data: data})
 	}
 	return read(sources)
+}
+
+// remedy says what helps when a file can not be read.
+func remedy(err error) string {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "; name another with --config, or let `auditail config init` write one"
+	case errors.Is(err, fs.ErrPermission):
+		return "; run this as root or as the user of the service"
+	case errors.Is(err, errNotRegular):
+		return "; name the file in it, such as auditail.toml"
+	default:
+		return ""
+	}
 }
 
 // dropIns returns the files of a conf.d that may not exist.
@@ -71,10 +86,24 @@ func Parse(name string, data []byte) (*Config, error) {
 	return read([]*source{src})
 }
 
+// decode takes the byte order mark away that some editors write, and refuses
+// what is not UTF-8 as a whole: the errors about single characters would not help.
+func (s *source) decode() error {
+	s.data = bytes.TrimPrefix(s.data, []byte("\xef\xbb\xbf"))
+	head := s.data[:min(len(s.data), 4)]
+	if bytes.HasPrefix(head, []byte{0xff, 0xfe}) || bytes.HasPrefix(head, []byte{0xfe, 0xff}) || bytes.IndexByte(head, 0) >= 0 {
+		return fmt.Errorf("%s:1:1: the file is UTF-16, not UTF-8: save it again as UTF-8 (iconv -f UTF-16 -t UTF-8)", s.name)
+	}
+	return nil
+}
+
 // read merges the files, decodes and checks them.
 func read(sources []*source) (*Config, error) {
 	var root *node
 	for _, src := range sources {
+		if err := src.decode(); err != nil {
+			return nil, err
+		}
 		tree, err := parse(src)
 		if err != nil {
 			return nil, err
@@ -88,6 +117,7 @@ func read(sources []*source) (*Config, error) {
 		}
 	}
 	c := preset()
+	c.root = root
 	if err := decode(reflect.ValueOf(c).Elem(), root, ""); err != nil {
 		return nil, err
 	}

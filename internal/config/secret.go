@@ -73,6 +73,8 @@ func (s Secret) Resolve() ([]byte, error) {
 	return data, nil
 }
 
+var errNotRegular = errors.New("is not a regular file")
+
 // readOwn reads a regular file of at most limit bytes after check has agreed to
 // its mode. Mode and content are those of the same file: what is checked is the
 // open descriptor.
@@ -82,7 +84,7 @@ func readOwn(path string, limit int64, check func(path string, info fs.FileInfo)
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: is not a regular file", path)
+		return nil, fmt.Errorf("%s: %w", path, errNotRegular)
 	}
 	file, err := os.Open(path)
 	if err != nil {

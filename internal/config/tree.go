@@ -125,16 +125,39 @@ func parse(src *source) (*node, error) {
 		}
 	}
 	if syntax, wrong := errors.AsType[*unstable.ParserError](b.parser.Error()); wrong {
-		message := syntax.Message
-		if strings.HasSuffix(message, "at start of value") {
-			message += "; text stands in quotes"
-		}
-		return nil, b.span(b.parser.Range(syntax.Highlight)).errorf("%s", message)
+		at := b.span(b.parser.Range(syntax.Highlight))
+		return nil, at.errorf("%s%s", syntax.Message, syntaxRemedy(syntax.Message, src.data[at.start:]))
 	}
 	if err := refuseControls(b.root, ""); err != nil {
 		return nil, err
 	}
 	return b.root, b.legal()
+}
+
+// syntaxRemedy says what helps against an error of the grammar; rest begins with
+// what go-toml stumbled over.
+func syntaxRemedy(message string, rest []byte) string {
+	is := func(parts ...string) bool {
+		return slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(message, part) })
+	}
+	switch {
+	case is("at start of value", "expected keyword"):
+		return "; text stands in quotes"
+	case is("cannot have new lines", "unterminated"):
+		return "; the quote that ends the text is missing"
+	case is("to close table name", "to close array table name"):
+		return "; a header is [table], or [[table]] for what can stand more than once"
+	case is("expected '=' after key") && bytes.HasPrefix(rest, []byte(":")):
+		return ": this looks like YAML; TOML is key = value below a header such as [agent]"
+	case is("expected '=' after key"):
+		return "; write key = value"
+	case is("escape character"):
+		return `; write \\ for a backslash, or put the text in single quotes`
+	case is("invalid UTF-8"):
+		return "; save the file as UTF-8"
+	default:
+		return ""
+	}
 }
 
 // refuseControls refuses text with control characters, which is a slip of the pen,
