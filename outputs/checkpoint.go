@@ -15,18 +15,29 @@ import (
 
 // CheckpointObject returns the file of a checkpoint as what outputs deliver.
 func CheckpointObject(c seal.Checkpoint) seal.Object {
-	return seal.Object{
-		Kind: seal.CheckpointObject, Path: c.Path(), Size: int64(len(c.File)), SHA256: seal.DigestOf(c.File),
-		Open: func() (io.ReadSeekCloser, error) { return memory{bytes.NewReader(c.File)}, nil },
-	}
+	return inMemory(seal.CheckpointObject, c.Path(), c.File)
 }
 
 // CosignatureObject returns the file of a cosignature as what outputs deliver.
 func CosignatureObject(c seal.Cosignature) seal.Object {
+	return inMemory(seal.CosignatureObject, c.Path(), c.Line)
+}
+
+func inMemory(kind seal.ObjectKind, path string, data []byte) seal.Object {
 	return seal.Object{
-		Kind: seal.CosignatureObject, Path: c.Path(), Size: int64(len(c.Line)), SHA256: seal.DigestOf(c.Line),
-		Open: func() (io.ReadSeekCloser, error) { return memory{bytes.NewReader(c.Line)}, nil },
+		Kind: kind, Path: path, Size: int64(len(data)), SHA256: seal.DigestOf(data),
+		Open: func() (io.ReadSeekCloser, error) { return memory{bytes.NewReader(data)}, nil },
 	}
+}
+
+// content reads an object that is small.
+func content(object seal.Object) ([]byte, error) {
+	f, err := object.Open()
+	if err != nil {
+		return nil, err
+	}
+	data, err := io.ReadAll(f)
+	return data, errors.Join(err, f.Close())
 }
 
 type memory struct{ *bytes.Reader }
@@ -53,12 +64,8 @@ func SameObject(object seal.Object, stored io.Reader) (bool, error) {
 // name. Size and key are in the path, so it can differ in the time and what was
 // signed with it.
 func sameCosignature(object seal.Object, stored io.Reader) (bool, error) {
-	f, err := object.Open()
+	wanted, err := content(object)
 	if err != nil {
-		return false, err
-	}
-	wanted, err := io.ReadAll(f)
-	if err = errors.Join(err, f.Close()); err != nil {
 		return false, err
 	}
 	found, err := io.ReadAll(io.LimitReader(stored, object.Size+1))
@@ -73,12 +80,8 @@ func sameCosignature(object seal.Object, stored io.Reader) (bool, error) {
 // checkpoint object. The signatures may differ: the log's key may have been
 // rotated in between. It reads no more of stored than a checkpoint can have.
 func SameCheckpoint(object seal.Object, stored io.Reader) (bool, error) {
-	f, err := object.Open()
+	wanted, err := content(object)
 	if err != nil {
-		return false, err
-	}
-	wanted, err := io.ReadAll(f)
-	if err = errors.Join(err, f.Close()); err != nil {
 		return false, err
 	}
 	found, err := io.ReadAll(io.LimitReader(stored, seal.MaxManifestFile+1))

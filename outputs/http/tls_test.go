@@ -22,6 +22,10 @@ import (
 	"github.com/auditail/auditail/seal/sealtest"
 )
 
+// proxiedName is in every certificate beside the loopback address: what a proxy, and
+// no resolver, knows.
+const proxiedName = "central.example"
+
 // authority is a certificate authority of a test.
 type authority struct {
 	t           *testing.T
@@ -63,7 +67,7 @@ func (a *authority) issue(name string, end time.Time) (certificate, key []byte) 
 	private := newKey(a.t)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-2 * time.Hour),
-		NotAfter: end, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, KeyUsage: x509.KeyUsageDigitalSignature,
+		NotAfter: end, DNSNames: []string{proxiedName}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, KeyUsage: x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.certificate, private.Public(), a.key)
@@ -202,7 +206,7 @@ func TestWrongCertificate(t *testing.T) {
 	}{
 		"unknown authority":     {theirs, nil, hour, "127.0.0.1", "unknown authority; set ca_file"},
 		"expired":               {ours, nil, time.Now().Add(-time.Hour), "127.0.0.1", "expired"},
-		"other host":            {ours, nil, hour, "localhost", "wanted to match localhost"},
+		"other host":            {ours, nil, hour, "localhost", "valid for central.example, not localhost"},
 		"no client certificate": {ours, ours, hour, "127.0.0.1", ""}, // the server may hang up before its reason is read,
 	} {
 		t.Run(name, func(t *testing.T) {

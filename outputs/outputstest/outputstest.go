@@ -353,8 +353,22 @@ func waitsForDestination(t *testing.T, d Destination) {
 	d.Away(true)
 	const outage = 8 * time.Hour
 	began := time.Now()
+	reporter, reports := o.(outputs.Reporter)
+	time.AfterFunc(outage/2, func() {
+		if !reports {
+			return
+		}
+		if got := reporter.Trouble(); got.Err == nil || got.Failures == 0 || got.Since.Before(began) || time.Since(got.Since) < outage/4 {
+			t.Errorf("in the middle of an outage the trouble is %+v", got)
+		}
+	})
 	time.AfterFunc(outage, func() { d.Away(false) })
 	ship(t, o, e.Batches[1:])
+	if reports {
+		if got := reporter.Trouble(); got.Err != nil || !got.Since.IsZero() || got.Failures == 0 {
+			t.Errorf("behind an outage the trouble is %+v", got)
+		}
+	}
 	if took := time.Since(began); took < outage {
 		t.Errorf("shipped %s before the destination was back", outage-took)
 	}
