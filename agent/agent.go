@@ -245,9 +245,16 @@ func (a *Agent) start(ctx context.Context) error {
 	if a.started {
 		return nil
 	}
-	err := a.buffer.Append(ctx, a.own.started())
-	a.started = err == nil
-	return err
+	e := a.own.started()
+	if err := a.buffer.Append(ctx, e); err != nil {
+		return err
+	}
+	a.started = true
+	if a.buffer.Epoch() > 1 || e.FirstSeq > 0 {
+		return nil
+	}
+	// The first record of all: with which key the log begins belongs to it.
+	return a.buffer.Append(ctx, a.own.keyMade(a.buffer.Identity()))
 }
 
 // follow runs the inputs until ctx ends or one of them, or the buffer, fails.

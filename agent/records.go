@@ -252,6 +252,14 @@ func (o *ownRecords) forked(f buffer.Fork) *buffer.Entry {
 	})
 }
 
+// keyMade is the record of the key that a log begins with.
+func (o *ownRecords) keyMade(key ed25519.PublicKey) *buffer.Entry {
+	return o.entry("agent.key", func(r *audit.Record) {
+		r.SetString(audit.ChangeWhat, "identity key")
+		r.SetString(audit.ChangeTo, seal.VKey(o.cfg.Log.String(), key))
+	})
+}
+
 // keyRotated is buffer.Deps.KeyRotated.
 func (o *ownRecords) keyRotated(from, to ed25519.PublicKey) *buffer.Entry {
 	return o.entry("agent.key", func(r *audit.Record) {

@@ -21,6 +21,9 @@ var ErrRenewed = errors.New("the identity key is to be rotated")
 // Renew fails the buffer with ErrRenewed.
 func (b *Buffer) Renew() { b.fail(ErrRenewed) }
 
+// Identity returns the public key that the buffer was opened with.
+func (b *Buffer) Identity() ed25519.PublicKey { return publicKey(b.deps.Identity) }
+
 // HasSuccessor tells whether the buffer was opened with a key that is to follow.
 func (b *Buffer) HasSuccessor() bool { return b.deps.Successor != nil }
 

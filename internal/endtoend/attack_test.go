@@ -65,6 +65,7 @@ func TestAttacks(t *testing.T) {
 	if len(violations) > 0 {
 		t.Fatalf("the archive is not sound to begin with: %v", violations)
 	}
+	t.Run("truthful manifests", func(t *testing.T) { truthful(t, e) })
 	t.Run("other verifiers", func(t *testing.T) { agree(t, e, e.folder) })
 	t.Run("a zip bomb", func(t *testing.T) { bombs(t, e) })
 	rows := [][]attack{

@@ -39,6 +39,7 @@ type evidence struct {
 	settled []uint64            // sizes with a checkpoint, in order; none of them behind a close
 	chat    []*seal.Manifest    // data of one stream, in order
 	keys    [2]string           // files of the identity keys: the one that was rotated out, and the one that followed
+	upgrade string              // folder of the later program
 	others  map[string]evidence // archives of other agents: "tenant", "neighbour", "impostor"
 }
 
@@ -74,7 +75,7 @@ func makeEvidence(t *testing.T) *evidence {
 	config := s.path("auditail.toml")
 	e.witnessed()
 	e.trust = s.trust()
-	later := upgraded(t)
+	e.upgrade = upgraded(t)
 
 	appendTo(t, s.path("logs/tools.log"), accessLines(0, 500))
 	p := s.start("auditail", "run", "--config", config)
@@ -100,7 +101,7 @@ func makeEvidence(t *testing.T) *evidence {
 	s.write("old.pem", string(s.file("data/keys/identity.pem")))
 	s.run("auditail", "keys", "rotate", "--config", config)
 	run := func() {
-		command := exec.CommandContext(t.Context(), filepath.Join(later, "auditail"), "run", "--once", "--config", config)
+		command := exec.CommandContext(t.Context(), filepath.Join(e.upgrade, "auditail"), "run", "--once", "--config", config)
 		if out, err := command.CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
@@ -126,7 +127,10 @@ func (e *evidence) reload(more string) {
 
 // witnessed makes the agent's key, and a server that receives and witnesses its log:
 // who witnesses has to see the manifest that rotates the key.
-func (e *evidence) witnessed() {
+func (e *evidence) witnessed() { e.witnessedBy(true) }
+
+// witnessedBy makes a server that witnesses, and receives as well or not.
+func (e *evidence) witnessedBy(receives bool) {
 	s := e.site
 	s.t.Helper()
 	store, address := s.path("witness"), freeAddress(s.t)
@@ -145,8 +149,10 @@ func (e *evidence) witnessed() {
 	}
 	e.policy = s.path("policy")
 	s.write("policy", "witness w "+e.witness.String()+"\nquorum w\n")
-	e.reload("[[witness]]\nurl = \"http://" + address + "/v1/witness\"\nvkey = \"" + e.witness.String() + "\"\n" +
-		"[[outputs.http]]\nname = \"central\"\nurl = \"http://" + address + "\"\ntoken = { file = \"DIR/witness.token\" }\n")
+	e.reload("\n[[witness]]\nurl = \"http://" + address + "/v1/witness\"\nvkey = \"" + e.witness.String() + "\"\n")
+	if receives {
+		e.reload("[[outputs.http]]\nname = \"central\"\nurl = \"http://" + address + "\"\ntoken = { file = \"DIR/witness.token\" }\n")
+	}
 	s.start("auditail-server", "run", "--store", store, "--listen", address)
 	await(s.t, "the witness", func() bool {
 		c, err := net.Dial("tcp", address)

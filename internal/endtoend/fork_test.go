@@ -151,3 +151,72 @@ func TestArchiveRolledBack(t *testing.T) {
 	s.wantViolations("nothing accounts for", afterClose)
 	s.wantAlarm("auditail.log-rollback", 1, 200)
 }
+
+// The state is an older copy, and the destination a server that also holds the newer
+// batches, behind a rotation of the key: it refuses other bytes and takes the new epoch.
+func TestStateRolledBackAtTheServer(t *testing.T) {
+	store := t.TempDir() + "/archive"
+	if err := os.Mkdir(store, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	address := freeAddress(t)
+	s := enrolled(t, address, store)
+	trust := s.trust()
+	server := s.start("auditail-server", "run", "--store", store, "--listen", address)
+	log := s.path("logs/access.log")
+	appendTo(t, log, accessLines(0, 100))
+	s.once()
+	s.run("auditail", "keys", "rotate", "--config", s.path("auditail.toml"))
+	appendTo(t, log, accessLines(100, 100))
+	s.once()
+	copyTree(t, s.path("data"), s.path("copy"))
+	appendTo(t, log, accessLines(200, 100))
+	s.once()
+	copyTree(t, s.path("copy"), s.path("data"))
+	appendTo(t, log, accessLines(300, 100))
+	s.once()
+	server.terminate(10 * time.Second)
+	m := s.manifest(filepath.Join(store, "seals", agentID, "0002/000000000000.manifest"))
+	// By the names alone a state that was set back is not told from one that runs twice.
+	if !strings.HasPrefix(m.Reason, "rollback "+logName+"/0001 ") && !strings.HasPrefix(m.Reason, "fork "+logName+"/0001 ") {
+		t.Errorf("reason %q", m.Reason)
+	}
+	out, _ := s.try("auditail-verify", "archive", store, "--trust", trust)
+	for line := range strings.Lines(out) {
+		if strings.HasPrefix(line, "violation") && !strings.Contains(line, afterClose) && !strings.Contains(line, "was accounted for before") {
+			t.Errorf("unexpected: %s", line)
+		}
+	}
+	if !strings.Contains(out, afterClose) || strings.Count(out, "from here on the key") != 1 {
+		t.Errorf("no second epoch, or no rotation:\n%s", out)
+	}
+}
+
+// State and archive are older copies alike, so that they agree; a witness remembers.
+func TestWitnessRemembers(t *testing.T) {
+	s := newSite(t, accessInput, directoryOutput)
+	e := &evidence{site: s, folder: s.path("archive")}
+	e.witnessedBy(false)
+	log := s.path("logs/access.log")
+	appendTo(t, log, accessLines(0, 100))
+	s.once()
+	copyTree(t, s.path("data"), s.path("copy"))
+	copyTree(t, s.path("archive"), s.path("copied"))
+	appendTo(t, log, accessLines(100, 100))
+	s.once()
+	copyTree(t, s.path("copy"), s.path("data"))
+	copyTree(t, s.path("copied"), s.path("archive"))
+	p := s.start("auditail", "run", "--config", s.path("auditail.toml"))
+	p.logged("ALARM: a witness has seen another log than this one")
+	opened := s.path("archive/seals/" + agentID + "/0002/000000000000.manifest")
+	await(t, "a new epoch", func() bool {
+		_, err := os.Stat(opened)
+		return err == nil
+	})
+	p.terminate(10 * time.Second)
+	if m := s.manifest(opened); !strings.HasPrefix(m.Reason, "rollback "+logName+"/0001 ") {
+		t.Errorf("reason %q", m.Reason)
+	}
+	s.wantViolations("epoch 0002 follows")
+	s.wantAlarm("auditail.log-rollback", 1, 200)
+}

@@ -99,7 +99,7 @@ func verifyBounded(t *testing.T, e *sealtest.Epoch) ([]byte, error) {
 // measured runs a program to its end and returns what it wrote and the most memory
 // that was seen resident, in KiB. What the kernel reports at the end is no use: it
 // begins with the size of the process that started the program.
-func measured(t *testing.T, command *exec.Cmd) (out []byte, peak int64, err error) {
+func measured(t testing.TB, command *exec.Cmd) (out []byte, peak int64, err error) {
 	t.Helper()
 	var b bytes.Buffer
 	command.Stdout, command.Stderr = &b, &b
