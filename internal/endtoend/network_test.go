@@ -115,6 +115,12 @@ func TestBadNetwork(t *testing.T) {
 	if cosigned, err := filepath.Glob(filepath.Join(archive, "seals", agentID, "0001", "cosignature", "*")); err != nil || len(cosigned) == 0 {
 		t.Errorf("%d heads were cosigned, %v", len(cosigned), err)
 	}
+	own := store.Files(t, "central-audit", "v1.server/")
+	for _, id := range []string{"central-1", "central-1.operator"} {
+		if _, ok := own[id+"/seals/"+id+"/0001/000000000000.manifest"]; !ok {
+			t.Errorf("the log of %s is not in the bucket", id)
+		}
+	}
 	if out := s.run("auditail-server", "agents", "--config", s.path(names[1]+".toml")); strings.Contains(out, "FORKED") || strings.Contains(out, "owed") {
 		t.Errorf("the servers took a fault for a fork:\n%s", out)
 	}
