@@ -1,11 +1,19 @@
 package agent_test
 
 import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
 	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/auditail/auditail/internal/archive"
 	"github.com/auditail/auditail/internal/clocktest"
 	"github.com/auditail/auditail/seal"
 )
@@ -68,7 +76,57 @@ func testClockJumps(t *testing.T, jumps []time.Duration, when string) {
 	if data := kinds[seal.Data]; data > 7+2*len(jumps) {
 		t.Errorf("%d data batches of half a minute", data)
 	}
+	h.wantClockFindings(jumps, when)
 	if h.log.Len() > 16<<10 {
 		t.Errorf("%d bytes of log\n%s", h.log.Len(), h.log.String())
 	}
+}
+
+// wantClockFindings verifies what was shipped: a clock that was set is a notice where
+// it shows, and never a violation. Behind a close no batch was due. Which of several
+// jumps show depends on what was sealed in between.
+func (h *host) wantClockFindings(jumps []time.Duration, when string) {
+	h.t.Helper()
+	found := make(map[string]bool)
+	_, err := archive.Verify(h.t.Context(), shippedFiles(h.outputs["a"].all()), archive.Options{
+		Trust: archive.Trust{origin.Log: {identity().Public().(ed25519.PublicKey)}}, Workers: 1, Now: time.Now().Add(20 * clocktest.Year),
+		Found: func(f archive.Finding) { found[string(f.Level)+" "+string(f.Code)] = true },
+	})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	got := slices.Sorted(maps.Keys(found))
+	const silence, backwards = "notice silence", "notice time-backwards"
+	var want []string
+	switch {
+	case len(jumps) > 1:
+		want = slices.DeleteFunc([]string{silence, backwards}, func(f string) bool { return !found[f] })
+	case jumps[0] < 0:
+		want = []string{backwards}
+	case when != "stopped":
+		want = []string{silence}
+	}
+	if !slices.Equal(got, want) {
+		h.t.Errorf("found %q, want %q", got, want)
+	}
+}
+
+// shippedFiles is an archive in memory.
+type shippedFiles map[string][]byte
+
+func (f shippedFiles) List(_ context.Context, found func(archive.Entry) error) error {
+	for path, content := range f {
+		if err := found(archive.Entry{Path: path, Size: int64(len(content)), Regular: true}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f shippedFiles) Open(_ context.Context, path string) (io.ReadCloser, error) {
+	content, ok := f[path]
+	if !ok {
+		return nil, fs.ErrNotExist
+	}
+	return io.NopCloser(bytes.NewReader(content)), nil
 }
