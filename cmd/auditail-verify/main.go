@@ -61,7 +61,7 @@ there is one, and 2 when the check could not be made.`,
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(archiveCommand(), proveCommand(), proofCommand(), checkTextCommand(), versionCommand())
+	root.AddCommand(archiveCommand(), proveCommand(), proofCommand(), checkTextCommand(), reportCommand(), versionCommand())
 	switch err := root.ExecuteContext(ctx); {
 	case err == nil:
 		return exitSound
