@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/auditail/auditail/internal/manpage"
 	"github.com/auditail/auditail/internal/version"
 )
 
@@ -61,7 +62,7 @@ there is one, and 2 when the check could not be made.`,
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(archiveCommand(), proveCommand(), proofCommand(), checkTextCommand(), reportCommand(), versionCommand())
+	root.AddCommand(archiveCommand(), proveCommand(), proofCommand(), checkTextCommand(), reportCommand(), manpage.Command(1), versionCommand())
 	switch err := root.ExecuteContext(ctx); {
 	case err == nil:
 		return exitSound
