@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: build demo test race lint fmt fuzz bench bench-central torture package systemd help stock-tools s3-server
+.PHONY: build demo test race lint fmt fuzz bench bench-central torture package systemd ollama help stock-tools s3-server
 
 GO ?= go
 FUZZTIME ?= 10s
@@ -79,6 +79,15 @@ package: $(TOOLS)/nfpm $(if $(filter yes,$(SBOM)),$(TOOLS)/cyclonedx-gomod) ## m
 
 systemd: ## install, kill, hang, reload, upgrade and remove the packages under a real systemd
 	@.ci/systemd
+
+# Ollama is built from its module with a C compiler, which takes a while.
+OLLAMA_VERSION := v0.13.5
+.tools/ollama-$(OLLAMA_VERSION):
+	source=$$($(GO) mod download -json github.com/ollama/ollama@$(OLLAMA_VERSION) | sed -n 's/.*"Dir": "\(.*\)".*/\1/p'); \
+	CGO_ENABLED=1 $(GO) build -C "$$source" -o '$(CURDIR)/$@' .
+
+ollama: .tools/ollama-$(OLLAMA_VERSION) ## ask a real Ollama which models it serves, and read its log
+	OLLAMA='$(CURDIR)/$<' $(GO) test -tags ollama -count=1 -timeout 10m -run Ollama ./internal/endtoend
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
