@@ -16,11 +16,11 @@ func TestHeartbeatGap(t *testing.T) {
 	e := &evidence{site: s, folder: s.path("archive")}
 	appendTo(t, s.path("logs/access.log"), accessLines(0, 10))
 	p := s.start("auditail", "run", "--config", s.path("auditail.toml"))
-	e.trust = s.trust()
 	newest := func() *seal.Manifest {
 		return s.manifest(filepath.Join(e.folder, e.origin().ManifestPath(e.size()-1)))
 	}
 	await(t, "a heartbeat", func() bool { return e.size() > 3 && newest().Kind == seal.Heartbeat })
+	e.trust = s.trust()
 	p.kill()
 	last := newest()
 	await(t, "the promised time to pass", func() bool { return time.Now().After(last.NextBy) })
