@@ -22,7 +22,7 @@ import (
 )
 
 var (
-	stormKills = flag.Int("storm.kills", 9, "kill -9 cycles of each rotation of TestStorm")
+	stormKills = flag.Int("storm.kills", 6, "kill -9 cycles of each rotation of TestStorm")
 	stormRate  = flag.Int("storm.rate", 5_000, "lines a second that TestStorm writes")
 	stormSeed  = flag.Uint64("storm.seed", 1, "seed of TestStorm")
 	stormLog   = flag.String("storm.log", "", "where TestStorm leaves the log of an agent that failed")
