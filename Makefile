@@ -80,7 +80,8 @@ package: $(TOOLS)/nfpm $(if $(filter yes,$(SBOM)),$(TOOLS)/cyclonedx-gomod) ## m
 systemd: ## install, kill, hang, reload, upgrade and remove the packages under a real systemd
 	@.ci/systemd
 
-# Ollama is built from its module with a C compiler, which takes a while.
+# Ollama is built from its module with a C++ compiler, which takes a while. The
+# module lacks a header that Debian has in nlohmann-json3-dev.
 OLLAMA_VERSION := v0.13.5
 .tools/ollama-$(OLLAMA_VERSION):
 	source=$$($(GO) mod download -json github.com/ollama/ollama@$(OLLAMA_VERSION) | sed -n 's/.*"Dir": "\(.*\)".*/\1/p'); \
