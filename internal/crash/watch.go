@@ -13,6 +13,9 @@ import (
 	"syscall"
 )
 
+// watching is the environment variable that a watcher has.
+const watching = "AUDITAIL_CRASH_WATCH"
+
 // Watcher is a watched process's side of the watch.
 type Watcher struct {
 	cmd     *exec.Cmd
@@ -26,6 +29,9 @@ type Watcher struct {
 // call [Report] with its standard input. From then on what the runtime writes goes
 // there; what the process itself has to say goes to Stderr.
 func Watch(stderr io.Writer, args ...string) (_ *Watcher, err error) {
+	if os.Getenv(watching) != "" {
+		return nil, errors.New("a watcher is not watched") // or a wrong argument would make processes without end
+	}
 	program, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
@@ -38,7 +44,7 @@ func Watch(stderr io.Writer, args ...string) (_ *Watcher, err error) {
 	// The watcher outlives what ends the process, so no context ends it.
 	w.cmd = exec.CommandContext(context.Background(), program, args...)
 	w.cmd.Args[0] = os.Args[0]
-	w.cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GOMEMLIMIT=8MiB")
+	w.cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GOMEMLIMIT=8MiB", watching+"=1")
 	w.cmd.Stdin, w.cmd.Stderr = read, os.Stderr
 	w.cmd.SysProcAttr = apart()
 	err = w.cmd.Start()
