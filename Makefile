@@ -80,15 +80,9 @@ package: $(TOOLS)/nfpm $(if $(filter yes,$(SBOM)),$(TOOLS)/cyclonedx-gomod) ## m
 systemd: ## install, kill, hang, reload, upgrade and remove the packages under a real systemd
 	@.ci/systemd
 
-# Ollama is built from its module with a C++ compiler, which takes a while. The
-# module lacks a header that Debian has in nlohmann-json3-dev.
-OLLAMA_VERSION := v0.13.5
-.tools/ollama-$(OLLAMA_VERSION):
-	source=$$($(GO) mod download -json github.com/ollama/ollama@$(OLLAMA_VERSION) | sed -n 's/.*"Dir": "\(.*\)".*/\1/p'); \
-	CGO_ENABLED=1 $(GO) build -C "$$source" -o '$(CURDIR)/$@' .
-
-ollama: .tools/ollama-$(OLLAMA_VERSION) ## ask a real Ollama which models it serves, and read its log
-	OLLAMA='$(CURDIR)/$<' $(GO) test -tags ollama -count=1 -timeout 10m -run Ollama ./internal/endtoend
+OLLAMA ?= $(shell command -v ollama)
+ollama: ## ask a real Ollama, that of PATH or OLLAMA=PROGRAM, which models it serves, and read its log
+	OLLAMA='$(OLLAMA)' $(GO) test -tags ollama -count=1 -timeout 10m -run Ollama ./internal/endtoend
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -20,7 +20,7 @@ import (
 
 // A real Ollama: its models are found by its own API, its log by its parser,
 // and what is pushed over a tag while it runs is an update. `make ollama`
-// builds the server and runs this.
+// runs this with the program that is installed.
 func TestOllama(t *testing.T) {
 	address := freeAddress(t)
 	s := newSite(t, `
