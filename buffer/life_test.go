@@ -528,7 +528,7 @@ func TestReserve(t *testing.T) {
 		disk.Limit(0)
 		answer := make(chan error, 1)
 		go func() { answer <- b.Append(t.Context(), entry(0, 100)) }()
-		time.Sleep(5*time.Minute + time.Second)
+		time.Sleep(5*time.Minute + 30*time.Second) // a step that met another one waits a second
 		if got := take(t, b, "a"); len(got) != 6 || len(answer) > 0 || size() != 0 {
 			t.Fatalf("on the full disk: batches %d, %d answers to Append, a reserve of %d bytes", got, len(answer), size())
 		}

@@ -131,6 +131,21 @@ func (s *space) done() {
 func (s *space) restore() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.restoreLocked()
+}
+
+// beside runs a step that writes records when the reserve is there, or nobody
+// knows. Nobody can free it meanwhile: its space is not for records.
+func (s *space) beside(step func() error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.restoreLocked(); noSpace(err) {
+		return err
+	}
+	return step()
+}
+
+func (s *space) restoreLocked() error {
 	switch {
 	case s.using > 0:
 		return fmt.Errorf("the reserve is in use: %w", syscall.ENOSPC)
@@ -194,11 +209,11 @@ func (b *Buffer) keepState(step func() error) error {
 }
 
 func (b *Buffer) fromReserve(err error, step func() error) error {
+	b.space.shortage(err, b.space.size)
 	released := b.space.use()
 	defer b.space.done()
 	for {
 		if released {
-			b.space.shortage(err, b.space.size)
 			released = false
 		} else if err := b.waitForDisk(err, b.space.size); err != nil {
 			return err
@@ -213,7 +228,7 @@ func (b *Buffer) fromReserve(err error, step func() error) error {
 // space for them beside the reserve. Each such step can be repeated.
 func (b *Buffer) untilSpace(bytes int64, step func() error) error {
 	if !b.space.scarce.Load() {
-		if err := step(); !noSpace(err) {
+		if err := b.space.beside(step); !noSpace(err) {
 			return err
 		}
 	}
@@ -228,10 +243,7 @@ func (b *Buffer) untilSpace(bytes int64, step func() error) error {
 
 func (b *Buffer) waitForSpaceFor(bytes int64, step func() error) error {
 	for {
-		err := b.space.restore()
-		if !noSpace(err) {
-			err = step()
-		}
+		err := b.space.beside(step)
 		if !noSpace(err) {
 			return err
 		}
