@@ -240,11 +240,14 @@ func (a *Agent) once(ctx context.Context) error {
 	return cause
 }
 
-// start writes the record of the start, once.
+// start writes the record of the start, once. A stop that comes meanwhile waits for
+// it: what a log begins with is not written later.
 func (a *Agent) start(ctx context.Context) error {
 	if a.started {
 		return nil
 	}
+	ctx, _, cancel := linger(ctx, sealTime)
+	defer cancel()
 	e := a.own.started()
 	if err := a.buffer.Append(ctx, e); err != nil {
 		return err

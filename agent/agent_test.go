@@ -549,6 +549,25 @@ func TestStopWhileAnOutputIsAway(t *testing.T) {
 	})
 }
 
+// An agent that is stopped while it starts stops cleanly, and has said that it
+// started, and with which key its log begins: nobody asks for that a second time.
+func TestStopDuringTheStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := h.agent().Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		_, records := h.shipped("a")
+		for _, event := range []string{"agent.start", "agent.key", "agent.stop"} {
+			if n := len(records[event]); n != 1 {
+				t.Errorf("%d records %s, want 1", n, event)
+			}
+		}
+	})
+}
+
 // An input that can not go on stops the agent, with the reason, and cleanly.
 func TestInputFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
