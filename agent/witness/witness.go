@@ -172,7 +172,7 @@ func (c *Client) answer(response *http.Response, body []byte, checkpoint *seal.C
 	case http.StatusNotFound:
 		return seal.Cosignature{}, fmt.Errorf("it answers 404: it does not know the log %s; enrol the agent there", checkpoint.Origin)
 	case http.StatusForbidden:
-		return seal.Cosignature{}, fmt.Errorf("it answers 403: it does not trust the identity key of %s", checkpoint.Origin.Log)
+		return seal.Cosignature{}, fmt.Errorf("it answers 403: it does not trust the identity key of %s; give it the one that auditail keys show prints", checkpoint.Origin.Log)
 	}
 	return seal.Cosignature{}, fmt.Errorf("it answers %d: %s", response.StatusCode, strconv.Quote(string(body[:min(len(body), 200)])))
 }

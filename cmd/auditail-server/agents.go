@@ -47,7 +47,8 @@ func agentTokenCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "rotate AGENT", Short: "Give an agent another bearer token; the one it had ends at once", Args: cobra.ExactArgs(1),
 		Long: `rotate replaces the bearer token. The signing key is rotated on the agent's host;
-the server follows the rotate manifest that the old key signs.`,
+the server follows the rotate manifest that the old key signs. One that only
+witnesses the log is told the new key with "auditail-server enroll --add-key".`,
 	}
 	o := storeOptions(c)
 	tokenFile := c.Flags().String("token-file", "", "write the token to this new file, mode 0600, instead of standard output")

@@ -19,9 +19,11 @@ type AgentStatus struct {
 	Enrolled time.Time `json:"enrolled"`
 	Revoked  time.Time `json:"revoked,omitzero"`
 	// Anchors are where the stored log goes on without what comes before.
-	Anchors   []Anchor `json:"anchors,omitempty"`
-	Epoch     int      `json:"epoch"`      // newest, 0 before the first object
-	NextBatch uint64   `json:"next_batch"` // of the newest epoch
+	Anchors []Anchor `json:"anchors,omitempty"`
+	// LaterKeys were added behind Key for a log that is only witnessed.
+	LaterKeys []LaterKey `json:"later_keys,omitempty"`
+	Epoch     int        `json:"epoch"`      // newest, 0 before the first object
+	NextBatch uint64     `json:"next_batch"` // of the newest epoch
 	// LastSealed and NextBy are those of the newest manifest; NextBy is zero
 	// when it closed the log. LastReceived is when that was stored, by the clock of
 	// the store.
@@ -61,7 +63,7 @@ func (p *places) agents(ctx context.Context, now time.Time, seen map[string]Agen
 	found := make([]AgentStatus, len(enrolments))
 	err = p.store.each(len(enrolments), func(i int) (err error) {
 		e := enrolments[i]
-		found[i] = AgentStatus{Log: e.Log.String(), Key: seal.VKey(e.Log.String(), e.Key), Enrolled: e.Enrolled, Revoked: e.Revoked, Anchors: e.Anchors}
+		found[i] = AgentStatus{Log: e.Log.String(), Key: seal.VKey(e.Log.String(), e.Key), Enrolled: e.Enrolled, Revoked: e.Revoked, Anchors: e.Anchors, LaterKeys: e.Later}
 		if before, ok := seen[found[i].Log]; ok && before.Key == found[i].Key {
 			found[i].take(&before)
 		}

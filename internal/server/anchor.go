@@ -168,10 +168,14 @@ func changeEnrolment(ctx context.Context, c Config, d Deps, agent, what string, 
 	if err != nil {
 		return err
 	}
+	return p.changeEnrolment(ctx, d, agent, what, change)
+}
+
+func (p *places) changeEnrolment(ctx context.Context, d Deps, agent, what string, change func(*Enrolment) error) error {
 	if !seal.ValidName(agent) {
 		return fmt.Errorf("agent %q is no name", agent)
 	}
-	_, err = p.registry.change(ctx, agent, func(e *Enrolment) error {
+	_, err := p.registry.change(ctx, agent, func(e *Enrolment) error {
 		if err := change(e); err != nil {
 			return err
 		}

@@ -31,7 +31,7 @@ func TestOverBucket(t *testing.T) {
 		"older state": TestOlderCopyOfTheState, "restart reads little": TestRestartReadsLittle, "head": TestHeadThatDoesNotFit,
 		"retention": testBucketRetention, "unlocked retention": testUnlockedRetention, "fresh": testFreshness, "one witness": testOneWitness,
 		"mistakes":        testBucketMistakes,
-		"witness at once": TestWitnessAtOnce, "rotated key": TestRotatedKey, "verifies": TestStoredArchiveVerifies,
+		"witness at once": TestWitnessAtOnce, "witness alone": TestWitnessAloneIsToldTheNextKey, "stored keys": TestStoredLogSaysItsKeys, "add key": TestAddKeyRefuses, "rotated key": TestRotatedKey, "verifies": TestStoredArchiveVerifies,
 	} {
 		t.Run(name, test)
 	}

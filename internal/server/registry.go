@@ -28,6 +28,9 @@ type Enrolment struct {
 	// are the places at which it may go on without the manifest before.
 	Start   string
 	Anchors []Anchor
+	// Later are keys that were added behind Key for what is only witnessed, in
+	// that order.
+	Later []LaterKey
 
 	token seal.Digest // SHA-256 of the bearer token; the token itself is never stored
 }
@@ -71,13 +74,14 @@ const registrySuffix = ".json"
 
 // enrolmentFile is the stored form of an Enrolment.
 type enrolmentFile struct {
-	Log         string    `json:"log"`
-	Key         string    `json:"key"` // C2SP verifier key under the name of the log
-	TokenSHA256 string    `json:"token_sha256"`
-	Enrolled    time.Time `json:"enrolled"`
-	Revoked     time.Time `json:"revoked,omitzero"`
-	Start       string    `json:"start,omitempty"`
-	Anchors     []Anchor  `json:"anchors,omitempty"`
+	Log         string     `json:"log"`
+	Key         string     `json:"key"` // C2SP verifier key under the name of the log
+	TokenSHA256 string     `json:"token_sha256"`
+	Enrolled    time.Time  `json:"enrolled"`
+	Revoked     time.Time  `json:"revoked,omitzero"`
+	Start       string     `json:"start,omitempty"`
+	Anchors     []Anchor   `json:"anchors,omitempty"`
+	Later       []LaterKey `json:"later_keys,omitempty"`
 }
 
 func enrolmentName(agent string) string { return "agents/" + agent + registrySuffix }
@@ -122,7 +126,7 @@ func (r *registry) change(ctx context.Context, agent string, change func(*Enrolm
 func (e *Enrolment) file() enrolmentFile {
 	return enrolmentFile{
 		Log: e.Log.String(), Key: seal.VKey(e.Log.String(), e.Key), TokenSHA256: e.token.String(),
-		Enrolled: e.Enrolled.UTC(), Revoked: e.Revoked, Start: e.Start, Anchors: e.Anchors,
+		Enrolled: e.Enrolled.UTC(), Revoked: e.Revoked, Start: e.Start, Anchors: e.Anchors, Later: e.Later,
 	}
 }
 
@@ -136,7 +140,7 @@ func (r *registry) taken(ctx context.Context, e Enrolment) error {
 		return fmt.Errorf("enrol %s: %w: the agent id %q belongs to %s, and the archive's paths carry only the agent id; choose another one",
 			e.Log, ErrEnrolled, e.Log.Agent, known.Log)
 	case !known.Key.Equal(e.Key):
-		return fmt.Errorf("enrol %s: %w with another key (%s)", e.Log, ErrEnrolled, seal.VKey(known.Log.String(), known.Key))
+		return fmt.Errorf("enrol %s: %w with another key (%s); --add-key adds one that follows on it", e.Log, ErrEnrolled, seal.VKey(known.Log.String(), known.Key))
 	}
 	return fmt.Errorf("enrol %s: %w with this key; if its token is lost, auditail-server agents rotate %s gives another one", e.Log, ErrEnrolled, e.Log.Agent)
 }
@@ -205,11 +209,18 @@ func parseEnrolment(data []byte) (*Enrolment, error) {
 	if log.String() != file.Log {
 		return nil, fmt.Errorf("log %q with the key of %s", file.Log, log)
 	}
+	for _, k := range file.Later {
+		if later, _, err := ParseKey(k.Key); err != nil {
+			return nil, err
+		} else if later != log {
+			return nil, fmt.Errorf("log %q with a later key of %s", file.Log, later)
+		}
+	}
 	token, err := seal.ParseDigest(file.TokenSHA256)
 	if err != nil {
 		return nil, fmt.Errorf("token_sha256: %w", err)
 	}
-	return &Enrolment{Log: log, Key: key, Enrolled: file.Enrolled, Revoked: file.Revoked, Start: file.Start, Anchors: file.Anchors, token: token}, nil
+	return &Enrolment{Log: log, Key: key, Enrolled: file.Enrolled, Revoked: file.Revoked, Start: file.Start, Anchors: file.Anchors, Later: file.Later, token: token}, nil
 }
 
 // strictJSON decodes one value without unknown members and with nothing behind it.

@@ -94,10 +94,11 @@ func (s *Server) addCheckpoint(w http.ResponseWriter, r *http.Request) error {
 // caller holds the log's turn; other servers over the same state are kept out by
 // the swap.
 func (s *Server) cosign(ctx context.Context, a *agentLog, number int, request *seal.AddCheckpoint) (line []byte, conflict *seal.Head, err error) {
-	c, e, err := s.openCheckpoint(ctx, a, number, request.Note)
+	opened, e, key, err := s.openCheckpoint(ctx, a, number, request.Note)
 	if err != nil {
 		return nil, nil, err
 	}
+	c := &opened
 	if request.Old > c.Size {
 		return nil, nil, refuse(http.StatusBadRequest, "the old size %d is above the checkpoint's %d", request.Old, c.Size)
 	}
@@ -123,6 +124,9 @@ func (s *Server) cosign(ctx context.Context, a *agentLog, number int, request *s
 		if err := s.matchesStore(ctx, a, e, c); err != nil {
 			return nil, nil, err
 		}
+		if err := s.signedWith(ctx, a, key, c); err != nil {
+			return nil, nil, err
+		}
 		line, err := seal.Cosign(c, s.witness.Name, s.witness.key, s.clock())
 		if err != nil {
 			return nil, nil, err
@@ -139,24 +143,6 @@ func (s *Server) cosign(ctx context.Context, a *agentLog, number int, request *s
 		return line, nil, s.keepCosignature(ctx, e, c, line)
 	}
 	return nil, nil, later(http.StatusServiceUnavailable, retrySoon, nil, "other servers cosign checkpoints of %s at the same time", c.Origin)
-}
-
-// openCheckpoint verifies the log's signature with the key that the log had at
-// the checkpoint's size.
-func (s *Server) openCheckpoint(ctx context.Context, a *agentLog, number int, file []byte) (*seal.Checkpoint, *epoch, error) {
-	read, err := seal.ReadCheckpoint(file)
-	if err != nil {
-		return nil, nil, err
-	}
-	e, err := s.epoch(ctx, a, number)
-	if err != nil {
-		return nil, nil, err
-	}
-	c, err := seal.OpenCheckpoint(file, e.keyAt(read.Size))
-	if err != nil {
-		return nil, nil, refuse(http.StatusForbidden, "%s", err)
-	}
-	return &c, e, nil
 }
 
 // matchesStore compares a head with the manifests that are stored, as far as
