@@ -123,6 +123,13 @@ func (s *shipper) repeat(ctx context.Context, from *buffer.Buffer, found claim) 
 			break
 		}
 		batch, err := from.Next(ctx, s.output.Name)
+		if err == nil && found.origin == at.Origin {
+			// It has a seal of this number. Should that be another batch's, this
+			// one's payload must not come to lie where no seal names it.
+			seals := batch
+			seals.Objects = withoutPayload(batch.Objects)
+			_, err = s.output.Output.Ship(ctx, seals)
+		}
 		if err == nil {
 			err = s.ship(ctx, from, batch)
 		}

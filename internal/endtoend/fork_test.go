@@ -114,7 +114,7 @@ func TestStateRunsTwice(t *testing.T) {
 	appendTo(t, log, accessLines(0, 100))
 	s.once()
 	copyTree(t, s.path("data"), s.path("copy"))
-	first := s.start("auditail", "run", "--config", s.path("auditail.toml")).logged("msg=running")
+	first := s.start("auditail", "run", "--config", s.path("auditail.toml")).logged("msg=running").logged("msg=acknowledged") // else the second may be first
 	config, err := os.ReadFile(s.path("auditail.toml"))
 	if err != nil {
 		t.Fatal(err)
