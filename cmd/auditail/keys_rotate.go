@@ -57,8 +57,8 @@ func rotateIdentity(cmd *cobra.Command, cfg *config.Config) error {
 		verb = "is made"
 	}
 	log := seal.Log{Organization: cfg.Agent.Organization, Agent: cfg.Agent.ID}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "the next signing key %s: the agent signs it in within half a minute when it runs, else at its next start\n%s\n",
-		verb, seal.VKey(log.String(), key))
+	cmd.PrintErrf("the next signing key %s: the agent signs it in within half a minute when it runs, else at its next start\n", verb)
+	_, err = fmt.Fprintln(cmd.OutOrStdout(), seal.VKey(log.String(), key)) // alone, for a file
 	return err
 }
 
