@@ -138,7 +138,9 @@ func fileAttacks() []attack {
 	return []attack{
 		{name: "a byte of a payload", do: func(r *root) { r.flip(r.chat[2].PayloadPath, -20) }, want: []string{"payload-digest", "payload-encoding"}},
 		{name: "a count of a manifest", do: edit(2, `^boot (\S+) \d+`, "boot $1 7"), want: unsigned},
-		{name: "a promise to come later, rewritten", do: edit(2, `^(next-by \S+T)\d\d`, "${1}23"), want: unsigned},
+		{name: "a promise to come later, rewritten", do: func(r *root) {
+			edit(2, `^next-by \S+`, "next-by "+r.chat[2].NextBy.Add(time.Hour).Format(time.RFC3339Nano))(r)
+		}, want: unsigned},
 		{name: "a term made shorter", do: func(r *root) {
 			edit(2, `^keep-until \S+`, "keep-until "+r.chat[2].Sealed.Add(time.Hour).Format(time.RFC3339Nano))(r)
 		}, want: unsigned},
