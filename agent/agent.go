@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -129,6 +128,7 @@ type Agent struct {
 	failures recentFailures      // of buffers
 	records  memory.Slices[byte] // for the entries of all pipelines
 	chunks   atomic.Int64        // that became durable
+	rested   int64               // chunks at the last rest; of the goroutine that the buffer calls from
 	started  bool                // the record of the start is durable
 	changes  chan change         // reloads that wait for their turn
 	ended    chan struct{}       // closed when Run or RunOnce returns
@@ -171,7 +171,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Agent, error) {
 	b, err := a.openBuffer(ctx, bufferConfig(&cfg), buffer.Deps{
 		FS: deps.FS, Log: deps.Log, Now: deps.Now, Identity: deps.Identity, Keys: a.loadKeys(), Run: cfg.Run,
 		Boot: Boot, Coverage: a.own.coverage, Gap: a.own.hole, Reread: a.reread, Damaged: a.own.damaged, Alarm: a.own.forked, KeyRotated: a.own.keyRotated, DiskUsed: a.stored.bytes,
-		Rested: debug.FreeOSMemory, // what a backlog took is not kept for the next one
+		Rested: a.rest,
 	})
 	if err != nil {
 		return nil, err
@@ -273,7 +273,6 @@ func (a *Agent) follow(ctx context.Context) error {
 		running.start(p)
 	}
 	var watching sync.WaitGroup
-	watching.Go(func() { a.rest(ctx) })
 	if a.deps.Keys != nil {
 		watching.Go(func() { a.watchKeys(ctx) })
 	}
