@@ -212,16 +212,16 @@ func (b *Buffer) fromReserve(err error, step func() error) error {
 	b.space.shortage(err, b.space.size)
 	released := b.space.use()
 	defer b.space.done()
-	for {
-		if released {
-			released = false
-		} else if err := b.waitForDisk(err, b.space.size); err != nil {
-			return err
-		}
-		if err = step(); !noSpace(err) {
-			return err
-		}
+	if released {
+		err = step()
 	}
+	for noSpace(err) {
+		if err := b.waitForDisk(err, b.space.size); err != nil {
+			return err
+		}
+		err = step()
+	}
+	return err
 }
 
 // untilSpace repeats a step that writes bytes of records until the disk has

@@ -206,17 +206,17 @@ func (f *follower) recognise(ctx context.Context, g *generation, m found, now ti
 // other content, the generation is looked for elsewhere before the file is
 // taken for a new one: it may hold the content of another generation.
 func (f *follower) confirm(ctx context.Context, g *generation, m found) bool {
-	h, err := f.openPath(m.name)
-	if err != nil {
+	h, err := f.openFound(m)
+	switch {
+	case errors.Is(err, errMoved):
+		return false // it was renamed since: it is traced
+	case err != nil:
 		return true // openFile tries again, and says why
 	}
 	defer f.discard(h)
 	st, err := h.stat()
 	if err != nil {
 		return true
-	}
-	if st.id != m.st.id {
-		return false // it was renamed since: it is traced
 	}
 	same, err := g.holds(h, f.scratch[:])
 	if err != nil || same {
