@@ -109,12 +109,8 @@ func (o *archiveOptions) run(c *cobra.Command, path string) error {
 	switch err = errors.Join(err, source.Close()); {
 	case errors.Is(err, context.Canceled) && o.resume != "":
 		return errors.New("interrupted: nothing may be concluded; the same command goes on from here")
-	case errors.Is(err, context.Canceled):
-		return errors.New("interrupted: nothing may be concluded")
-	case errors.Is(err, archive.ErrNoArchive):
-		return fmt.Errorf("%s: %w", path, err)
 	case err != nil:
-		return err
+		return unfinished(path, err)
 	}
 	out.summary(report)
 	if out.err != nil {
@@ -124,6 +120,17 @@ func (o *archiveOptions) run(c *cobra.Command, path string) error {
 		return errViolation
 	}
 	return nil
+}
+
+// unfinished says of a check that did not come to its end what the user reads.
+func unfinished(path string, err error) error {
+	switch {
+	case errors.Is(err, context.Canceled):
+		return errors.New("interrupted: nothing may be concluded")
+	case errors.Is(err, archive.ErrNoArchive):
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return err
 }
 
 func (o *archiveOptions) options() (archive.Options, error) {

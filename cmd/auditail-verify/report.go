@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -84,13 +83,8 @@ func (o *archiveOptions) report(c *cobra.Command, path string) (err error) {
 	if err == nil {
 		e.Survey, err = archive.TakeSurvey(c.Context(), source, options.Trust)
 	}
-	switch {
-	case errors.Is(err, context.Canceled):
-		return errors.New("interrupted: nothing may be concluded")
-	case errors.Is(err, archive.ErrNoArchive):
-		return fmt.Errorf("%s: %w", path, err)
-	case err != nil:
-		return err
+	if err != nil {
+		return unfinished(path, err)
 	}
 	if o.json {
 		err = json.NewEncoder(c.OutOrStdout()).Encode(e)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"maps"
 	"regexp"
 	"slices"
@@ -43,19 +44,12 @@ func Prove(ctx context.Context, source Source, o ProveOptions) (*seal.Proof, err
 	if !recordID.MatchString(o.ID) {
 		return nil, fmt.Errorf("%w: the id of a record has 26 characters of a-z and 2-7", ErrUsage)
 	}
-	inv, err := takeInventory(ctx, source, o.Trust)
+	r, err := newReader(ctx, source, o.Trust)
 	if err != nil {
 		return nil, err
 	}
-	if !inv.seals {
-		return nil, ErrNoArchive
-	}
-	checker, err := NewPayloadChecker()
-	if err != nil {
-		return nil, err
-	}
-	defer checker.Close()
-	p := &prover{verifier: &verifier{source: source, inventory: inv}, options: o, checker: checker}
+	defer r.checker.Close()
+	p := &prover{reader: r, options: o}
 	proof, origin, err := p.find(ctx)
 	if err != nil {
 		return nil, err
@@ -69,27 +63,58 @@ func Prove(ctx context.Context, source Source, o ProveOptions) (*seal.Proof, err
 	return proof, nil
 }
 
-type prover struct {
+// reader reads batches of an archive one by one, without verifying the whole of it.
+type reader struct {
 	*verifier
+	trust   Trust
+	checker *PayloadChecker // to be closed
+}
+
+func newReader(ctx context.Context, source Source, trust Trust) (*reader, error) {
+	inv, err := takeInventory(ctx, source, trust)
+	if err != nil {
+		return nil, err
+	}
+	if !inv.seals {
+		return nil, ErrNoArchive
+	}
+	checker, err := NewPayloadChecker()
+	if err != nil {
+		return nil, err
+	}
+	return &reader{verifier: &verifier{source: source, inventory: inv}, trust: trust, checker: checker}, nil
+}
+
+// origins are the epochs of the trusted logs that lie in the archive.
+func (r *reader) origins() iter.Seq[seal.Origin] {
+	return func(yield func(seal.Origin) bool) {
+		for _, name := range r.inventory.names() {
+			for _, log := range r.trust.logs(name) {
+				for _, number := range r.inventory.sealed(name) {
+					if !yield(seal.Origin{Log: log, Epoch: number}) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+type prover struct {
+	*reader
 	options ProveOptions
-	checker *PayloadChecker
 	done    int64
 }
 
 // find searches the payloads of all trusted logs for the record.
 func (p *prover) find(ctx context.Context) (*seal.Proof, seal.Origin, error) {
-	for _, name := range p.inventory.names() {
-		for _, log := range p.options.Trust.logs(name) {
-			for _, number := range p.inventory.sealed(name) {
-				origin := seal.Origin{Log: log, Epoch: number}
-				if b := p.options.Batch; b != nil && b.Origin != origin {
-					continue
-				}
-				proof, err := p.findIn(ctx, origin)
-				if proof != nil || err != nil {
-					return proof, origin, err
-				}
-			}
+	for origin := range p.origins() {
+		if b := p.options.Batch; b != nil && b.Origin != origin {
+			continue
+		}
+		proof, err := p.findIn(ctx, origin)
+		if proof != nil || err != nil {
+			return proof, origin, err
 		}
 	}
 	return nil, seal.Origin{}, ErrNoRecord
@@ -147,12 +172,12 @@ func (p *prover) search(ctx context.Context, m *seal.Manifest) (*seal.Proof, err
 	return proof, nil
 }
 
-func (p *prover) payload(ctx context.Context, m *seal.Manifest, record func(uint64, []byte)) (PayloadSummary, error) {
-	f, err := p.source.Open(ctx, m.PayloadPath)
+func (r *reader) payload(ctx context.Context, m *seal.Manifest, record func(uint64, []byte)) (PayloadSummary, error) {
+	f, err := r.source.Open(ctx, m.PayloadPath)
 	if err != nil {
 		return PayloadSummary{}, err
 	}
-	summary, err := p.checker.Check(f, m, PayloadOptions{Record: record})
+	summary, err := r.checker.Check(f, m, PayloadOptions{Record: record})
 	return summary, errors.Join(err, f.Close())
 }
 

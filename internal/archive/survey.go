@@ -92,7 +92,7 @@ func (t tally) counts() []Count {
 
 // surveyor walks through an archive.
 type surveyor struct {
-	*prover
+	*reader
 	survey                                         *Survey
 	events, fields, models, input, output, cosigns tally
 }
@@ -100,29 +100,18 @@ type surveyor struct {
 // TakeSurvey reads the archive once. Records of payloads that are not what was
 // sealed are not counted.
 func TakeSurvey(ctx context.Context, source Source, trust Trust) (*Survey, error) {
-	inv, err := takeInventory(ctx, source, trust)
+	reader, err := newReader(ctx, source, trust)
 	if err != nil {
 		return nil, err
 	}
-	if !inv.seals {
-		return nil, ErrNoArchive
-	}
-	checker, err := NewPayloadChecker()
-	if err != nil {
-		return nil, err
-	}
-	defer checker.Close()
+	defer reader.checker.Close()
 	s := &surveyor{
-		prover: &prover{verifier: &verifier{source: source, inventory: inv}, checker: checker}, survey: &Survey{Bytes: inv.bytes},
+		reader: reader, survey: &Survey{Bytes: reader.inventory.bytes},
 		events: tally{}, fields: tally{}, models: tally{}, input: tally{}, output: tally{}, cosigns: tally{},
 	}
-	for _, name := range inv.names() {
-		for _, log := range trust.logs(name) {
-			for _, number := range inv.sealed(name) {
-				if err := s.epoch(ctx, seal.Origin{Log: log, Epoch: number}); err != nil {
-					return nil, err
-				}
-			}
+	for origin := range s.origins() {
+		if err := s.epoch(ctx, origin); err != nil {
+			return nil, err
 		}
 	}
 	r := s.survey
