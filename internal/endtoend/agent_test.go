@@ -2,6 +2,7 @@ package endtoend
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -32,16 +33,18 @@ func accessLines(from, n int) []byte {
 
 func appendTo(t *testing.T, name string, data []byte) {
 	t.Helper()
+	if err := appendFile(name, data); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func appendFile(name string, data []byte) error {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	if _, err := f.Write(data); err != nil {
-		t.Fatal(err)
-	}
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
-	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Close())
 }
 
 // wantLines checks that the archive holds the records of lines 0 to n-1, each once.

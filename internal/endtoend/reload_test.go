@@ -1,6 +1,7 @@
 package endtoend
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"net"
@@ -9,6 +10,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -16,7 +18,10 @@ import (
 	"github.com/auditail/auditail/internal/admin"
 )
 
-var reloads = flag.Int("reloads", 100, "how often TestReload loads the configuration again")
+var (
+	reloads    = flag.Int("reloads", 100, "how often TestReload loads the configuration again")
+	reloadRate = flag.Int("reloads.rate", 500, "lines a second that TestReload writes to each file all the while")
+)
 
 const reloadConfig = `change = "CHG-SERVICE"
 [agent]
@@ -58,7 +63,7 @@ type reloaded struct {
 	client     *admin.Client
 	fill       *strings.Replacer
 	connection net.Conn
-	sent       int // lines, over all inputs
+	numbered   atomic.Int64 // lines written or about to be, over all inputs
 }
 
 func newReloaded(t *testing.T) *reloaded {
@@ -95,16 +100,51 @@ func (r *reloaded) connect() {
 	})
 }
 
+// next returns the next n lines; for any goroutine.
+func (r *reloaded) next(n int) []byte { return accessLines(int(r.numbered.Add(int64(n)))-n, n) }
+
 // lines writes one line to each input.
 func (r *reloaded) lines() {
 	r.t.Helper()
-	appendTo(r.t, r.path("logs/kept.log"), accessLines(r.sent, 1))
-	appendTo(r.t, r.path("logs/changed.log"), accessLines(r.sent+1, 1))
-	line := "<134>1 2026-11-01T10:00:00Z gpu-07 nginx - - - " + strings.TrimSuffix(string(accessLines(r.sent+2, 1)), "\n")
+	appendTo(r.t, r.path("logs/kept.log"), r.next(1))
+	appendTo(r.t, r.path("logs/changed.log"), r.next(1))
+	line := "<134>1 2026-11-01T10:00:00Z gpu-07 nginx - - - " + strings.TrimSuffix(string(r.next(1)), "\n")
 	if _, err := fmt.Fprintf(r.connection, "%d %s", len(line), line); err != nil {
-		r.t.Fatalf("behind %d lines the connection is gone: %v", r.sent, err)
+		r.t.Fatalf("behind %d lines the connection is gone: %v", r.numbered.Load(), err)
 	}
-	r.sent += 3
+}
+
+// load writes lines to both files until stop is called.
+func (r *reloaded) load() (stop func()) {
+	ctx, enough := context.WithCancel(r.t.Context())
+	written := make(chan error)
+	go func() {
+		tick := time.NewTicker(10 * time.Millisecond)
+		defer tick.Stop()
+		for began, each := time.Now(), 0; ; {
+			select {
+			case <-ctx.Done():
+				written <- nil
+				return
+			case now := <-tick.C:
+				more := int(now.Sub(began).Seconds()*float64(*reloadRate)) - each
+				each += more
+				for _, name := range []string{"logs/kept.log", "logs/changed.log"} {
+					if err := appendFile(r.path(name), r.next(more)); err != nil {
+						written <- err
+						return
+					}
+				}
+			}
+		}
+	}()
+	return func() {
+		r.t.Helper()
+		enough()
+		if err := <-written; err != nil {
+			r.t.Fatal(err)
+		}
+	}
 }
 
 func (r *reloaded) status() admin.Status {
@@ -124,7 +164,7 @@ func (r *reloaded) read() {
 		for _, in := range r.status().Inputs {
 			n += in.Lines.Read
 		}
-		return n == int64(r.sent)
+		return n == r.numbered.Load()
 	})
 }
 
@@ -152,6 +192,7 @@ func TestReload(t *testing.T) {
 	r := newReloaded(t)
 	p := r.start("auditail", "run", "--config", r.path("auditail.toml")).logged("msg=running")
 	r.connect()
+	enough := r.load()
 	var goroutines, files int
 	for i := range *reloads {
 		r.lines()
@@ -163,8 +204,14 @@ func TestReload(t *testing.T) {
 		if i == 10 {
 			goroutines, files = r.metric("go_goroutines"), r.metric("process_open_fds")
 		}
+		if i == 10 || i%1000 == 0 || i == *reloads-1 {
+			t.Logf("reload %d: %d goroutines, %d files, %d KiB resident, %d KiB of heap", i, r.metric("go_goroutines"),
+				r.metric("process_open_fds"), r.metric("process_resident_memory_bytes")>>10, r.metric("go_memory_heap_objects_bytes")>>10)
+		}
 	}
+	enough()
 	r.read()
+	t.Logf("%d lines read: %d KiB resident", r.numbered.Load(), r.metric("process_resident_memory_bytes")>>10)
 	if more := r.metric("go_goroutines") - goroutines; more > 20 {
 		t.Errorf("%d goroutines more than behind the first reloads", more)
 	}
@@ -206,7 +253,7 @@ func TestReload(t *testing.T) {
 	p.terminate(time.Minute)
 	r.verify(r.path("archive"))
 	c := r.site.read(r.path("archive"))
-	wantLines(t, c, r.sent)
+	wantLines(t, c, int(r.numbered.Load()))
 	changes := 0
 	for _, record := range c.records {
 		if text(record, "event") != "agent.config" {
