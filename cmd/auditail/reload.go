@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"github.com/auditail/auditail/inputs"
 	"github.com/auditail/auditail/internal/admin"
 	"github.com/auditail/auditail/internal/config"
+	"github.com/auditail/auditail/internal/sdnotify"
 	"github.com/auditail/auditail/seal"
 )
 
@@ -25,6 +27,7 @@ type reloader struct {
 	setup    *setup
 	agent    *agent.Agent
 	log      *slog.Logger
+	notifier sdnotify.Notifier
 	requests chan request
 	state    admin.Config // of the configuration in force
 }
@@ -37,8 +40,8 @@ type answer struct {
 	err        error
 }
 
-func newReloader(path string, s *setup, a *agent.Agent) *reloader {
-	r := &reloader{path: path, setup: s, agent: a, log: s.log, requests: make(chan request)}
+func newReloader(path string, s *setup, a *agent.Agent, n sdnotify.Notifier) *reloader {
+	r := &reloader{path: path, setup: s, agent: a, log: s.log, notifier: n, requests: make(chan request)}
 	r.state = admin.Config{Path: path, Generation: 1, Loaded: time.Now().UTC()}
 	a.NoteConfig(r.state)
 	return r
@@ -83,11 +86,27 @@ func (r *reloader) run(ctx context.Context) {
 				more = false
 			}
 		}
-		err := r.load(ctx)
+		err := r.announced(ctx)
 		for _, one := range waiting {
 			one.answer <- answer{r.state.Generation, err}
 		}
 	}
+}
+
+// announced loads, and tells the service manager when that begins and when it has
+// ended, before those who asked are answered. Ready ends a reload that was refused
+// too: the agent does its work as before. One that is not ready says nothing: a
+// reload must not call it so.
+func (r *reloader) announced(ctx context.Context) error {
+	if !r.agent.Status().Ready {
+		return r.load(ctx)
+	}
+	began := r.notifier.Send(sdnotify.Reloading())
+	err := r.load(ctx)
+	if unheard := errors.Join(began, r.notifier.Send(sdnotify.Ready)); unheard != nil {
+		r.log.WarnContext(ctx, "the service manager does not hear of the reload", "error", unheard)
+	}
+	return err
 }
 
 // load brings what the file says into force, or says why it does not.

@@ -109,7 +109,8 @@ func runAgent(ctx context.Context, s *setup, path string, once bool, timeout tim
 // runServed runs the agent with the endpoint of those who operate it. An agent
 // that can not be asked still does its work.
 func runServed(ctx context.Context, a *agent.Agent, s *setup, path string) error {
-	reloads := newReloader(path, s, a)
+	notifier := sdnotify.FromEnvironment(os.Getenv, os.Getpid())
+	reloads := newReloader(path, s, a, notifier)
 	status := func() admin.Status {
 		now := a.Status()
 		now.LastRun = string(s.run.Last)
@@ -124,7 +125,7 @@ func runServed(ctx context.Context, a *agent.Agent, s *setup, path string) error
 	var ended sync.WaitGroup
 	ended.Go(func() { reloads.run(beside) })
 	ended.Go(func() {
-		w := supervisor{notifier: sdnotify.FromEnvironment(os.Getenv, os.Getpid()), status: status, log: s.deps.Log, now: time.Now}
+		w := supervisor{notifier: notifier, status: status, log: s.deps.Log, now: time.Now}
 		w.run(beside)
 	})
 	err = a.Run(ctx)

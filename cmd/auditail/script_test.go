@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
 	"time"
 
@@ -40,10 +41,16 @@ func defect(trigger string) {
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
+		Setup: func(e *testscript.Env) error {
+			e.Values[managerKey{}] = &managed{}
+			return nil
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"expand": expand,
-			"listen": listen,
-			"mode":   mode,
+			"expand":  expand,
+			"listen":  listen,
+			"manager": manager,
+			"told":    told,
+			"mode":    mode,
 		},
 	})
 }
@@ -61,6 +68,47 @@ func listen(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Check(err)
 	ts.Defer(func() { l.Close() })
 	ts.Setenv("PORT", fmt.Sprint(l.Addr().(*net.TCPAddr).Port))
+}
+
+type managerKey struct{}
+
+// manager stands for the service manager until the script ends: programs tell it
+// at $NOTIFY_SOCKET how they are.
+func manager(ts *testscript.TestScript, _ bool, _ []string) {
+	// The path of a socket has few bytes, and that of a script's folder many.
+	dir, err := os.MkdirTemp("", "notify")
+	ts.Check(err)
+	ts.Defer(func() { os.RemoveAll(dir) })
+	name := filepath.Join(dir, "socket")
+	l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
+	ts.Check(err)
+	ts.Defer(func() { l.Close() })
+	ts.Setenv("NOTIFY_SOCKET", name)
+	ts.Value(managerKey{}).(*managed).conn = l
+}
+
+// managed holds what the service manager of a script listens to.
+type managed struct{ conn *net.UnixConn }
+
+// told waits for a message to the service manager that matches; with a second
+// pattern, no message before it may match that: told PATTERN [NOT-BEFORE].
+func told(ts *testscript.TestScript, _ bool, args []string) {
+	want := regexp.MustCompile("(?m)" + args[0])
+	conn, message := ts.Value(managerKey{}).(*managed).conn, make([]byte, 4096)
+	ts.Check(conn.SetReadDeadline(time.Now().Add(2 * time.Minute)))
+	for {
+		n, err := conn.Read(message)
+		if err != nil {
+			ts.Fatalf("the service manager was not told %s: %v", args[0], err)
+		}
+		ts.Logf("told: %q", message[:n])
+		if want.Match(message[:n]) {
+			return
+		}
+		if len(args) > 1 && regexp.MustCompile("(?m)"+args[1]).Match(message[:n]) {
+			ts.Fatalf("the service manager was told %q before %s", message[:n], args[0])
+		}
+	}
 }
 
 // mode checks the permissions of files that match a glob: mode 0600 'keys/*'.

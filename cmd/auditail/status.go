@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -240,7 +239,9 @@ why. SIGHUP does the same without an answer.`,
 			return err
 		}
 		if answer.Error != "" {
-			return errors.New(answer.Error)
+			// Lines and all: the excerpt shows the place.
+			fmt.Fprintf(cmd.ErrOrStderr(), "auditail: the configuration is refused; the one before runs on: %s\n", answer.Error)
+			return errReported
 		}
 		_, err = fmt.Fprintf(cmd.OutOrStdout(), "generation %d runs\n", answer.Generation)
 		return err

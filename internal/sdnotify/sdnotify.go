@@ -18,6 +18,8 @@ const (
 	Ready    = "READY=1"
 	Stopping = "STOPPING=1"
 	Watchdog = "WATCHDOG=1"
+
+	reloading = "RELOADING=1"
 )
 
 // maxStatus bounds the status line, in bytes.
