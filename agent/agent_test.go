@@ -190,7 +190,8 @@ type host struct {
 	source  inputs.Input // instead of input, when not nil
 	parser  parsers.Parser
 	outputs map[string]*place
-	copy    string // name of the output that is best effort
+	copy    string                      // name of the output that is best effort
+	wrap    func(*place) outputs.Output // when not nil, what an output is shown to the agent as
 	disk    durable.FS
 	log     strings.Builder
 	store   *catalog.Store // nil: the catalog knows nothing
@@ -235,7 +236,11 @@ func (h *host) agent() *agent.Agent {
 	}
 	for _, name := range []string{"a", "b"} {
 		if p := h.outputs[name]; p != nil {
-			cfg.Outputs = append(cfg.Outputs, agent.Output{Name: name, Output: p, BestEffort: name == h.copy})
+			output := agent.Output{Name: name, Output: p, BestEffort: name == h.copy}
+			if h.wrap != nil {
+				output.Output = h.wrap(p)
+			}
+			cfg.Outputs = append(cfg.Outputs, output)
 		}
 	}
 	a, err := agent.New(h.t.Context(), cfg, agent.Deps{FS: h.disk, Log: slog.New(slog.NewTextHandler(&h.log, nil)), Now: h.clock.Now, Identity: identity()})

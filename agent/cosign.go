@@ -151,10 +151,8 @@ func (a *Agent) witnessFailed(ctx context.Context, from *buffer.Buffer, w *witne
 		if at := from.Standing(s.output.Name); at.Known && at.Origin == head.Origin && at.Size > found.head.Size {
 			found.head = seal.Head{Size: at.Size, Root: at.Root}
 		}
-		if reader, ok := s.output.Output.(outputs.HeadReader); ok {
-			if claimed, err := newest(ctx, reader, head.Origin); err == nil && claimed.head.Root != (seal.Hash{}) && claimed.head.Size > found.head.Size {
-				found = claimed
-			}
+		if claimed, ok := s.claimed(ctx, head.Origin); ok && claimed.head.Size > found.head.Size {
+			found = claimed
 		}
 	}
 	a.log.ErrorContext(ctx, "ALARM: a witness has seen another log than this one", "witness", name, "error", err)

@@ -3,6 +3,8 @@ package agent
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"time"
 
 	"github.com/auditail/auditail/buffer"
 	"github.com/auditail/auditail/outputs"
@@ -31,9 +33,13 @@ const (
 	differs         // it has as much, but not the same
 )
 
-// compare asks the destination for its heads before anything is shipped. What it
-// can not be asked for is found by the names all the same: no other bytes than
-// those that are there can be stored under them.
+// askTime is how long a destination is asked for its head when something else has
+// shown already that the log may not go on.
+const askTime = 10 * time.Second
+
+// compare asks the destination for its heads before anything is shipped, however
+// long it is away. What it can not be asked for is found by the names all the same:
+// no other bytes than those that are there can be stored under them.
 func (s *shipper) compare(ctx context.Context, from *buffer.Buffer) {
 	reader, ok := s.output.Output.(outputs.HeadReader)
 	if !ok {
@@ -48,7 +54,11 @@ func (s *shipper) compare(ctx context.Context, from *buffer.Buffer) {
 		return
 	}
 	if err != nil {
-		s.log.WarnContext(ctx, "the destination does not say what it holds of the log; a fork shows when it refuses a batch", "error", err)
+		level := slog.LevelWarn
+		if errors.Is(err, errors.ErrUnsupported) {
+			level = slog.LevelDebug // it never does
+		}
+		s.log.Log(ctx, level, "the destination does not say what it holds of the log; a fork shows when it refuses a batch", "error", err)
 		return
 	}
 	switch what {
@@ -66,7 +76,7 @@ func (s *shipper) compare(ctx context.Context, from *buffer.Buffer) {
 		}
 		s.log.ErrorContext(ctx, "ALARM: the destination lost batches that it had acknowledged",
 			"log", found.origin.String(), "holds", found.head.Size, "shipped_again", back)
-		if !back {
+		if _, waits := s.output.Output.(outputs.OrderKeeper); !back && !waits {
 			s.leave(ctx, from, seal.SuccessionRollback, found)
 		}
 	case differs:
@@ -86,7 +96,7 @@ func (s *shipper) judge(ctx context.Context, from *buffer.Buffer, reader outputs
 		return found, agrees, err
 	case found.origin != at.Origin || head.Size > at.Sealed:
 		return found, ahead, nil
-	case head.Size < at.Size:
+	case at.Took && head.Size < at.Size:
 		return found, behind, nil
 	case head.Root != seal.Hash{}:
 		own, known := from.RootAt(s.output.Name, head.Size)
@@ -113,6 +123,19 @@ func newest(ctx context.Context, reader outputs.HeadReader, origin seal.Origin) 
 		found = claim{origin: origin, head: head}
 	}
 	return found, err
+}
+
+// claimed asks for the newest head, and no longer than askTime, for somebody who
+// has to say what is known of the log. It is false when the root can not be told.
+func (s *shipper) claimed(ctx context.Context, origin seal.Origin) (claim, bool) {
+	reader, ok := s.output.Output.(outputs.HeadReader)
+	if !ok {
+		return claim{}, false
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	found, err := newest(ctx, reader, origin)
+	return found, err == nil && found.head.Root != seal.Hash{}
 }
 
 // repeat ships the batches that the destination says it has. It is false when
@@ -154,10 +177,8 @@ func (s *shipper) conflict(ctx context.Context, from *buffer.Buffer, origin seal
 	if at := from.Standing(s.output.Name); at.Known && at.Origin == origin {
 		found.head = seal.Head{Size: at.Size, Root: at.Root}
 	}
-	if reader, ok := s.output.Output.(outputs.HeadReader); ok {
-		if claimed, err := newest(ctx, reader, origin); err == nil && claimed.head.Root != (seal.Hash{}) {
-			found = claimed
-		}
+	if claimed, ok := s.claimed(ctx, origin); ok {
+		found = claimed
 	}
 	s.log.ErrorContext(ctx, "ALARM: the destination has other bytes under the name of a batch", "error", cause)
 	s.leave(ctx, from, seal.SuccessionFork, found)

@@ -190,7 +190,8 @@ func (b *Buffer) unspoolAll(gone []*sealedBatch) error {
 // Standing is what the buffer knows of an output.
 type Standing struct {
 	Origin seal.Origin // of the batch that it is to get next
-	Size   uint64      // of the log that it acknowledged: the number of that batch
+	Size   uint64      // the number of that batch: of the log that it acknowledged, if it Took any
+	Took   bool        // it acknowledged batches of that epoch
 	Root   seal.Hash   // of that log, unless Known is false: the output began in the middle of the log
 	Known  bool
 	Sealed uint64 // batches of that epoch that were sealed here
@@ -209,6 +210,7 @@ func (b *Buffer) Standing(output string) Standing {
 		c.Epoch = b.epoch
 	}
 	s := Standing{Origin: seal.Origin{Log: b.cfg.Log, Epoch: c.Epoch}, Size: c.Next, Sealed: c.Next, Newest: c.Epoch == b.epoch}
+	s.Took = b.cursors[output].Epoch == c.Epoch && c.Next > 0
 	for _, x := range b.sealed {
 		if x.epoch == c.Epoch {
 			s.Sealed = max(s.Sealed, x.number+1)

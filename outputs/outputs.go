@@ -48,11 +48,20 @@ type CosignaturePublisher interface {
 // HeadReader is implemented by outputs that can say how much of a log they
 // hold. The answer is the destination's claim and proves nothing. The root is
 // zero when the destination holds the end of the log but can not tell its root,
-// because it was added after the log began. An unknown log has size 0. Faults
-// are returned, not retried.
+// because it was added after the log began. An unknown log has size 0.
+//
+// Head waits for a destination that is away as Ship does: nothing is to be shipped
+// before it has said what it holds. It returns early when ctx ends (the error is
+// ctx's), or when the destination does not say; where it has no words for that the
+// error wraps [errors.ErrUnsupported].
 type HeadReader interface {
 	Head(ctx context.Context, origin string) (seal.Head, error)
 }
+
+// OrderKeeper is implemented by outputs whose destination refuses a batch that does
+// not follow on what it holds, until an operator has brought back what it lost or
+// says that the log may go on without. A log that lost batches there need not be left.
+type OrderKeeper interface{ KeepsOrder() }
 
 // Prober is implemented by outputs that can tell, without shipping anything,
 // whether they would accept a batch; `auditail check` calls it. It tries once

@@ -33,6 +33,13 @@ func IsConflict(err error) bool {
 	return code == "ConditionalRequestConflict" || code == "OperationAborted"
 }
 
+// IsAway tells whether the store could not be reached, or says that it is not at
+// its best: what it was asked may be asked again.
+func IsAway(err error) bool {
+	status := statusOf(err)
+	return status == 0 && codeOf(err) == "" || wire.Passes(status)
+}
+
 // IsFull tells whether the store has no space left.
 func IsFull(err error) bool {
 	switch codeOf(err) {

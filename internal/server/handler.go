@@ -134,7 +134,7 @@ func (s *Server) authorize(r *http.Request, path string) (*Enrolment, seal.Objec
 		return nil, seal.ObjectName{}, refuse(http.StatusUnprocessableEntity, "%s", err)
 	}
 	if name.Agent != who.enrolment.Log.Agent {
-		return nil, seal.ObjectName{}, refuse(http.StatusForbidden, "the token belongs to %s, the object to the agent %q", who, name.Agent)
+		return nil, seal.ObjectName{}, notOwn(who, name.Agent)
 	}
 	return who.enrolment, name, nil
 }

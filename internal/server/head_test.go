@@ -5,7 +5,9 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/auditail/auditail/internal/loghead"
 	"github.com/auditail/auditail/seal"
 	"github.com/auditail/auditail/seal/sealtest"
 )
@@ -58,6 +60,53 @@ func TestRestartReadsLittle(t *testing.T) {
 	// The key of now is the one that was signed in.
 	f.start()
 	f.want(http.StatusUnprocessableEntity, f.object(e.Heartbeat(sealtest.SignedBy(old)), seal.ManifestObject), "signature")
+}
+
+// TestHeadOverHTTP: an agent learns how far its own log is stored, also behind a
+// restart, and nobody learns it of another's.
+func TestHeadOverHTTP(t *testing.T) {
+	f := newFixture(t)
+	e := f.epoch
+	want := func(origin seal.Origin, want seal.Head) {
+		t.Helper()
+		got := f.do(request{method: http.MethodGet, path: loghead.Path(origin), token: f.token})
+		if head, err := loghead.Parse(origin, string(got.body)); err != nil || head != want || got.status != http.StatusOK || got.header.Get("Content-Type") != loghead.Type {
+			t.Errorf("%s: status %d, %+v, %v; want %+v", origin, got.status, head, err, want)
+		}
+	}
+	next, last := e.Origin, e.Origin
+	next.Epoch, last.Epoch = 2, seal.MaxEpoch
+	nothing := seal.Head{Root: seal.EmptyRoot()}
+	want(e.Origin, nothing)
+	f.ship(e.Open(), e.Data(sealtest.Chat(), e.Records(2)))
+	beat := e.Heartbeat()
+	f.want(http.StatusCreated, f.object(beat, seal.ManifestObject)) // the signature is missing yet
+	size, root := e.Head()
+	for range 2 {
+		want(e.Origin, seal.Head{Size: size, Root: root})
+		want(next, nothing)
+		want(last, nothing)
+		f.start()
+	}
+	other := sealtest.New(t, sealtest.Config{Agent: "gpu-08"})
+	for what, r := range map[string]request{
+		"another's log": {method: http.MethodGet, path: loghead.Path(other.Origin), token: f.token},
+		"an auditor":    {method: http.MethodGet, path: loghead.Path(e.Origin), token: f.account("jane", Auditor, time.Time{})},
+	} {
+		if got := f.do(r); got.status != http.StatusForbidden {
+			t.Errorf("%s: status %d: %s", what, got.status, got.body)
+		}
+	}
+	f.want(http.StatusUnauthorized, request{method: http.MethodGet, path: loghead.Path(e.Origin)})
+	f.want(http.StatusUnprocessableEntity, f.upload(loghead.Path(e.Origin), []byte("x"), nil))
+
+	// Of a log that begins in its middle there is no root to tell.
+	g, b := lateFixture(t, StartAnywhere)
+	g.ship(b[4], b[5])
+	got := g.do(request{method: http.MethodGet, path: loghead.Path(g.epoch.Origin), token: g.token})
+	if head, err := loghead.Parse(g.epoch.Origin, string(got.body)); err != nil || head != (seal.Head{Size: 6}) {
+		t.Errorf("%+v, %v: %s", head, err, got.body)
+	}
 }
 
 // TestHeadThatDoesNotFit: a head that was kept of another store, or is damaged, is

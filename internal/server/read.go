@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"io/fs"
 	"net/http"
 	"net/url"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/auditail/auditail/internal/loghead"
 	"github.com/auditail/auditail/seal"
 )
 
@@ -74,12 +76,15 @@ func (s *Server) get(w http.ResponseWriter, r *http.Request, path string) error 
 	if path == "" {
 		return s.list(w, r, who)
 	}
+	if agent, epoch, ok := loghead.ParsePath(path); ok {
+		return s.head(w, r, who, agent, epoch)
+	}
 	name, err := seal.ParsePath(path)
 	if err != nil {
 		return refuse(http.StatusUnprocessableEntity, "%s", err)
 	}
 	if who.enrolment != nil && name.Agent != who.enrolment.Log.Agent {
-		return refuse(http.StatusForbidden, "the token belongs to %s, the object to the agent %q", who, name.Agent)
+		return notOwn(who, name.Agent)
 	}
 	if err := s.accessed(r, who, path); err != nil {
 		return err
@@ -102,6 +107,50 @@ func (s *Server) get(w http.ResponseWriter, r *http.Request, path string) error 
 	}
 	http.ServeContent(w, r, "", time.Time{}, f)
 	return nil
+}
+
+// notOwn refuses an agent what belongs to another's log.
+func notOwn(who caller, agent string) error {
+	return refuse(http.StatusForbidden, "the token belongs to %s, the object to the agent %q", who, agent)
+}
+
+// head tells an agent how far its own log is stored, so that one whose state was set
+// back finds that out before it ships anything. Auditors take nobody's word for it.
+func (s *Server) head(w http.ResponseWriter, r *http.Request, who caller, agent string, number int) error {
+	if who.enrolment == nil {
+		return refuse(http.StatusForbidden, "agents ask how far their own log is stored; auditors read the objects")
+	}
+	if agent != who.enrolment.Log.Agent {
+		return notOwn(who, agent)
+	}
+	origin := seal.Origin{Log: who.enrolment.Log, Epoch: number}
+	head, err := s.storedHead(r.Context(), who.enrolment, origin)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", loghead.Type)
+	io.WriteString(w, loghead.Format(origin, head)) //nolint:errcheck // a client that went away
+	return nil
+}
+
+// storedHead returns how far an epoch is stored; without a root when what is stored
+// does not begin with its first batch.
+func (s *Server) storedHead(ctx context.Context, who *Enrolment, origin seal.Origin) (head seal.Head, err error) {
+	a := s.logs.get(who)
+	if err := a.acquire(ctx, who); err != nil {
+		return head, err
+	}
+	defer a.release()
+	e, err := s.epoch(ctx, a, origin.Epoch)
+	if err != nil {
+		return head, err
+	}
+	head.Size = e.chain.Next()
+	if e.chain.Whole() {
+		tree := e.chain.Tree()
+		head.Root = tree.Root()
+	}
+	return head, nil
 }
 
 // Listing is the answer to GET /v1/objects/?prefix=…: the stored objects behind

@@ -76,6 +76,12 @@ func ConnectionFault(err error) Fault {
 	return Fault{Kind: "connection", Err: text}
 }
 
+// Passes tells whether a status says that the server, or what stands before it, is
+// busy or broken for now, and nothing about what it was asked.
+func Passes(status int) bool {
+	return status == http.StatusTooManyRequests || status >= http.StatusInternalServerError && status != http.StatusNotImplemented
+}
+
 // RetryAfter returns the wait that the server asks for (RFC 9110, section
 // 10.2.3), capped; a date is taken relative to the server's own clock.
 func RetryAfter(r *http.Response) time.Duration {

@@ -63,9 +63,11 @@ type Output struct {
 }
 
 var (
-	_ outputs.Output    = (*Output)(nil)
-	_ outputs.Publisher = (*Output)(nil)
-	_ outputs.Prober    = (*Output)(nil)
+	_ outputs.Output      = (*Output)(nil)
+	_ outputs.Publisher   = (*Output)(nil)
+	_ outputs.HeadReader  = (*Output)(nil)
+	_ outputs.OrderKeeper = (*Output)(nil)
+	_ outputs.Prober      = (*Output)(nil)
 )
 
 // New returns the output. It reads the TLS files but does not connect.

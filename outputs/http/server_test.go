@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/auditail/auditail/internal/loghead"
 	"github.com/auditail/auditail/outputs"
 	httpoutput "github.com/auditail/auditail/outputs/http"
 	"github.com/auditail/auditail/outputs/outputstest"
@@ -226,11 +227,27 @@ func (s *store) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusUnauthorized)
 	case r.Method == http.MethodPut:
 		s.put(w, r, path)
+	case s.central && strings.HasSuffix(path, "/head"):
+		s.head(w, path)
 	case r.Method == http.MethodGet:
 		s.get(w, path)
 	default:
 		w.WriteHeader(http.StatusMethodNotAllowed)
 	}
+}
+
+// head answers as auditail-server does, for the one log that is here.
+func (s *store) head(w http.ResponseWriter, path string) {
+	agent, epoch, _ := loghead.ParsePath(path)
+	origin := seal.Origin{Log: seal.Log{Organization: "audit.example.com/acme", Agent: agent}, Epoch: epoch}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var tree seal.Tree
+	for file := s.files[origin.ManifestPath(0)]; file != nil; file = s.files[origin.ManifestPath(tree.Size())] {
+		tree.Add(seal.LeafHash(file))
+	}
+	w.Header().Set("Content-Type", loghead.Type)
+	io.WriteString(w, loghead.Format(origin, seal.Head{Size: tree.Size(), Root: tree.Root()}))
 }
 
 func (s *store) get(w http.ResponseWriter, path string) {

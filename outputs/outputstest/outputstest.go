@@ -69,6 +69,7 @@ func Run(t *testing.T, newDestination func(t *testing.T) Destination) {
 		"knows a checkpoint that another key signed":    publishesAfterRotation,
 		"other tree heads under a checkpoint are forks": findsForkedCheckpoints,
 		"tells the head of a log":                       tellsHead,
+		"tells no head that it does not know":           tellsNoWrongHead,
 		"probes without leaving anything":               probes,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -467,6 +468,9 @@ func tellsHead(t *testing.T, d Destination) {
 			t.Errorf("head of %s: %+v, %v, want %+v", origin, head, err, want)
 		}
 	}
+	if _, err := h.Head(t.Context(), e.Origin.String()); errors.Is(err, errors.ErrUnsupported) {
+		return // not from this destination
+	}
 	wantHead(e.Origin, seal.Head{Root: seal.EmptyRoot()})
 	var log seal.Tree
 	for _, b := range e.Batches {
@@ -480,6 +484,34 @@ func tellsHead(t *testing.T, d Destination) {
 	if _, err := h.Head(t.Context(), "../.."); err == nil {
 		t.Error("head of ../..: no error")
 	}
+}
+
+// tellsNoWrongHead: while the destination is away there is no head, and an answer
+// that comes late is the right one.
+func tellsNoWrongHead(t *testing.T, d Destination) {
+	o := start(t, d)
+	h, ok := o.(outputs.HeadReader)
+	if !ok {
+		return // optional
+	}
+	e := sample(t)
+	ship(t, o, e.Batches)
+	d.Away(true)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+	defer cancel()
+	began := time.Now()
+	if head, err := h.Head(ctx, e.Origin.String()); err == nil {
+		t.Errorf("from a destination that is away: %+v", head)
+	}
+	if took := time.Since(began); took > time.Hour {
+		t.Errorf("returned after %s, want at once when the hour is over", took)
+	}
+	time.AfterFunc(8*time.Hour, func() { d.Away(false) })
+	size, root := e.Head()
+	if head, err := h.Head(t.Context(), e.Origin.String()); err == nil && (head.Size != size || head.Root != root) {
+		t.Errorf("behind an outage: %+v, want %d, %s", head, size, root)
+	}
+	wantFiles(t, d, e.Files)
 }
 
 func probes(t *testing.T, d Destination) {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/auditail/auditail/internal/bucket"
 	"github.com/auditail/auditail/outputs"
+	"github.com/auditail/auditail/outputs/internal/retry"
 	"github.com/auditail/auditail/seal"
 )
 
@@ -17,11 +19,28 @@ const mostManifests = 10_000
 
 // Head implements outputs.HeadReader: the highest manifest that is there. Its
 // root is that of the checkpoint of this size or, without one, computed.
-func (o *Output) Head(ctx context.Context, name string) (seal.Head, error) {
+func (o *Output) Head(ctx context.Context, name string) (head seal.Head, err error) {
 	origin, err := seal.ParseOrigin(name)
 	if err != nil {
 		return seal.Head{}, err
 	}
+	err = o.faults.Repeat(ctx, origin.SealsPath(), func(ctx context.Context) (err error) {
+		head, err = o.findHead(ctx, origin)
+		return err
+	}, func(err error) (retry.Fault, time.Duration, bool) {
+		fault, after := o.bucket.Explain(err)
+		return fault, after, bucket.IsAway(err)
+	})
+	if err != nil && ctx.Err() == nil {
+		err = o.bucket.Sentence(err)
+	}
+	if err != nil {
+		return seal.Head{}, fmt.Errorf("ask for the head of %s: %w", origin, err)
+	}
+	return head, nil
+}
+
+func (o *Output) findHead(ctx context.Context, origin seal.Origin) (seal.Head, error) {
 	size, err := o.size(ctx, origin)
 	if err != nil || size == 0 {
 		return seal.Head{Root: seal.EmptyRoot()}, err
@@ -34,7 +53,7 @@ func (o *Output) Head(ctx context.Context, name string) (seal.Head, error) {
 			return head, nil
 		}
 	} else if !bucket.IsMissing(err) {
-		return seal.Head{}, fmt.Errorf("read checkpoint of %s: %w", origin, o.bucket.Sentence(err))
+		return seal.Head{}, fmt.Errorf("read checkpoint: %w", err)
 	}
 	if size > mostManifests {
 		return head, nil // its root can not be told
@@ -46,7 +65,7 @@ func (o *Output) Head(ctx context.Context, name string) (seal.Head, error) {
 			return head, nil // the log began before this output
 		}
 		if err != nil {
-			return seal.Head{}, fmt.Errorf("compute root of %s: %w", origin, o.bucket.Sentence(err))
+			return seal.Head{}, fmt.Errorf("compute root: %w", err)
 		}
 		tree.Add(seal.LeafHash(file))
 	}
@@ -65,7 +84,7 @@ func (o *Output) size(ctx context.Context, origin seal.Origin) (uint64, error) {
 		after := strings.TrimSuffix(origin.ManifestPath(n), seal.ManifestSuffix)
 		page, err := o.bucket.List(ctx, origin.SealsPath()+"/", after, 2)
 		if err != nil {
-			return 0, false, fmt.Errorf("list seals of %s: %w", origin, o.bucket.Sentence(err))
+			return 0, false, fmt.Errorf("list seals: %w", err)
 		}
 		for _, item := range page {
 			object, err := seal.ParsePath(item.Path)
