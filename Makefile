@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: build demo test race lint fmt fuzz bench bench-central torture package systemd ollama help stock-tools s3-server
+.PHONY: build demo test race lint fmt fuzz bench bench-central torture package systemd ollama otel-collector help stock-tools s3-server
 
 GO ?= go
 FUZZTIME ?= 10s
@@ -84,8 +84,14 @@ OLLAMA ?= $(shell command -v ollama)
 ollama: ## ask a real Ollama, that of PATH or OLLAMA=PROGRAM, which models it serves, and read its log
 	OLLAMA='$(OLLAMA)' $(GO) test -tags ollama -count=1 -timeout 10m -run Ollama ./internal/endtoend
 
+# .ci/otel-collector.yaml makes a collector with what the test needs by
+# OpenTelemetry's own builder.
+COLLECTOR ?= $(firstword $(shell command -v otelcol-contrib otelcol))
+otel-collector: ## copy records to a real OpenTelemetry Collector, that of PATH or COLLECTOR=PROGRAM, and compare what it got
+	COLLECTOR='$(COLLECTOR)' $(GO) test -tags otelcollector -count=1 -timeout 10m -run '^TestCollector$$' -v ./internal/endtoend
+
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Tests check archives with the programs that auditors have: ssh-keygen, zstd,
 # sha256sum, age.

@@ -141,8 +141,8 @@ func logRecord(record map[string]any, line []byte) (m []byte) {
 	m = protowire.AppendVarint(m, severities[records.Severity(record)-1])
 	m = appendMessage(m, recordBody, protowire.AppendBytes(protowire.AppendTag(nil, valueString, protowire.BytesType), line))
 	m = appendAttributes(m, "", record)
-	m = appendID(m, recordTraceID, 16, records.Text(record, "session", "trace_id"))
-	m = appendID(m, recordSpanID, 8, records.Text(record, "session", "span_id"))
+	m = appendID(m, recordTraceID, traceIDSize, records.Text(record, "session", "trace_id"))
+	m = appendID(m, recordSpanID, spanIDSize, records.Text(record, "session", "span_id"))
 	m = appendTime(m, recordObserved, records.Text(record, "observed_time"))
 	return appendText(m, recordEventName, records.Text(record, "event"))
 }
@@ -160,8 +160,10 @@ func appendAttributes(m []byte, prefix string, object map[string]any) []byte {
 		switch {
 		case !known:
 			name = "auditail." + path
-		case name == "":
+		case name == "" && !misfit(path, value):
 			continue
+		case name == "":
+			name = "auditail." + path
 		}
 		m = appendMessage(m, recordAttributes, pair(name, conventional(path, value, object)))
 	}
@@ -178,11 +180,11 @@ func conventional(path string, value any, of map[string]any) any {
 		return []any{message("user")}
 	case "output.text":
 		m := message("assistant")
-		if finish, ok := of["finish"].(string); ok {
-			m["finish_reason"] = finish
+		if finish, ok := of["finish"].([]any); ok && len(finish) == 1 {
+			m["finish_reason"] = finish[0]
 		}
 		return []any{m}
-	case "output.finish", "host.image":
+	case "host.image":
 		return []any{value}
 	}
 	return value
@@ -209,13 +211,39 @@ func appendTime(m []byte, id protowire.Number, text string) []byte {
 	return protowire.AppendFixed64(protowire.AppendTag(m, id, protowire.Fixed64Type), uint64(t.UnixNano())) //nolint:gosec // not negative
 }
 
-// appendID appends a trace or span id that is one.
-func appendID(m []byte, number protowire.Number, size int, text string) []byte {
+// Sizes of ids (W3C Trace Context), in bytes.
+const (
+	traceIDSize = 16
+	spanIDSize  = 8
+)
+
+// misfit tells of a field with a place of its own in the LogRecord that its value
+// does not fit: gateways have ids of other forms, such as UUIDs.
+func misfit(path string, value any) bool {
+	id, _ := value.(string)
+	switch path {
+	case "session.trace_id":
+		return parseID(id, traceIDSize) == nil
+	case "session.span_id":
+		return parseID(id, spanIDSize) == nil
+	}
+	return false
+}
+
+// parseID returns a trace or span id, nil for text that is none.
+func parseID(text string, size int) []byte {
 	id, err := hex.DecodeString(text)
 	if err != nil || len(id) != size {
-		return m
+		return nil
 	}
-	return appendMessage(m, number, id)
+	return id
+}
+
+func appendID(m []byte, number protowire.Number, size int, text string) []byte {
+	if id := parseID(text, size); id != nil {
+		return appendMessage(m, number, id)
+	}
+	return m
 }
 
 // pair returns a KeyValue.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net/http"
 	"os"
 	"slices"
@@ -352,6 +353,9 @@ func TestMapping(t *testing.T) {
 	if got := attributes["http.response.status_code"].GetIntValue(); got != 200 {
 		t.Errorf("http.response.status_code is %d", got)
 	}
+	if got := attributes["gen_ai.response.finish_reasons"].GetArrayValue().GetValues(); len(got) != 1 || got[0].GetStringValue() != "stop" {
+		t.Errorf("gen_ai.response.finish_reasons is %v", got)
+	}
 	if !attributes["auditail.actor.verified"].GetBoolValue() || attributes["user.roles"].GetArrayValue().GetValues()[0].GetStringValue() != "legal" {
 		t.Error("actor.verified or user.roles is wrong")
 	}
@@ -361,6 +365,28 @@ func TestMapping(t *testing.T) {
 	}
 	if resource["host.name"] != "gpu-07.fra" || resource["deployment.environment.name"] != "prod" || resource["service.instance.id"] == "" {
 		t.Errorf("resource %v", resource)
+	}
+}
+
+// TestForeignIDs: what is no trace or span id of W3C Trace Context is an attribute.
+func TestForeignIDs(t *testing.T) {
+	e := sealtest.New(t, sealtest.Config{})
+	e.Open()
+	batch := e.Data(sealtest.Chat(), [][]byte{
+		[]byte(`{"id":"a","event":"e","time":"2026-11-20T09:14:03Z","session":{"span_id":"7","trace_id":"059b3ddb-494c-429c-a4b7-3af8b48dd792"}}`),
+	})
+	r := &receiver{t: t}
+	if _, err := r.output(io.Discard).Ship(t.Context(), batch); err != nil {
+		t.Fatal(err)
+	}
+	record := r.taken[0].ScopeLogs[0].LogRecords[0]
+	got := make(map[string]string)
+	for _, a := range record.Attributes {
+		got[a.Key] = a.Value.GetStringValue()
+	}
+	want := map[string]string{"log.record.uid": "a", "auditail.session.span_id": "7", "auditail.session.trace_id": "059b3ddb-494c-429c-a4b7-3af8b48dd792"}
+	if !maps.Equal(got, want) || len(record.TraceId)+len(record.SpanId) != 0 {
+		t.Errorf("attributes %v, trace %x, span %x", got, record.TraceId, record.SpanId)
 	}
 }
 
