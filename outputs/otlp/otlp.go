@@ -106,15 +106,31 @@ func (o *Output) Ship(ctx context.Context, b seal.Batch) (seal.Receipt, error) {
 		return receipt, ctx.Err()
 	}
 	done, refused := 0, error(nil)
+	var waiting *request // made and not taken yet: an outage does not make it again and again
+	settle := func(n int, err error) error {
+		if errors.Is(err, outputs.ErrPermanent) {
+			refused = err
+			err = nil // the others go on
+		}
+		if err == nil {
+			done += n
+		}
+		return err
+	}
 	stored, err := o.faults.Deliver(ctx, payload, func(ctx context.Context) (bool, error) {
-		err := records.Each(payload, b.Manifest.Plain, done, limits, func(lines [][]byte) error {
-			err := o.send(ctx, lines)
-			if errors.Is(err, outputs.ErrPermanent) {
-				refused = err
-				err = nil // the others go on
+		if waiting != nil {
+			err := settle(waiting.records, o.post(ctx, waiting))
+			if err != nil && !errors.Is(err, errTooLarge) {
+				return false, err
+			}
+			waiting = nil
+		}
+		err := records.Each(payload, b.Manifest.Plain, done, limits, func(lines [][]byte) (err error) {
+			if waiting, err = o.request(lines); err == nil {
+				err = settle(len(lines), o.send(ctx, waiting, lines))
 			}
 			if err == nil {
-				done += len(lines)
+				waiting = nil
 			}
 			return err
 		})
@@ -144,10 +160,57 @@ func (o *Output) explain(err error) (retry.Fault, time.Duration) {
 	return wire.ConnectionFault(err), 0
 }
 
+// request is a body that is ready to be sent.
+type request struct {
+	body    []byte
+	records int
+}
+
+// request makes the request of a group of records.
+func (o *Output) request(lines [][]byte) (*request, error) {
+	var body bytes.Buffer
+	z := gzip.NewWriter(&body)
+	_, err := z.Write(o.encoder.request(lines))
+	if err = errors.Join(err, z.Close()); err != nil {
+		return nil, fmt.Errorf("compress: %w", err)
+	}
+	return &request{body: body.Bytes(), records: len(lines)}, nil
+}
+
+// errTooLarge is the answer to a request that has to be sent in parts.
+var errTooLarge = errors.New("the request is too large")
+
 // send makes one attempt for a group of records, and halves it when it is too
 // large. An error that errors.Is outputs.ErrPermanent has been counted.
-func (o *Output) send(ctx context.Context, lines [][]byte) error {
-	response, err := o.post(ctx, o.encoder.request(lines))
+func (o *Output) send(ctx context.Context, r *request, lines [][]byte) error {
+	err := o.post(ctx, r)
+	if !errors.Is(err, errTooLarge) {
+		return err
+	}
+	// A fault that may pass counts more than a refusal: the records come again.
+	first := o.part(ctx, lines[:len(lines)/2])
+	if first != nil && !errors.Is(first, outputs.ErrPermanent) {
+		return first
+	}
+	second := o.part(ctx, lines[len(lines)/2:])
+	if second != nil {
+		return second
+	}
+	return first
+}
+
+func (o *Output) part(ctx context.Context, lines [][]byte) error {
+	r, err := o.request(lines)
+	if err != nil {
+		return err
+	}
+	return o.send(ctx, r, lines)
+}
+
+// post makes one attempt with a request. It fails with errTooLarge when the
+// collector says so of more than one record.
+func (o *Output) post(ctx context.Context, r *request) error {
+	response, err := o.do(ctx, r.body)
 	if err != nil {
 		return err
 	}
@@ -158,42 +221,20 @@ func (o *Output) send(ctx context.Context, lines [][]byte) error {
 	}
 	switch code := response.StatusCode; {
 	case code == http.StatusOK && !webPage(response), code == http.StatusAccepted, code == http.StatusNoContent:
-		o.partial(ctx, body, len(lines))
+		o.partial(ctx, body, r.records)
 		return nil
-	case code == http.StatusRequestEntityTooLarge && len(lines) > 1:
-		return o.halves(ctx, lines)
+	case code == http.StatusRequestEntityTooLarge && r.records > 1:
+		return errTooLarge
 	case code == http.StatusBadRequest, code == http.StatusRequestEntityTooLarge, code == http.StatusUnprocessableEntity:
-		o.rejected.Add(int64(len(lines)))
-		return fmt.Errorf("%w: %d records: the collector answers %s", outputs.ErrPermanent, len(lines), status(response, body))
+		o.rejected.Add(int64(r.records))
+		return fmt.Errorf("%w: %d records: the collector answers %s", outputs.ErrPermanent, r.records, status(response, body))
 	default:
 		return &answerError{fault: fault(response, body), after: wire.RetryAfter(response)}
 	}
 }
 
-// halves sends records in two parts. A fault that may pass counts more than a
-// refusal: the records come again.
-func (o *Output) halves(ctx context.Context, lines [][]byte) error {
-	first := o.send(ctx, lines[:len(lines)/2])
-	if first != nil && !errors.Is(first, outputs.ErrPermanent) {
-		return first
-	}
-	second := o.send(ctx, lines[len(lines)/2:])
-	if second != nil {
-		return second
-	}
-	return first
-}
-
-func (o *Output) post(ctx context.Context, request []byte) (*http.Response, error) {
-	var body bytes.Buffer
-	z := gzip.NewWriter(&body)
-	if _, err := z.Write(request); err != nil {
-		return nil, fmt.Errorf("compress: %w", err)
-	}
-	if err := z.Close(); err != nil {
-		return nil, fmt.Errorf("compress: %w", err)
-	}
-	post, err := http.NewRequestWithContext(ctx, http.MethodPost, o.endpoint, bytes.NewReader(body.Bytes()))
+func (o *Output) do(ctx context.Context, body []byte) (*http.Response, error) {
+	post, err := http.NewRequestWithContext(ctx, http.MethodPost, o.endpoint, bytes.NewReader(body))
 	if err != nil {
 		return nil, fmt.Errorf("make request: %w", err)
 	}
@@ -304,7 +345,11 @@ func fault(r *http.Response, body []byte) retry.Fault {
 
 // Probe implements outputs.Prober: it sends a request without records.
 func (o *Output) Probe(ctx context.Context) error {
-	response, err := o.post(ctx, nil)
+	empty, err := o.request(nil)
+	if err != nil {
+		return err
+	}
+	response, err := o.do(ctx, empty.body)
 	if err != nil {
 		return wire.ConnectionFault(err).Err
 	}

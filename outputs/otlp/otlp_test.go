@@ -3,11 +3,9 @@ package otlpoutput_test
 import (
 	"bytes"
 	"compress/gzip"
-	"context"
 	"encoding/hex"
 	"errors"
 	"io"
-	"io/fs"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -172,34 +170,6 @@ func TestRetryAfter(t *testing.T) {
 	})
 }
 
-// TestOutage: eight hours away, then everything; ctx ends a wait.
-func TestOutage(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		e, batch := sample(t, 10)
-		r := &receiver{t: t, away: true}
-		o := r.output(io.Discard)
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-		defer cancel()
-		if _, err := o.Ship(ctx, batch); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, outputs.ErrPermanent) {
-			t.Fatalf("ship: %v", err)
-		}
-		if o.Trouble().Err == nil {
-			t.Error("no trouble is told while the collector is away")
-		}
-		time.AfterFunc(8*time.Hour, func() {
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			r.away = false
-		})
-		if _, err := o.Ship(t.Context(), batch); err != nil {
-			t.Fatal(err)
-		}
-		if want := lines(t, e, batch); !slices.Equal(r.bodies, want) {
-			t.Errorf("%d records arrived, want %d", len(r.bodies), len(want))
-		}
-	})
-}
-
 // TestTooLarge: a request that is too large is halved until it is not.
 func TestTooLarge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -256,61 +226,6 @@ func TestPartialSuccess(t *testing.T) {
 			t.Errorf("log:\n%s", text)
 		}
 	})
-}
-
-type damaged struct{ *bytes.Reader }
-
-func (damaged) Close() error { return nil }
-
-// TestDamage: nothing of a payload that is not what was sealed leaves the host.
-func TestDamage(t *testing.T) {
-	e, batch := sample(t, 2500)
-	sealed := e.Files[batch.Manifest.PayloadPath]
-	for name, open := range map[string]func() (io.ReadSeekCloser, error){
-		"last bit": func() (io.ReadSeekCloser, error) {
-			c := slices.Clone(sealed)
-			c[len(c)-1] ^= 1
-			return damaged{bytes.NewReader(c)}, nil
-		},
-		"torn":  func() (io.ReadSeekCloser, error) { return damaged{bytes.NewReader(sealed[:len(sealed)-1])}, nil },
-		"empty": func() (io.ReadSeekCloser, error) { return damaged{bytes.NewReader(nil)}, nil },
-		"gone":  func() (io.ReadSeekCloser, error) { return nil, fs.ErrNotExist },
-	} {
-		broken := batch
-		broken.Objects = slices.Clone(batch.Objects)
-		broken.Objects[0].Open = open
-		r := &receiver{t: t}
-		if _, err := r.output(io.Discard).Ship(t.Context(), broken); !errors.Is(err, outputs.ErrPermanent) || r.tries != 0 {
-			t.Errorf("%s: %v after %d requests", name, err, r.tries)
-		}
-	}
-	var once sync.Once
-	passing := batch
-	passing.Objects = slices.Clone(batch.Objects)
-	passing.Objects[0].Open = func() (_ io.ReadSeekCloser, err error) {
-		if once.Do(func() { err = errors.New("this read fails once") }); err != nil {
-			return nil, err
-		}
-		return batch.Objects[0].Open()
-	}
-	r := &receiver{t: t}
-	if _, err := r.output(io.Discard).Ship(t.Context(), passing); err != nil || len(r.bodies) == 0 {
-		t.Errorf("a read that fails once: %v", err)
-	}
-}
-
-// TestSealsAreNotCopied: batches without a payload need no request.
-func TestSealsAreNotCopied(t *testing.T) {
-	e := sealtest.New(t, sealtest.Config{})
-	r := &receiver{t: t}
-	for _, b := range []seal.Batch{e.Open(), e.Heartbeat(), e.Close()} {
-		if receipt, err := r.output(io.Discard).Ship(t.Context(), b); err != nil || receipt.Stored != 0 || receipt.Origin != e.Origin {
-			t.Errorf("ship: %+v, %v", receipt, err)
-		}
-	}
-	if r.tries != 0 {
-		t.Errorf("%d requests", r.tries)
-	}
 }
 
 // TestMapping: the examples of the schema, as the published types read them.

@@ -64,7 +64,7 @@ func certificate(t *testing.T, name string, parent *x509.Certificate, parentKey 
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, KeyUsage: x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
@@ -270,13 +270,18 @@ type receiver struct {
 	messages chan []string // of each connection that ended well
 }
 
-func newReceiver(t *testing.T, dir string, cuts ...int) *receiver {
+func serverConfig(t *testing.T, dir string) *tls.Config {
 	t.Helper()
 	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "ca-server.pem"), filepath.Join(dir, "ca-server.key"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12})
+	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+}
+
+func newReceiver(t *testing.T, dir string, cuts ...int) *receiver {
+	t.Helper()
+	l, err := tls.Listen("tcp", "127.0.0.1:0", serverConfig(t, dir))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -312,20 +317,32 @@ func (r *receiver) serve() {
 func frames(c io.Reader) (messages []string, err error) {
 	from := bufio.NewReader(c)
 	for {
-		length, err := from.ReadString(' ')
-		if errors.Is(err, io.EOF) && length == "" {
+		message, err := frame(from)
+		if errors.Is(err, io.EOF) {
 			return messages, nil
 		}
-		n, wrong := strconv.Atoi(strings.TrimSuffix(length, " "))
-		if err != nil || wrong != nil {
-			return messages, fmt.Errorf("length %q: %w", length, errors.Join(err, wrong))
-		}
-		message := make([]byte, n)
-		if _, err := io.ReadFull(from, message); err != nil {
+		if err != nil {
 			return messages, err
 		}
-		messages = append(messages, string(message))
+		messages = append(messages, message)
 	}
+}
+
+// frame reads one message; io.EOF is an end between two.
+func frame(from *bufio.Reader) (string, error) {
+	length, err := from.ReadString(' ')
+	if errors.Is(err, io.EOF) && length == "" {
+		return "", io.EOF
+	}
+	n, wrong := strconv.Atoi(strings.TrimSuffix(length, " "))
+	if err != nil || wrong != nil {
+		return "", fmt.Errorf("length %q: %v", length, errors.Join(err, wrong))
+	}
+	message := make([]byte, n)
+	if _, err := io.ReadFull(from, message); err != nil {
+		return "", fmt.Errorf("message of %d bytes: %v", n, err)
+	}
+	return string(message), nil
 }
 
 // TestCut: a connection that breaks anywhere before the receiver's end is no
