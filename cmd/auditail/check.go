@@ -18,6 +18,7 @@ import (
 	"github.com/auditail/auditail/inputs"
 	"github.com/auditail/auditail/internal/config"
 	"github.com/auditail/auditail/internal/durable"
+	"github.com/auditail/auditail/internal/service"
 	"github.com/auditail/auditail/outputs"
 )
 
@@ -28,13 +29,19 @@ func newCheck() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "check", Short: "Check configuration, permissions, buffer and outputs", Args: cobra.NoArgs,
 		Long: `Checks the configuration, the permissions of keys and folders, TLS files, the
-health of the buffer, the [[test]] cases, and each output with a probe. One line a finding; exit 0 when
-there is no error, 1 otherwise. It may run beside a running agent.`,
+health of the buffer, the [[test]] cases, and each output with a probe. One line a
+finding; exit 0 when there is no error, 1 otherwise. It may run beside a running
+agent.
+
+For the configuration of an installed service it looks as the service does: root
+becomes the unit's user with its groups, and what the unit's sandbox keeps from the
+service is an error.`,
 	}
 	path := configFlag(cmd)
 	asJSON := cmd.Flags().Bool("json", false, "one JSON object a finding")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c := &checker{out: cmd.OutOrStdout(), json: *asJSON}
+		c.asService(cmd.Context(), *path)
 		cfg, err := config.Load(*path)
 		if err != nil {
 			c.fail("configuration", err)
@@ -54,6 +61,7 @@ there is no error, 1 otherwise. It may run beside a running agent.`,
 type checker struct {
 	out    io.Writer
 	json   bool
+	unit   service.Unit // of the service that runs with this configuration, if one does
 	failed bool
 	err    error // of writing
 }
@@ -80,6 +88,23 @@ func (c *checker) result() error {
 		return errors.Join(errReported, c.err)
 	}
 	return c.err
+}
+
+// asService takes the place of the installed service: what root may read and
+// write says nothing about it.
+func (c *checker) asService(ctx context.Context, path string) {
+	if path != defaultConfig {
+		return
+	}
+	c.unit = service.LookUp(ctx, "auditail")
+	if c.unit.User() == "" || os.Geteuid() != 0 {
+		return
+	}
+	if err := c.unit.Become(); err != nil {
+		c.warn("user", fmt.Sprintf("checked as root, which says little about the service: %v", err))
+		return
+	}
+	c.ok("user", c.unit.User()+", as the service runs")
 }
 
 func (c *checker) all(ctx context.Context, cfg *config.Config) {
@@ -171,11 +196,16 @@ func (c *checker) folder(part, dir string) bool {
 		if err != nil && parent != filepath.Dir(parent) {
 			continue
 		}
-		switch {
+		switch sealed := c.unit.Seals(dir); {
+		case sealed != "":
+			c.fail(part, fmt.Errorf("%s: %s", dir, sealed))
 		case err != nil:
 			c.fail(part, err)
 		case !info.IsDir():
-			c.fail(part, fmt.Errorf("%s is not a folder", parent))
+			c.fail(part, fmt.Errorf("%s is not a folder: name one, which need not exist", parent))
+		case parent != dir && c.unit.Makes(dir):
+			c.ok(part, dir+", made at the first start")
+			return true
 		default:
 			return c.writable(part, dir, parent)
 		}
@@ -203,28 +233,57 @@ func (c *checker) writable(part, dir, parent string) bool {
 // files checks that what a file input's globs match now can be read.
 func (c *checker) files(in *config.FileInput) {
 	part := "input " + in.Name
-	found := 0
+	found, failed := 0, false
 	for _, glob := range in.Paths {
-		matches, err := filepath.Glob(glob)
+		n, err := c.matching(glob)
 		if err != nil {
-			c.fail(part, fmt.Errorf("glob %q: %w", glob, err))
-			return
+			c.fail(part, err)
+			failed = true
 		}
-		for _, name := range matches {
-			f, err := os.Open(name) //nolint:gosec // a configured path
-			if err != nil {
-				c.fail(part, fmt.Errorf("%w: give the user of the agent read access, by group or ACL", err))
-				continue
-			}
-			_ = f.Close()
-			found++
-		}
+		found += n
 	}
-	if found == 0 {
+	switch {
+	case found > 0:
+		c.ok(part, fmt.Sprintf("%d files", found))
+	case !failed:
 		c.warn(part, "no file matches its paths yet")
-		return
 	}
-	c.ok(part, fmt.Sprintf("%d files", found))
+}
+
+// matching counts the files that match and can be read, and says what keeps the
+// agent from others.
+func (c *checker) matching(glob string) (found int, err error) {
+	if hidden := c.unit.Hides(glob); hidden != "" {
+		return 0, fmt.Errorf("%s: %s", glob, hidden)
+	}
+	matches, err := filepath.Glob(glob)
+	if err != nil {
+		return 0, fmt.Errorf("glob %q: %w", glob, err)
+	}
+	const access = "%w: give the user of the agent read access, by group or ACL"
+	var unreadable []error
+	for _, name := range matches {
+		if info, err := os.Stat(name); err == nil && info.IsDir() {
+			if name == glob {
+				return 0, fmt.Errorf("%s is a folder: name the files in it, such as %s", name, filepath.Join(name, "*.log"))
+			}
+			continue
+		}
+		f, err := os.Open(name) //nolint:gosec // a configured path
+		if err != nil {
+			unreadable = append(unreadable, fmt.Errorf(access, err))
+			continue
+		}
+		_ = f.Close()
+		found++
+	}
+	if len(matches) == 0 {
+		// Glob takes a folder that it may not list for an empty one.
+		if _, err := os.ReadDir(filepath.Dir(glob)); errors.Is(err, fs.ErrPermission) {
+			return 0, fmt.Errorf(access, err)
+		}
+	}
+	return found, errors.Join(unreadable...)
 }
 
 func (c *checker) outputs(ctx context.Context, fsys durable.FS, cfg *config.Config) {

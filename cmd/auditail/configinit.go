@@ -82,7 +82,7 @@ was not understood or could not be read, is said on standard error.`,
 		if _, err := config.Parse("auditail.toml", text); err != nil {
 			return fmt.Errorf("the configuration that was made is not accepted, which is a mistake of this program: %w", err)
 		}
-		if *output == "" {
+		if *output == "" || *output == "-" {
 			_, err := cmd.OutOrStdout().Write(text)
 			return err
 		}

@@ -11,7 +11,8 @@ const initHead = `## auditail on this host, as auditail config init found it.
 ##
 ## Lines with two hashes explain; a line with one hash shows a default or an
 ## example: take the hash away to set it. ` + "`auditail check`" + ` tells what is wrong,
-## with line and remedy; configs/README.md explains every key.
+## with line and remedy. Every key is explained in configs/README.md, of a package in
+## /usr/share/doc/auditail/examples.
 
 [agent]
 ## Names the log that this agent signs: <organization>/<id>. Choose both before
@@ -51,7 +52,7 @@ const initTail = `
 
 ## Metrics, health and a status page, for this host alone.
 # [admin]
-# listen = "127.0.0.1:9173"
+# listen = "127.0.0.1:9600"
 `
 
 // text is the configuration for what was found.

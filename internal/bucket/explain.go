@@ -137,10 +137,13 @@ func (b *Bucket) Explain(err error) (fault wire.Fault, after time.Duration) {
 }
 
 // Sentence is one sentence about an attempt's error.
-func (b *Bucket) Sentence(err error) error {
+func (b *Bucket) Sentence(err error) error { return Sentence(b.config.Bucket, err) }
+
+// Sentence is one sentence about the error of an attempt at the named bucket.
+func Sentence(bucket string, err error) error {
 	var refused smithy.APIError
 	status := statusOf(err)
-	text := fmt.Sprintf("bucket %s: the store answers %d", b.config.Bucket, status)
+	text := fmt.Sprintf("bucket %s: the store answers %d", bucket, status)
 	switch {
 	case errors.As(err, &refused):
 		text += " " + wire.Plain(refused.ErrorCode())
@@ -152,7 +155,7 @@ func (b *Bucket) Sentence(err error) error {
 	default:
 		text += " " + http.StatusText(status) + " in no words of S3: a proxy or another server may stand at the endpoint"
 	}
-	switch remedy := remedies[codeOf(err)]; {
+	switch remedy := remedyOf(err); {
 	case remedy != "":
 		text += "; " + remedy
 	case status == http.StatusRequestEntityTooLarge:
@@ -161,6 +164,23 @@ func (b *Bucket) Sentence(err error) error {
 		text += " and redirects, which is not followed; put the right endpoint and region into the configuration"
 	}
 	return errors.New(text)
+}
+
+// rights names what the credentials need for an operation, as policies spell it.
+var rights = map[string]string{
+	"ListObjectsV2":      "s3:ListBucket on the bucket",
+	"ListObjectVersions": "s3:ListBucketVersions on the bucket",
+	"GetObject":          "s3:GetObject and s3:GetObjectVersion below the prefix",
+	"HeadObject":         "s3:GetObject, s3:GetObjectVersion and s3:GetObjectRetention below the prefix",
+}
+
+// remedyOf says what to change, of a refusal that time does not mend.
+func remedyOf(err error) string {
+	code := codeOf(err)
+	if operation, ok := errors.AsType[*smithy.OperationError](err); ok && code == "AccessDenied" && rights[operation.OperationName] != "" {
+		return "the credentials may not do this: allow " + rights[operation.OperationName]
+	}
+	return remedies[code]
 }
 
 // short leaves out what the SDK says around an error: operation, request id.

@@ -78,7 +78,7 @@ func (k *checker) agent() {
 	k.name(path{"agent", "id"}, "agent.id", agent.ID)
 	for segment := range strings.SplitSeq(agent.Organization, "/") {
 		if !validName(segment) {
-			k.wrong(path{"agent", "organization"}, "agent.organization %q: each part between slashes %s", agent.Organization, nameRule)
+			k.wrong(path{"agent", "organization"}, "agent.organization %q: each part between slashes %s, such as \"audit.example.com/acme\"", agent.Organization, nameRule)
 		}
 	}
 	k.absolute(path{"agent", "data_dir"}, "agent.data_dir", agent.DataDir)

@@ -237,7 +237,7 @@ func decodeRetention(into Retention, from *node, what string) error {
 	for i, class := range from.names {
 		item, path := from.items[i], what+"."+quote(class)
 		if !validName(class) {
-			return item.key.errorf("retention class %q: %s", class, nameRule)
+			return item.key.errorf("retention class %q: %s, such as %q", class, nameRule, cleanName(class))
 		}
 		var term time.Duration
 		if err := decodeText(&term, item, path, `text such as "184d" or "6y"`, ParseDuration); err != nil {

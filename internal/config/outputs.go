@@ -75,7 +75,7 @@ func (k *checker) s3Output(output *S3Output, at path) {
 		k.url(&output.Endpoint, "outputs.s3.endpoint", "https://s3.eu-central-1.amazonaws.com", at.key("endpoint"))
 	}
 	if !bucketName.MatchString(output.Bucket) {
-		k.wrong(at.key("bucket"), "outputs.s3.bucket must be the name of a bucket: 2 to 63 letters, digits, dots and dashes")
+		k.wrong(at.key("bucket"), "outputs.s3.bucket must be the name of a bucket: 2 to 63 letters, digits, dots and dashes, without \"s3://\"; what stands below it is outputs.s3.prefix")
 	}
 	output.Prefix = strings.Trim(output.Prefix, "/")
 	for segment := range strings.SplitSeq(output.Prefix, "/") {

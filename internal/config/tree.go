@@ -140,7 +140,10 @@ func syntaxRemedy(message string, rest []byte) string {
 	is := func(parts ...string) bool {
 		return slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(message, part) })
 	}
+	word, _, _ := strings.Cut(strings.ToLower(string(rest[:min(len(rest), len("off\n"))])), "\n")
 	switch {
+	case is("at start of value", "expected keyword") && slices.Contains([]string{"yes", "no", "on", "off"}, strings.TrimSpace(word)):
+		return "; write true or false, or text in quotes"
 	case is("at start of value", "expected keyword"):
 		return "; text stands in quotes"
 	case is("cannot have new lines", "unterminated"):

@@ -24,7 +24,7 @@ var (
 	digestPattern  = regexp.MustCompile(`^(sha256|manifest-sha256|claimed-sha256):[0-9a-f]{64}$`)
 )
 
-const nameRule = "must begin with a letter or digit and have at most 63 of a-z 0-9 . _ -"
+const nameRule = "must begin with a lower-case letter or digit and have at most 63 of a-z 0-9 . _ -"
 
 func validName(name string) bool { return namePattern.MatchString(name) }
 
@@ -134,6 +134,9 @@ func durationText(d time.Duration) string {
 func absolute(at *node, what, path string) error {
 	if filepath.IsAbs(path) || strings.HasPrefix(path, "/") {
 		return nil
+	}
+	if strings.HasPrefix(path, "~") {
+		return at.value.errorf("%s must be an absolute path; ~ is not replaced, write the folder that it stands for", what)
 	}
 	return at.value.errorf("%s must be an absolute path; begin it with \"/\"", what)
 }

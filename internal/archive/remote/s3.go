@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/auditail/auditail/internal/archive"
+	"github.com/auditail/auditail/internal/bucket"
 )
 
 // S3Config says where a bucket is. What is empty comes from the environment and
@@ -46,8 +47,8 @@ const maxOdd = 200_000
 // OpenS3 opens the archive at s3://bucket/prefix. Nothing is asked of the store yet.
 func OpenS3(ctx context.Context, name string, c S3Config) (*Bucket, error) {
 	rest, ok := strings.CutPrefix(name, "s3://")
-	bucket, prefix, _ := strings.Cut(rest, "/")
-	if !ok || bucket == "" {
+	where, prefix, _ := strings.Cut(rest, "/")
+	if !ok || where == "" {
 		return nil, fmt.Errorf("%q is not s3://<bucket>/<prefix>", name)
 	}
 	var options []func(*config.LoadOptions) error
@@ -81,7 +82,7 @@ func OpenS3(ctx context.Context, name string, c S3Config) (*Bucket, error) {
 	if prefix = strings.Trim(prefix, "/"); prefix != "" {
 		prefix += "/"
 	}
-	return &Bucket{client: client, bucket: bucket, prefix: prefix, versions: make(map[string]string)}, nil
+	return &Bucket{client: client, bucket: where, prefix: prefix, versions: make(map[string]string)}, nil
 }
 
 // Close implements io.Closer.
@@ -104,7 +105,7 @@ func (b *Bucket) List(ctx context.Context, found func(archive.Entry) error) erro
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
-			return fmt.Errorf("list versions of s3://%s/%s: %w", b.bucket, b.prefix, err)
+			return fmt.Errorf("list versions of s3://%s/%s: %w", b.bucket, b.prefix, bucket.Sentence(b.bucket, err))
 		}
 		// Versions and markers come in two lists, each in the order of the keys.
 		versions, markers := page.Versions, page.DeleteMarkers
@@ -191,7 +192,7 @@ func (b *Bucket) Open(ctx context.Context, path string) (io.ReadCloser, error) {
 			if missing := new(types.NoSuchKey); errors.As(err, &missing) {
 				return nil, "", fs.ErrNotExist
 			}
-			return nil, "", fmt.Errorf("get s3://%s/%s%s: %w", b.bucket, b.prefix, path, err)
+			return nil, "", fmt.Errorf("get s3://%s/%s%s: %w", b.bucket, b.prefix, path, bucket.Sentence(b.bucket, err))
 		}
 		return out.Body, aws.ToString(out.ETag), nil
 	}
