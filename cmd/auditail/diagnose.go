@@ -101,6 +101,7 @@ func (b *bundle) collect(ctx context.Context, path string) {
 	cfg, err := config.Load(path)
 	if err != nil {
 		b.add("config-error.txt", "why "+path+" is refused, secrets masked", []byte(err.Error()+"\n"), nil)
+		b.running(ctx, admin.NewClient(config.Socket(path))) // which runs with what the file was before
 		return
 	}
 	var text bytes.Buffer

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -33,7 +34,7 @@ Exits with 0 when the agent is healthy and 1 when it is not or does not answer.`
 	path := configFlag(cmd)
 	asJSON := cmd.Flags().Bool("json", false, "print one JSON object")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		client, err := newClient(*path)
+		client, err := newClient(cmd.Context(), *path, cmd.ErrOrStderr())
 		if err != nil {
 			return err
 		}
@@ -56,13 +57,25 @@ Exits with 0 when the agent is healthy and 1 when it is not or does not answer.`
 	return cmd
 }
 
-// newClient returns a client of the agent that runs with the configuration.
-func newClient(path string) (*admin.Client, error) {
+// newClient returns a client of the agent that runs with the configuration. When
+// the file is refused now, an agent that was started with it may run all the same:
+// then notes says so.
+func newClient(ctx context.Context, path string, notes io.Writer) (*admin.Client, error) {
 	cfg, err := config.Load(path)
-	if err != nil {
+	if err == nil {
+		return admin.NewClient(cfg.Admin.Socket), nil
+	}
+	if _, mistaken := errors.AsType[*config.FileError](err); !mistaken {
 		return nil, err
 	}
-	return admin.NewClient(cfg.Admin.Socket), nil
+	client := admin.NewClient(config.Socket(path))
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	if _, silent := client.Raw(ctx, "/healthz"); silent != nil {
+		return nil, err
+	}
+	fmt.Fprintf(notes, "auditail: an agent runs with what this file was before: %v\n\n", err)
+	return client, nil
 }
 
 // printStatus prints a status for people. Names and errors are made printable.
@@ -79,11 +92,17 @@ func printStatus(out io.Writer, s *admin.Status) error {
 	line("%s, auditail %s, %s, up %s", s.Log, s.Version, state, span(s.Now.Sub(s.Started)))
 	for i := range s.Alerts {
 		a := &s.Alerts[i]
-		text := a.Text
+		since := ""
 		if !a.Since.IsZero() {
-			text += ", for " + span(s.Now.Sub(a.Since))
+			since = " (for " + span(s.Now.Sub(a.Since)) + ")"
 		}
-		line("%s: %s: %s", strings.ToUpper(a.Level), a.Part, printable(text))
+		// An excerpt of the configuration, whose caret needs its place, follows in lines
+		// of its own.
+		text, excerpt, _ := strings.Cut(a.Text, "\n")
+		line("%s: %s: %s%s", strings.ToUpper(a.Level), a.Part, printable(text), since)
+		for more := range strings.Lines(excerpt) {
+			line("%s", printable(strings.TrimSuffix(more, "\n")))
+		}
 	}
 	if s.LastRun == string(crash.Crashed) {
 		line("The last run was ended by a defect: the stack is in data_dir (crash-….txt); please report it.")
@@ -230,7 +249,7 @@ why. SIGHUP does the same without an answer.`,
 	}
 	path := configFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		client, err := newClient(*path)
+		client, err := newClient(cmd.Context(), *path, io.Discard) // the agent itself says what is wrong
 		if err != nil {
 			return err
 		}

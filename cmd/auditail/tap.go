@@ -42,7 +42,7 @@ actor.id=u-17; a record is shown when all filters fit.`,
 		if err != nil {
 			return err
 		}
-		client, err := newClient(*path)
+		client, err := newClient(cmd.Context(), *path, cmd.ErrOrStderr())
 		if err != nil {
 			return err
 		}

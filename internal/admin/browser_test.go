@@ -17,9 +17,17 @@ import (
 // measure notes on the page what stands beyond its right edge: a phone shows that
 // only to who scrolls sideways.
 const measure = `<script>setTimeout(() => {
-  const out = [...document.querySelectorAll("body *")].filter(e => e.getBoundingClientRect().right > innerWidth + 1 || e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).display !== "inline" && e.clientWidth > 0);
+  const out = [...document.querySelectorAll("body *")].filter(e => e.tagName !== "PRE" && (e.getBoundingClientRect().right > innerWidth + 1 || e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).display !== "inline" && e.clientWidth > 0));
   document.body.dataset.beyond = out.map(e => e.tagName + "." + e.className).join(" ") || "nothing";
 }, 1500)</script>`
+
+// phone is the page as a phone has it: a window of the browser is never narrower
+// than 500.
+const phone = `<iframe src="/" width="390" height="844" style="border:0"></iframe><script>setInterval(() => {
+  const inner = document.querySelector("iframe");
+  document.body.dataset.width = inner.contentWindow.innerWidth;
+  document.body.dataset.beyond = inner.contentDocument.body.dataset.beyond;
+}, 200)</script>`
 
 // browse returns the page as a browser of this width has it after its scripts ran.
 func browse(t *testing.T, url, size string) string {
@@ -64,26 +72,30 @@ func TestPageInBrowser(t *testing.T) {
 		s := worst()
 		_ = json.NewEncoder(w).Encode(&s)
 	})
+	mux.HandleFunc("GET /phone", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte(phone))
+	})
 	measured := httptest.NewServer(mux)
 	t.Cleanup(measured.Close)
 	// As it is served, its own content security policy included.
 	_, served := start(t, admin.Settings{}, admin.Deps{Status: worst})
-	for _, size := range []string{"1280,900", "390,844"} {
-		t.Run(size, func(t *testing.T) {
-			dom := browse(t, measured.URL+"/", size)
-			if !strings.Contains(dom, `data-beyond="nothing"`) {
-				_, beyond, _ := strings.Cut(dom, "data-beyond=")
-				t.Errorf("stands beyond its box: %s", beyond[:min(len(beyond), 200)])
-			}
-			dom = browse(t, served+"/", size)
-			for _, want := range []string{"audit.example.com/gpu-07", "needs you now", "vllm", "output central: ", "1.0 MiB", "&lt;img src=x"} {
-				if !strings.Contains(dom, want) {
-					t.Errorf("the page does not show %q", want)
-				}
-			}
-			if strings.Contains(dom, "<img") || strings.Contains(dom, "<title>broken") {
-				t.Error("text of the status became markup")
-			}
-		})
+	for _, path := range []string{"/", "/phone"} {
+		dom := browse(t, measured.URL+path, "1440,900")
+		if path == "/phone" && !strings.Contains(dom, `data-width="390"`) {
+			t.Error("the phone is not as narrow as it should be")
+		}
+		if !strings.Contains(dom, `data-beyond="nothing"`) {
+			_, beyond, _ := strings.Cut(dom, "data-beyond=")
+			t.Errorf("%s: stands beyond its box: %s", path, beyond[:min(len(beyond), 200)])
+		}
+	}
+	dom := browse(t, served+"/", "1440,900")
+	for _, want := range []string{"audit.example.com/gpu-07", "needs you now", "vllm", "output central: ", "1.0 MiB", "&lt;img src=x"} {
+		if !strings.Contains(dom, want) {
+			t.Errorf("the page does not show %q", want)
+		}
+	}
+	if strings.Contains(dom, "<img") || strings.Contains(dom, "<title>broken") {
+		t.Error("text of the status became markup")
 	}
 }

@@ -70,12 +70,12 @@ func ConnectionFault(err error) Fault {
 	case errors.As(err, &certificate):
 		return Fault{Kind: "certificate", Err: text, Alarm: true}
 	case errors.As(err, &name):
-		return Fault{Kind: "name resolution", Err: fmt.Errorf("%w; is the name right, and does this host's DNS know it?", text)}
+		return Fault{Kind: "name resolution", Err: fmt.Errorf("%w; look at the name, and at the DNS of this host", text)}
 	case errors.Is(err, ErrStalled), errors.As(err, &timeout) && timeout.Timeout():
 		return Fault{Kind: "timeout", Err: text}
 	}
 	if errors.Is(err, syscall.ECONNREFUSED) {
-		text = fmt.Errorf("%w; nothing listens there: is the address right, and does the server run?", text)
+		text = fmt.Errorf("%w; nothing listens there: look at the address, and whether the server runs", text)
 	}
 	return Fault{Kind: "connection", Err: text}
 }
