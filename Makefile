@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: build demo test race lint fmt fuzz bench bench-central torture package systemd ollama otel-collector help stock-tools s3-server
+.PHONY: build demo test race lint fmt fuzz bench bench-central torture promql package systemd ollama otel-collector help stock-tools s3-server
 
 GO ?= go
 FUZZTIME ?= 10s
@@ -76,6 +76,9 @@ torture: stock-tools s3-server ## break things for hours: power cuts, failing di
 package: $(TOOLS)/nfpm $(if $(filter yes,$(SBOM)),$(TOOLS)/cyclonedx-gomod) ## make deb, rpm, tar.gz and zip with checksums in dist/; SBOM=yes: bills of materials
 	@.ci/stock-tools zip:zip
 	@packaging/build '$(VERSION)' '$(TOOLS)/nfpm' '$(TOOLS)/cyclonedx-gomod'
+
+promql: ## have Prometheus parse the alert rules and the dashboard, and fire each alert
+	$(GO) -C tools/promql test -count=1 ./...
 
 systemd: ## install, kill, hang, reload, upgrade and remove the packages under a real systemd
 	@.ci/systemd

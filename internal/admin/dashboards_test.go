@@ -2,6 +2,7 @@ package admin_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"regexp"
 	"strings"
@@ -35,8 +36,8 @@ func expressions(t *testing.T) map[string]string {
 		t.Fatal(err)
 	}
 	for _, p := range dashboard.Panels {
-		for _, target := range p.Targets {
-			all["panel "+p.Title] = target.Expr
+		for i, target := range p.Targets {
+			all[fmt.Sprintf("panel %s, %d", p.Title, i)] = target.Expr
 		}
 	}
 	if text, err = os.ReadFile("../../configs/prometheus-alerts.yml"); err != nil {
