@@ -9,7 +9,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"text/template"
@@ -50,6 +52,8 @@ type object struct {
 
 type container struct {
 	Args            []string
+	ReadinessProbe  probe `yaml:"readinessProbe"`
+	LivenessProbe   probe `yaml:"livenessProbe"`
 	SecurityContext struct {
 		AllowPrivilegeEscalation *bool `yaml:"allowPrivilegeEscalation"`
 		ReadOnlyRootFilesystem   bool  `yaml:"readOnlyRootFilesystem"`
@@ -57,9 +61,25 @@ type container struct {
 		Capabilities             struct{ Add, Drop []string }
 	} `yaml:"securityContext"`
 	VolumeMounts []struct {
-		Name     string
-		ReadOnly bool `yaml:"readOnly"`
+		Name      string
+		MountPath string `yaml:"mountPath"`
+		ReadOnly  bool   `yaml:"readOnly"`
 	} `yaml:"volumeMounts"`
+}
+
+type probe struct {
+	HTTPGet struct{ Host, Port, Path string } `yaml:"httpGet"`
+}
+
+// mounted tells the name of the volume that a path lies in.
+func (c *container) mounted(path string) (volume string) {
+	best := 0
+	for _, m := range c.VolumeMounts {
+		if strings.HasPrefix(path, m.MountPath+"/") && len(m.MountPath) > best {
+			best, volume = len(m.MountPath), m.Name
+		}
+	}
+	return volume
 }
 
 func objects(t *testing.T, text string) (list []object) {
@@ -79,6 +99,7 @@ func objects(t *testing.T, text string) (list []object) {
 }
 
 func TestKubernetes(t *testing.T) {
+	sample := sampleOf(t)
 	for name, text := range map[string]string{
 		"manifest":      read(t, "kubernetes/auditail.yaml"),
 		"chart":         render(t, nil),
@@ -96,11 +117,52 @@ func TestKubernetes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(cfg.Inputs.File) != 1 || cfg.Inputs.File[0].Wrapper != "cri" || cfg.Agent.DataDir != "/var/lib/auditail" {
-				t.Errorf("the configuration is another one: %+v", cfg.Agent)
+			if got, want := cfg.JSON(), sample.JSON(); !bytes.Equal(got, want) {
+				t.Errorf("the configuration is another than configs/kubernetes.toml:\n%s\n%s", got, want)
 			}
 			checkPod(t, kinds["DaemonSet"])
+			pod := kinds["DaemonSet"].Spec.Template.Spec.Containers[0]
+			checkPaths(t, cfg, &pod, name != "chart, digest")
+			checkPod(t, kinds["DaemonSet"])
 		})
+	}
+}
+
+// sampleOf is the sample that explains the configuration, with the output that it
+// shows commented out.
+func sampleOf(t *testing.T) *config.Config {
+	t.Helper()
+	text := regexp.MustCompile(`(?m)^# ([a-z_\[])`).ReplaceAllString(read(t, "../configs/kubernetes.toml"), "$1")
+	cfg, err := config.Parse("kubernetes.toml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+// checkPaths holds what the configuration names against what the pod has.
+func checkPaths(t *testing.T, cfg *config.Config, c *container, secret bool) {
+	t.Helper()
+	wants := map[string]string{cfg.Agent.DataDir + "/keys": "data"}
+	if secret {
+		wants[cfg.Outputs.HTTP[0].Token.File] = "secret"
+	}
+	for _, in := range cfg.Inputs.File {
+		wants[in.Paths[0]] = "logs"
+	}
+	if len(c.Args) != 3 || c.Args[0] != "run" || !strings.HasSuffix(c.Args[2], "/auditail.toml") {
+		t.Fatalf("the container runs %q", c.Args)
+	}
+	wants[c.Args[2]] = "config"
+	for path, volume := range wants {
+		if got := c.mounted(path); got != volume {
+			t.Errorf("%s lies in the volume %q, want %q", path, got, volume)
+		}
+	}
+	for path, p := range map[string]probe{"/readyz": c.ReadinessProbe, "/healthz": c.LivenessProbe} {
+		if p.HTTPGet.Path != path || net.JoinHostPort(p.HTTPGet.Host, p.HTTPGet.Port) != cfg.Admin.Listen {
+			t.Errorf("the kubelet asks %+v, and the agent answers at %s", p.HTTPGet, cfg.Admin.Listen)
+		}
 	}
 }
 
