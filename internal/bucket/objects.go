@@ -196,6 +196,20 @@ func (b *Bucket) Remove(ctx context.Context, path string) error {
 	})
 }
 
+// Hold sets or lifts the legal hold of what is stored: while it is on, the store
+// removes it for nobody, whatever its lock says.
+func (b *Bucket) Hold(ctx context.Context, path string, on bool) error {
+	status := types.ObjectLockLegalHoldStatusOff
+	if on {
+		status = types.ObjectLockLegalHoldStatusOn
+	}
+	_, err := b.client.PutObjectLegalHold(ctx, &s3.PutObjectLegalHoldInput{
+		Bucket: &b.config.Bucket, Key: b.key(path), LegalHold: &types.ObjectLockLegalHold{Status: status},
+		ChecksumAlgorithm: types.ChecksumAlgorithmSha256,
+	})
+	return err
+}
+
 // versions visits the versions and delete markers of a path.
 func (b *Bucket) versions(ctx context.Context, path string, visit func(version string) error) error {
 	key := *b.key(path)

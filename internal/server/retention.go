@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"time"
 
 	"github.com/auditail/auditail/seal"
@@ -23,6 +24,10 @@ type Hold struct {
 func (h *Hold) covers(name *seal.ObjectName) bool {
 	fits := func(want, have string) bool { return want == "" || want == have }
 	return fits(h.Agent, name.Agent) && fits(h.Service, name.Stream.Service) && fits(h.Class, name.Stream.Class)
+}
+
+func anyCovers(holds []Hold, name *seal.ObjectName) bool {
+	return slices.ContainsFunc(holds, func(h Hold) bool { return h.covers(name) })
 }
 
 const holdsFolder = "holds"
@@ -46,10 +51,51 @@ func SetHold(ctx context.Context, c Config, d Deps, h Hold) error {
 	if errors.Is(err, errSwapped) {
 		return fmt.Errorf("there is a hold %q already", h.Name)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	if err := p.markHeld(ctx, h.covers, true); err != nil {
+		return fmt.Errorf("the hold %s is set, but the bucket does not hold all that it covers yet; retention apply goes on with it: %w", h.Name, err)
+	}
+	return nil
 }
 
-// LiftHold ends a legal hold. It is recorded before it is lifted.
+// markHeld sets or lifts the bucket's own legal hold of the payloads that are
+// stored, so that no lifecycle rule and no other credentials remove what is held.
+// A directory has none.
+func (p *places) markHeld(ctx context.Context, covers func(*seal.ObjectName) bool, on bool) error {
+	if p.bucket == nil || !p.bucket.Locks() {
+		return nil
+	}
+	var covered []string
+	mark := func() error {
+		err := p.store.each(len(covered), func(i int) error {
+			if err := p.bucket.Hold(ctx, covered[i], on); err != nil {
+				return fmt.Errorf("legal hold of %s: %w", covered[i], p.bucket.Sentence(err))
+			}
+			return nil
+		})
+		covered = covered[:0]
+		return err
+	}
+	err := all(ctx, p.store, "records/", func(o ListedObject) error {
+		name, err := seal.ParsePath(o.Path)
+		if err == nil && covers(&name) {
+			covered = append(covered, o.Path)
+		}
+		if err == nil && len(covered) == maxListed {
+			err = mark()
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return mark()
+}
+
+// LiftHold ends a legal hold. It is recorded before it is lifted, and is there until
+// the bucket holds nothing for it any more.
 func LiftHold(ctx context.Context, c Config, d Deps, name string) error {
 	p, err := openPlaces(ctx, c, d, true)
 	if err != nil {
@@ -66,6 +112,15 @@ func LiftHold(ctx context.Context, c Config, d Deps, name string) error {
 	}
 	if err := d.record(ctx, Event{Event: "store.purge", Reason: "hold_lifted", Detail: fmt.Sprintf("%+v", h)}); err != nil {
 		return err
+	}
+	others, err := p.holds(ctx)
+	if err != nil {
+		return err
+	}
+	others = slices.DeleteFunc(others, func(other Hold) bool { return other.Name == name })
+	err = p.markHeld(ctx, func(name *seal.ObjectName) bool { return h.covers(name) && !anyCovers(others, name) }, false)
+	if err != nil {
+		return fmt.Errorf("the hold %s is not lifted yet; lift it again: %w", name, err)
 	}
 	return p.state.remove(ctx, holdName(name))
 }
@@ -117,6 +172,11 @@ func ApplyRetention(ctx context.Context, c Config, d Deps, dryRun bool) (Purge, 
 	if err != nil {
 		return done, err
 	}
+	if len(holds) > 0 && !dryRun { // what came since they were set
+		if err := p.markHeld(ctx, func(name *seal.ObjectName) bool { return anyCovers(holds, name) }, true); err != nil {
+			return done, err
+		}
+	}
 	return done, all(ctx, p.store, "records/", func(o ListedObject) error {
 		return p.expire(ctx, d, o, holds, dryRun, &done)
 	})
@@ -140,11 +200,9 @@ func (p *places) expire(ctx context.Context, d Deps, o ListedObject, holds []Hol
 		done.Kept++
 		return nil
 	}
-	for i := range holds {
-		if holds[i].covers(&name) {
-			done.Held++
-			return nil
-		}
+	if anyCovers(holds, &name) {
+		done.Held++
+		return nil
 	}
 	if !dryRun {
 		err := d.record(ctx, Event{
