@@ -277,7 +277,7 @@ func (s *Server) SetPolicy(t *testing.T, bucket, policy string) {
 func (s *Server) Files(t *testing.T, bucket, prefix string) map[string][]byte {
 	t.Helper()
 	client := s.Client(t, s.Root)
-	files := make(map[string][]byte)
+	files, last := make(map[string][]byte), ""
 	input := &s3.ListObjectVersionsInput{Bucket: &bucket, Prefix: &prefix}
 	for {
 		page, err := client.ListObjectVersions(t.Context(), input)
@@ -288,6 +288,11 @@ func (s *Server) Files(t *testing.T, bucket, prefix string) map[string][]byte {
 			t.Errorf("%s has a delete marker", *marker.Key)
 		}
 		for _, version := range page.Versions {
+			// versitygw repeats the last version of a page at the head of the next.
+			if *version.VersionId == last {
+				continue
+			}
+			last = *version.VersionId
 			name := (*version.Key)[len(prefix):]
 			if _, twice := files[name]; twice {
 				t.Errorf("%s has more than one version", *version.Key)

@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -114,6 +115,48 @@ func TestBucket(t *testing.T) {
 	}
 	if err := open("s3://missing/v1").List(t.Context(), func(archive.Entry) error { return nil }); err == nil {
 		t.Error("a bucket that does not exist has a listing")
+	}
+}
+
+// TestPagesOfBucket: a listing of more than a page, by a server that repeats the last
+// version of a page at the head of the next.
+func TestPagesOfBucket(t *testing.T) {
+	t.Setenv("AWS_CA_BUNDLE", "")
+	server := s3test.Start(t, s3test.Options{})
+	server.MakeBucket(t, "audit", true)
+	client := server.Client(t, server.Root)
+	e := sealtest.New(t, sealtest.Config{})
+	e.Open()
+	for len(e.Files) < 1005 {
+		e.Heartbeat()
+	}
+	e.Close()
+	e.Checkpoint()
+	paths := make(chan string)
+	var workers sync.WaitGroup
+	for range 8 {
+		workers.Go(func() {
+			for path := range paths {
+				_, err := client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("audit"), Key: aws.String("v1/" + path), Body: bytes.NewReader(e.Files[path])})
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for path := range e.Files {
+		paths <- path
+	}
+	close(paths)
+	workers.Wait()
+	source, err := remote.OpenS3(t.Context(), "s3://audit/v1", remote.S3Config{
+		Endpoint: server.URL, Region: s3test.Region, Client: server.HTTPClient(t), Provider: server.Root,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found := verify(t, source, e); len(found) > 0 {
+		t.Errorf("a sound archive: %q", found)
 	}
 }
 

@@ -91,6 +91,7 @@ func (b *Bucket) Close() error { return nil }
 // object gathers the versions of one key, which a listing gives newest first.
 type object struct {
 	key     string
+	last    string // version id
 	oldest  types.ObjectVersion
 	number  int
 	differ  bool // bytes of versions
@@ -143,6 +144,11 @@ func before(m types.DeleteMarkerEntry, v types.ObjectVersion) bool {
 }
 
 func (o *object) add(v types.ObjectVersion) {
+	// Some stores repeat the last version of a page at the head of the next.
+	if id := aws.ToString(v.VersionId); o.number > 0 && id == o.last {
+		return
+	}
+	o.last = aws.ToString(v.VersionId)
 	if o.number > 0 && (aws.ToString(v.ETag) != aws.ToString(o.oldest.ETag) || aws.ToInt64(v.Size) != aws.ToInt64(o.oldest.Size)) {
 		o.differ = true
 	}
