@@ -222,6 +222,9 @@ func (a *Agent) RunOnce(ctx context.Context) error {
 	for _, o := range a.cfg.Outputs {
 		if n := a.buffer.Pending(o.Name); n > 0 && cause == nil && !o.BestEffort {
 			cause = fmt.Errorf("output %s did not take everything: %d batches wait in %s and ship at the next start", o.Name, n, a.cfg.Buffer.Dir)
+			if r, ok := o.Output.(outputs.Reporter); ok && r.Trouble().Err != nil {
+				cause = fmt.Errorf("%w; the last attempt: %w", cause, r.Trouble().Err)
+			}
 		}
 	}
 	return errors.Join(cause, a.closeOutputs())
