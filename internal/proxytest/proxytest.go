@@ -26,6 +26,10 @@ type Fault struct {
 	Piece          int           // largest piece; 0: as it comes
 	// Mute lets the request pass and swallows the answer: done, but never said.
 	Mute bool
+	// Hang swallows both ways and ends nothing.
+	Hang bool
+	// Reset ends with a reset in the place of an end, which drops what is under way.
+	Reset bool
 }
 
 // None is a connection that nothing happens to.
@@ -89,7 +93,8 @@ func (p *Proxy) Hurt(seed uint64, share float64) {
 		}
 		p.hurt++
 		f := None
-		switch random.IntN(6) {
+		f.Reset = random.IntN(2) == 0
+		switch random.IntN(7) {
 		case 0:
 			f.Refuse = true
 		case 1:
@@ -100,6 +105,8 @@ func (p *Proxy) Hurt(seed uint64, share float64) {
 			f.Mute, f.CutUp = true, 1_000+random.Int64N(50_000)
 		case 4:
 			f.Delay = time.Duration(random.IntN(200)) * time.Millisecond
+		case 5:
+			f.Hang = true
 		default:
 			f.Piece, f.Delay = 1+random.IntN(500), time.Millisecond
 			f.CutUp = random.Int64N(20_000)
@@ -177,18 +184,35 @@ func (p *Proxy) serve(ctx context.Context, client net.Conn) {
 	var both sync.WaitGroup
 	pass := func(to io.Writer, from io.Reader, cut int64) {
 		f.pass(to, from, cut)
+		if f.Reset {
+			reset(client)
+			reset(server)
+		}
 		_ = client.Close() // one side that ends ends both
 		_ = server.Close()
 	}
-	both.Go(func() { pass(server, client, f.CutUp) })
 	both.Go(func() {
-		if f.Mute {
+		if f.Hang {
+			pass(io.Discard, client, -1)
+			return
+		}
+		pass(server, client, f.CutUp)
+	})
+	both.Go(func() {
+		if f.Mute || f.Hang {
 			pass(io.Discard, server, -1)
 			return
 		}
 		pass(client, server, f.CutDown)
 	})
 	both.Wait()
+}
+
+// reset makes the end of a connection a reset.
+func reset(c net.Conn) {
+	if c, ok := c.(*net.TCPConn); ok {
+		_ = c.SetLinger(0) // it may be closed already
+	}
 }
 
 // pass copies until the cut, or until one side ends.
