@@ -148,6 +148,9 @@ func (m *Manifest) Text() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+// firstYear is the first of which a manifest can be.
+const firstYear = 1970
+
 // check holds the rules that one manifest must satisfy by itself.
 func (m *Manifest) check() error {
 	switch m.Kind {
@@ -209,8 +212,12 @@ func (m *Manifest) checkCommon() error {
 	if len(m.Ratchet) != ed25519.PublicKeySize {
 		return fmt.Errorf("ratchet key has %d bytes, want %d", len(m.Ratchet), ed25519.PublicKeySize)
 	}
-	if m.Opened.IsZero() || m.Sealed.IsZero() {
-		return fmt.Errorf("opened and sealed must be set")
+	// Programs that read these times differ in what they take for earlier years.
+	if m.Opened.Year() < firstYear || m.Sealed.Year() < firstYear {
+		return fmt.Errorf("opened %s and sealed %s must be of the years from %d on", formatTime(m.Opened), formatTime(m.Sealed), firstYear)
+	}
+	if m.WitnessedSize == 0 && m.WitnessedRoot != EmptyRoot() {
+		return fmt.Errorf("witnessed 0 with a root that is not that of the empty tree")
 	}
 	// Both are reckoned from sealed: whatever the clock of the host does, no agent
 	// promises its next batch, or a term, for a time that is over.

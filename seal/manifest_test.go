@@ -63,6 +63,9 @@ func drawManifest(t *rapid.T) *seal.Manifest {
 		WitnessedSize: count.Draw(t, "witnessed"), WitnessedRoot: seal.Hash(digest.Draw(t, "witnessed root")),
 		Previous: digest.Draw(t, "previous"),
 	}
+	if m.WitnessedSize == 0 {
+		m.WitnessedRoot = seal.EmptyRoot()
+	}
 	key := digest.Draw(t, "ratchet")
 	m.Ratchet = ed25519.PublicKey(key[:])
 	m.RecordsFrom = count.Draw(t, "records")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -287,7 +288,7 @@ func (p *printer) summary(r archive.Report) {
 			r.First.Format(time.RFC3339), r.Last.Format(time.RFC3339), r.Until.Format(time.RFC3339), end)
 	}
 	for _, h := range r.Heads {
-		fmt.Fprintf(&b, "head      %s=%d %s\n", h.Origin, h.Size, h.Root)
+		fmt.Fprintf(&b, "head      %s=%d %s\n", h.Origin, h.Size, cmp.Or(h.Root, "(root unknown: not all of its manifests could be read)"))
 	}
 	verdict := "intact"
 	if r.Violations > 0 {

@@ -62,6 +62,7 @@ func (s *step) checkPayload(ctx context.Context, v *verifier, checker *PayloadCh
 		return
 	case err != nil:
 		s.add(Violation, Unreadable, m.PayloadPath, "%v", err)
+		s.unread = true
 		return
 	}
 	if s.proven {

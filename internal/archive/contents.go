@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/auditail/auditail/seal"
 )
@@ -29,6 +29,10 @@ type contents struct {
 	expected uint64 // records by the manifest: the last one is the coverage record
 	findings []Finding
 	more     map[Level]int // findings beyond maxOfOne
+
+	object object
+	event  []byte // of the record in hand
+	closed bool   // its last name is agent
 
 	seq       uint64
 	wrongForm uint64 // lines
@@ -76,132 +80,192 @@ func (c *contents) violation(code Code, format string, args ...any) {
 	c.add(Violation, code, format, args...)
 }
 
-var (
-	eventKey  = []byte(`"event":"`)
-	agentName = []byte(`agent.`)
-
-	coverageEvent = []byte(`agent.coverage"`)
-)
-
-// record looks at one line. Nearly all lines cost a search for their event in
-// the first fields and for their number at the end; only records by the agent
-// about its own losses are decoded.
+// record looks at one line: that it is a record at all, and its number. Only records
+// by the agent about its own losses are looked into.
 func (c *contents) record(index uint64, line []byte) {
-	c.number(index, line)
-	if at := bytes.Index(line, eventKey); at < 0 || bytes.HasPrefix(line[at+len(eventKey):], agentName) {
-		c.own(index, line)
+	c.event, c.closed = nil, false
+	err := c.object.walk(line, c.member)
+	seq, ok := c.seqOf(line)
+	if ok {
+		c.number(index, seq)
+	}
+	var event string
+	switch {
+	case err != nil:
+		c.form(index, err.Error())
+		return
+	case !ok || !c.closed:
+		c.form(index, fmt.Sprintf("it does not end in %s…}}", c.closing))
+		return
+	}
+	if event, ok = decodeText(c.event); !ok {
+		c.form(index, "it has no event")
+	} else if strings.HasPrefix(event, "agent.") {
+		c.own(index, line, event)
 	}
 }
 
-// number checks that the line ends in the agent's id and a number above the last.
-func (c *contents) number(index uint64, line []byte) {
-	seq, ok := c.seqOf(line)
-	switch {
-	case !ok:
-		if c.wrongForm++; c.wrongForm == 1 {
-			c.violation(RecordForm, "record %d does not end in %s…}}", index, c.closing)
-		}
-	case seq <= c.seq && index > 0:
+// member takes note of what is wanted of a record. A value is valid as long as the line.
+func (c *contents) member(name, value []byte) {
+	if c.closed = string(name) == "agent"; !c.closed && string(name) == "event" {
+		c.event = value
+	}
+}
+
+// form reports a line that is no record, or not one of this agent.
+func (c *contents) form(index uint64, why string) {
+	if c.wrongForm++; c.wrongForm == 1 {
+		c.violation(RecordForm, "record %d: %s", index, why)
+	}
+}
+
+// number checks that the number of a line is above the last one.
+func (c *contents) number(index, seq uint64) {
+	if index > 0 && seq <= c.seq {
 		if c.wrongTurn++; c.wrongTurn == 1 {
 			c.violation(RecordOrder, "record %d has agent.seq %d behind %d", index, seq, c.seq)
 		}
-		c.seq = seq
-	default:
-		c.seq = seq
 	}
+	c.seq = seq
 }
 
+// seqOf returns the number at the end of a line that ends in the agent's id and one.
 func (c *contents) seqOf(line []byte) (seq uint64, ok bool) {
 	rest, ok := bytes.CutSuffix(line, []byte("}}"))
 	if !ok {
 		return 0, false
 	}
-	digits := len(rest)
-	for digits > 0 && rest[digits-1] >= '0' && rest[digits-1] <= '9' {
-		digits--
+	from := len(rest)
+	for from > 0 && rest[from-1] >= '0' && rest[from-1] <= '9' {
+		from--
 	}
-	if n := len(rest) - digits; n == 0 || n > 19 || !bytes.HasSuffix(rest[:digits], c.closing) {
-		return 0, false
-	}
-	for _, d := range rest[digits:] {
-		seq = seq*10 + uint64(d-'0')
-	}
-	return seq, true
+	seq, ok = decodeCount(rest[from:])
+	return seq, ok && bytes.HasSuffix(rest[:from], c.closing)
 }
 
 // own takes what the agent says about its reading and its losses.
-func (c *contents) own(index uint64, line []byte) {
-	if at := bytes.Index(line, eventKey); at >= 0 && bytes.HasPrefix(line[at+len(eventKey):], coverageEvent) {
+func (c *contents) own(index uint64, line []byte, event string) {
+	if event == "agent.coverage" {
 		c.coverage(index, line)
 		return
 	}
 	if len(line) > maxOwn {
-		c.violation(RecordForm, "record %d is the agent's own and has %d bytes", index, len(line))
+		c.form(index, fmt.Sprintf("it is the agent's own and has %d bytes", len(line)))
 		return
 	}
-	var r struct {
-		Event  string `json:"event"`
-		Source struct {
-			ID string `json:"id"`
-		} `json:"source"`
-		Loss struct {
-			Generation string `json:"generation"`
-			From       uint64 `json:"from"`
-			To         uint64 `json:"to"`
-			Bytes      uint64 `json:"bytes"`
-			Lines      uint64 `json:"lines"`
-			Cause      string `json:"cause"`
-		} `json:"loss"`
-	}
-	if err := json.Unmarshal(line, &r); err != nil {
-		c.violation(RecordForm, "record %d is not a record: %v", index, err)
+	if event != "agent.unparsed" && event != "agent.gap" {
 		return
 	}
-	switch r.Event {
-	case "agent.coverage":
-		c.violation(RecordForm, "record %d names its event in another form", index)
-	case "agent.unparsed":
-		c.unparsed = saturating(c.unparsed, r.Loss.Lines)
-	case "agent.gap":
-		c.gap(index, span{source: r.Source.ID, generation: r.Loss.Generation, from: r.Loss.From, to: r.Loss.To}, r.Loss.Bytes, r.Loss.Cause)
+	var l loss
+	if err := l.read(&c.object, line); err != nil {
+		c.violation(CoverageInvalid, "record %d, %s: %v", index, event, err)
+		return
 	}
+	if event == "agent.unparsed" {
+		c.unparsed = saturating(c.unparsed, l.lines)
+		return
+	}
+	c.gap(index, &l)
 }
 
 // maxOwn is the longest record of the agent's own but agent.coverage.
 const maxOwn = 1 << 20
 
+// loss is what agent.gap and agent.unparsed tell.
+type loss struct {
+	span
+	ranged       bool // from and to are there
+	bytes, lines uint64
+	cause        string
+}
+
+// read reads a record, which is an object of good form.
+func (l *loss) read(o *object, line []byte) error {
+	var source, lost []byte
+	err := o.walk(line, func(name, value []byte) {
+		switch string(name) {
+		case "source":
+			source = value
+		case "loss":
+			lost = value
+		}
+	})
+	if err != nil {
+		return err
+	}
+	wrong := ""
+	texts := func(to *string, name, value []byte) {
+		if s, ok := decodeText(value); ok && len(s) <= maxSpanName {
+			*to = s
+		} else {
+			wrong = string(name)
+		}
+	}
+	counts := func(to *uint64, name, value []byte) {
+		n, ok := decodeCount(value)
+		if *to = n; !ok {
+			wrong = string(name)
+		}
+	}
+	if source != nil {
+		if err := o.walk(source, func(name, value []byte) {
+			if string(name) == "id" {
+				texts(&l.source, name, value)
+			}
+		}); err != nil {
+			return fmt.Errorf("source: %w", err)
+		}
+	}
+	ends := 0
+	if err := o.walk(lost, func(name, value []byte) {
+		switch string(name) {
+		case "generation":
+			texts(&l.generation, name, value)
+		case "cause":
+			texts(&l.cause, name, value)
+		case "from":
+			counts(&l.from, name, value)
+			ends++
+		case "to":
+			counts(&l.to, name, value)
+			ends++
+		case "bytes":
+			counts(&l.bytes, name, value)
+		case "lines":
+			counts(&l.lines, name, value)
+		}
+	}); err != nil {
+		return fmt.Errorf("loss: %w", err)
+	}
+	if l.ranged = ends == 2; wrong != "" {
+		return fmt.Errorf("its %.*q has not the form", maxSpanName, wrong)
+	}
+	return nil
+}
+
 // coverage takes the record that ends a batch, which may be long.
 func (c *contents) coverage(index uint64, line []byte) {
-	var r struct {
-		Event    string   `json:"event"`
-		Coverage elements `json:"coverage"`
-	}
-	err := json.Unmarshal(line, &r)
-	switch {
-	case err != nil:
-		c.violation(RecordForm, "record %d is not a record: %v", index, err)
-	case r.Event+`"` != string(coverageEvent):
-		c.violation(RecordForm, "record %d has two events", index)
-	case index+1 != c.expected:
+	if index+1 != c.expected {
 		c.violation(CoverageInvalid, "record %d is agent.coverage, but not the last of %d records", index, c.expected)
-	default:
-		c.covered = true
-		r.Coverage.each(c.coverageOf)
+		return
 	}
+	c.covered = true
+	var list elements
+	err := c.object.walk(line, func(name, value []byte) {
+		if string(name) == "coverage" {
+			list = value
+		}
+	})
+	if err != nil || len(list) == 0 || list[0] != '[' {
+		c.violation(CoverageInvalid, "the coverage record has no list of ranges")
+		return
+	}
+	list.each(c.coverageOf)
 }
 
 // elements are those of a JSON array, which are decoded one after the other: three
 // bytes of JSON must not become a hundred of memory. It is valid as long as the line.
 type elements []byte
-
-// UnmarshalJSON implements json.Unmarshaler. data is valid JSON.
-func (e *elements) UnmarshalJSON(data []byte) error {
-	if !bytes.Equal(data, []byte("null")) && data[0] != '[' {
-		return errors.New("coverage is not an array")
-	}
-	*e = data
-	return nil
-}
 
 // each calls take for every element of an array, until it returns false.
 func (e elements) each(take func([]byte) bool) {
@@ -230,26 +294,42 @@ func (e elements) each(take func([]byte) bool) {
 // coverageOf takes one range of the coverage record. It gives up behind a thousand
 // that are wrong.
 func (c *contents) coverageOf(element []byte) bool {
-	var s struct {
-		Source     string `json:"source"`
-		Generation string `json:"generation"`
-		Unit       string `json:"unit"`
-		From       uint64 `json:"from"`
-		To         uint64 `json:"to"`
-		Lines      uint64 `json:"lines"`
-	}
-	err := errTooLong
-	if len(element) <= 4*maxSpanName {
-		err = json.Unmarshal(element, &s)
+	var s span
+	var lines uint64
+	err, there, wrong := errTooLong, 0, false
+	if len(element) <= 8*maxSpanName {
+		err = c.object.walk(element, func(name, value []byte) {
+			ok := true
+			switch string(name) {
+			case "source":
+				s.source, ok = decodeText(value)
+			case "generation":
+				s.generation, ok = decodeText(value)
+			case "unit":
+				s.unit, ok = decodeText(value)
+			case "from":
+				s.from, ok = decodeCount(value)
+			case "to":
+				s.to, ok = decodeCount(value)
+			case "lines":
+				lines, ok = decodeCount(value)
+			default:
+				return
+			}
+			wrong = wrong || !ok
+			there++
+		})
 	}
 	switch {
 	case err != nil:
 		c.violation(CoverageInvalid, "a range of the coverage record: %v", err)
-	case s.To < s.From || s.Source == "" || s.Generation == "" || s.Unit == "":
-		c.violation(CoverageInvalid, "coverage of %s generation %q goes from %d to %d %s", s.Source, s.Generation, s.From, s.To, s.Unit)
+	case max(len(s.source), len(s.generation), len(s.unit)) > maxSpanName:
+		c.violation(CoverageInvalid, "a range of the coverage record: %v", errTooLong)
+	case wrong || there != 6 || s.to < s.from || s.source == "" || s.generation == "" || s.unit == "":
+		c.violation(CoverageInvalid, "coverage of %s generation %q goes from %d to %d %s", s.source, s.generation, s.from, s.to, s.unit)
 	default:
-		c.lines = saturating(c.lines, s.Lines)
-		c.keep(span{source: s.Source, generation: s.Generation, unit: s.Unit, from: s.From, to: s.To})
+		c.lines = saturating(c.lines, lines)
+		c.keep(s)
 	}
 	return len(c.findings) < maxOfOne
 }
@@ -266,24 +346,20 @@ func (c *contents) keep(s span) {
 	c.spans = append(c.spans, s)
 }
 
-func (c *contents) gap(index uint64, s span, lost uint64, cause string) {
-	if max(len(s.source), len(s.generation), len(cause)) > maxSpanName {
-		c.violation(CoverageInvalid, "record %d is a gap: %v", index, errTooLong)
+func (c *contents) gap(index uint64, l *loss) {
+	if l.to < l.from || l.source == "" || l.cause == "" || l.generation != "" && !l.ranged {
+		c.violation(CoverageInvalid, "record %d is a gap of %s from %d to %d (%s)", index, l.source, l.from, l.to, l.cause)
 		return
 	}
-	if s.to < s.from || s.source == "" {
-		c.violation(CoverageInvalid, "record %d is a gap of %s from %d to %d", index, s.source, s.from, s.to)
-		return
+	what := fmt.Sprintf("signed gap: %d bytes of %s could not be read", l.bytes, l.source)
+	if l.bytes == 0 && l.lines > 0 {
+		what = fmt.Sprintf("signed gap: %d lines of %s are not recorded", l.lines, l.source)
 	}
-	what := fmt.Sprintf("signed gap: %d bytes of %s could not be read", lost, s.source)
-	if s.generation != "" {
-		what += fmt.Sprintf(", generation %s from %d to %d", s.generation, s.from, s.to)
-		c.keep(s)
+	if l.generation != "" {
+		what += fmt.Sprintf(", generation %s from %d to %d", l.generation, l.from, l.to)
+		c.keep(l.span)
 	}
-	if cause != "" {
-		what += " (" + cause + ")"
-	}
-	c.add(Notice, Gap, "%s", what)
+	c.add(Notice, Gap, "%s (%s)", what, l.cause)
 }
 
 // saturating adds without wrapping around, so that no sum can be made to fit.

@@ -485,7 +485,7 @@ func TestRotation(t *testing.T) {
 			trust: []ed25519.PrivateKey{next},
 			want: []string{
 				"notice key-rotated " + manifest(1), "violation identity-retired " + identity2, "violation epoch-after-close " + manifest(2),
-				"violation signature-wrong seals/gpu-07/0002/000000000000.manifest", "violation chain-broken seals/gpu-07/0002/000000000000.manifest",
+				"violation signature-wrong seals/gpu-07/0002/000000000000.manifest",
 				"violation sshsig-wrong seals/gpu-07/0002/000000000000.manifest.sig",
 				"violation signature-wrong seals/gpu-07/0002/000000000001.manifest",
 				"violation checkpoint-invalid seals/gpu-07/0002/checkpoint/000000000002",

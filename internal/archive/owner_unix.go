@@ -8,6 +8,9 @@ import (
 	"syscall"
 )
 
+// withoutWaiting opens a pipe at once. To regular files it means nothing.
+const withoutWaiting = syscall.O_NONBLOCK
+
 // othersMayWrite tells whether anybody but the user may write a file.
 func othersMayWrite(info fs.FileInfo) bool {
 	stat, ok := info.Sys().(*syscall.Stat_t)

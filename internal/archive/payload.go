@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"math"
 	"slices"
 	"sync"
 
@@ -22,6 +23,9 @@ const (
 	// maxRecord is the longest record line that is taken into memory. The format
 	// allows 16 MiB (SCHEMA, rule 7).
 	maxRecord = 16 << 20
+	// slack is how much larger a payload may be than twice its content: what frames
+	// and skippable frames take.
+	slack = 1 << 20
 	// readSize is how much is decompressed at a time.
 	readSize = 256 << 10
 	// maxShared is the longest part of a line that every checker may hold at a time.
@@ -107,7 +111,10 @@ func CheckPayload(r io.Reader, m *seal.Manifest, o PayloadOptions) (PayloadSumma
 // the size that the manifest gives, so a bomb costs nothing. Problems come
 // joined; an error that errors.Is none of the ErrPayload ones is the reader's.
 func (c *PayloadChecker) Check(r io.Reader, m *seal.Manifest, o PayloadOptions) (PayloadSummary, error) {
-	file := &hashingReader{r: r, hash: sha256.New()}
+	// A file without an end, of holes that cost nobody any space, must not keep the
+	// check busy for days.
+	most := saturating(2*uint64(max(m.Plain, 0)), slack)
+	file := &hashingReader{r: io.LimitReader(r, int64(min(most, math.MaxInt64-1))+1), hash: sha256.New()}
 	lines := lineReader{record: o.Record, plain: m.Plain, large: o.Large, part: c.part[:0]}
 	defer func() {
 		lines.release()
@@ -124,6 +131,9 @@ func (c *PayloadChecker) Check(r io.Reader, m *seal.Manifest, o PayloadOptions) 
 	}
 	s := PayloadSummary{Bytes: file.n, Plain: plain, Records: lines.tree.Size()}
 	var problems []error
+	if uint64(file.n) > most {
+		return s, fmt.Errorf("%w: the file has more than %d bytes, too many for %d bytes of records", ErrPayloadSize, most, m.Plain)
+	}
 	if got := seal.Digest(file.hash.Sum(nil)); got != m.Payload {
 		problems = append(problems, fmt.Errorf("%w: it has %s, the manifest names %s", ErrPayloadDigest, got, m.Payload))
 	}
@@ -142,10 +152,13 @@ func (c *PayloadChecker) Check(r io.Reader, m *seal.Manifest, o PayloadOptions) 
 	return s, errors.Join(problems...)
 }
 
+// maxUnproven is how much is read of a payload whose manifest nobody vouches for.
+const maxUnproven = 4 << 30
+
 // checkDigest compares the file with the manifest, without unpacking it.
 func checkDigest(r io.Reader, m *seal.Manifest) (PayloadSummary, error) {
 	hash := sha256.New()
-	n, err := io.Copy(hash, r)
+	n, err := io.Copy(hash, io.LimitReader(r, maxUnproven))
 	if err != nil {
 		return PayloadSummary{}, fmt.Errorf("%w: %w", errReadPayload, err)
 	}

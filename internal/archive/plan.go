@@ -114,6 +114,7 @@ func (v *verifier) identity(ctx context.Context, a *agent, e *epoch) ed25519.Pub
 			return key
 		}
 	}
+	e.unidentified = true
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		e.violation(IdentityMissing, e.origin.IdentityPath(), "the key that opened the epoch is not there")
@@ -171,7 +172,10 @@ func (v *verifier) expect() error {
 		case e != nil:
 			e.expected = max(e.expected, bound.N)
 		case bound.N > 0:
-			path := bound.Origin.SealsPath()
+			path := "seals"
+			if bound.Origin != (seal.Origin{}) {
+				path = bound.Origin.SealsPath()
+			}
 			v.emit(Finding{Level: Violation, Code: ExpectedSize, Path: path, What: fmt.Sprintf("expected at least %d manifests, found none", bound.N)})
 		}
 	}
@@ -203,6 +207,9 @@ func (v *verifier) expect() error {
 // bounded returns the epoch that a bound is about, nil when it is not here.
 func (v *verifier) bounded(b Bound, what string, only func(*agent) *epoch) (*epoch, error) {
 	if b.Origin == (seal.Origin{}) {
+		if len(v.agents) == 0 {
+			return nil, nil // that none is there is reported
+		}
 		if len(v.agents) != 1 {
 			return nil, fmt.Errorf("%w: the %s %d does not say of which log, and the archive holds those of %d agents; write <organization>/<agent>/<epoch>=%d",
 				ErrUsage, what, b.N, len(v.agents), b.N)

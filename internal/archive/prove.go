@@ -3,6 +3,7 @@ package archive
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +11,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"sort"
 
 	"github.com/auditail/auditail/seal"
 )
@@ -191,16 +193,11 @@ func (p *prover) path(ctx context.Context, proof *seal.Proof, m *seal.Manifest) 
 	return nil
 }
 
-// log computes the way from the manifest to the newest checkpoint that the
-// archive has of its log.
+// log computes the way from the manifest to a checkpoint that the archive has of
+// its log.
 func (p *prover) log(ctx context.Context, proof *seal.Proof, origin seal.Origin) error {
-	files := p.inventory.epoch(origin.Agent, origin.Epoch)
-	size, ok := files.checkpoints.last()
-	if !ok || size <= proof.Batch {
-		return fmt.Errorf("no checkpoint signs batch %d of %s yet", proof.Batch, origin)
-	}
-	var err error
-	if proof.Checkpoint, err = p.readSmall(ctx, origin.CheckpointPath(size)); err != nil {
+	size, err := p.checkpoint(ctx, proof, origin)
+	if err != nil {
 		return err
 	}
 	way := seal.NewProver(proof.Batch, size)
@@ -214,6 +211,38 @@ func (p *prover) log(ctx context.Context, proof *seal.Proof, origin seal.Origin)
 	proof.LogPath, _ = way.Path()
 	proof.Cosignatures, err = p.cosignatures(ctx, origin, size)
 	return err
+}
+
+// checkpoint puts the newest checkpoint into a proof that a trusted key signed, and
+// returns its size. Behind a rotation that is the last one before, when the auditor
+// trusts the earlier key alone.
+func (p *prover) checkpoint(ctx context.Context, proof *seal.Proof, origin seal.Origin) (size uint64, err error) {
+	var sizes []uint64
+	set := &p.inventory.epoch(origin.Agent, origin.Epoch).checkpoints
+	for at, ok := set.next(proof.Batch + 1); ok; at, ok = set.next(at + 1) {
+		sizes = append(sizes, at)
+	}
+	if len(sizes) == 0 {
+		return 0, fmt.Errorf("no checkpoint signs batch %d of %s yet", proof.Batch, origin)
+	}
+	trusted := func(at int) bool {
+		file, readErr := p.readSmall(ctx, origin.CheckpointPath(sizes[at]))
+		if readErr != nil {
+			err = readErr
+			return false
+		}
+		proof.Checkpoint = file
+		return slices.ContainsFunc(p.options.Trust[origin.Log], func(key ed25519.PublicKey) bool {
+			_, err := seal.VerifyCheckpoint(file, key)
+			return err == nil
+		})
+	}
+	at := len(sizes) - 1
+	if !trusted(at) && err == nil {
+		at = max(sort.Search(at, func(i int) bool { return !trusted(i) })-1, 0)
+		trusted(at)
+	}
+	return sizes[at], err
 }
 
 // cosignatures returns what witnesses signed of a checkpoint, in the order of

@@ -53,7 +53,6 @@ func (d *Dir) Close() error { return d.root.Close() }
 
 // Open implements Source.
 func (d *Dir) Open(_ context.Context, name string) (io.ReadCloser, error) {
-	// Before it is opened: opening a pipe would wait for its other end.
 	info, err := d.root.Lstat(name)
 	if err != nil {
 		return nil, err
@@ -61,7 +60,19 @@ func (d *Dir) Open(_ context.Context, name string) (io.ReadCloser, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("open %s: %w", name, errNotRegular)
 	}
-	return d.root.Open(name)
+	// It may be another file by now: opening a pipe would wait for its other end.
+	f, err := d.root.OpenFile(name, os.O_RDONLY|withoutWaiting, 0)
+	if err != nil {
+		return nil, err
+	}
+	opened, err := f.Stat()
+	if err == nil && !os.SameFile(info, opened) {
+		err = fmt.Errorf("open %s: it was replaced while it was opened", name)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 var errNotRegular = errors.New("not a regular file")

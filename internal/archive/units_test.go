@@ -2,7 +2,6 @@ package archive
 
 import (
 	"crypto/ed25519"
-	"encoding/json"
 	"math"
 	"slices"
 	"strings"
@@ -241,15 +240,11 @@ func TestSaturating(t *testing.T) {
 // The elements of an array are those that JSON has, whatever is in them.
 func TestElements(t *testing.T) {
 	for array, want := range map[string][]string{
-		`[]`: nil, `null`: nil, `[ ]`: nil, `[{}]`: {`{}`}, `[{},{}]`: {`{}`, `{}`},
-		` [ {"a":[1,{"b":2}]} , "x,]\"" ,[3,4], 5 ] `: {`{"a":[1,{"b":2}]}`, `"x,]\""`, `[3,4]`, `5`},
+		`[]`: nil, `[ ]`: nil, `[{}]`: {`{}`}, `[{},{}]`: {`{}`, `{}`},
+		`[ {"a":[1,{"b":2}]} , "x,]\"" ,[3,4], 5 ]`: {`{"a":[1,{"b":2}]}`, `"x,]\""`, `[3,4]`, `5`},
 	} {
-		var e struct{ List elements }
-		if err := json.Unmarshal([]byte(`{"list":`+array+`}`), &e); err != nil {
-			t.Fatal(err)
-		}
 		var got []string
-		e.List.each(func(element []byte) bool { got = append(got, string(element)); return true })
+		elements(array).each(func(element []byte) bool { got = append(got, string(element)); return true })
 		if !slices.Equal(got, want) {
 			t.Errorf("%s: %q, want %q", array, got, want)
 		}

@@ -153,9 +153,11 @@ type epoch struct {
 	findings []Finding // about its number and identity
 	from     uint64    // first batch that must be there
 	expected uint64    // manifests that must be there at least
-	whole    bool      // the walk saw every manifest, so that it knows the roots
-	head     Head
-	roots    map[uint64]seal.Hash // of the log at the sizes that later epochs name; zero until the walk comes by
+	// unidentified tells that identity.vkey is not the file of a trusted key.
+	unidentified bool
+	whole        bool // the walk saw every manifest, so that it knows the roots
+	head         Head
+	roots        map[uint64]seal.Hash // of the log at the sizes that later epochs name; zero until the walk comes by
 }
 
 // run checks every epoch of every agent: a producer walks the manifests one
@@ -223,6 +225,7 @@ type step struct {
 	known    *journalEntry // of an earlier run
 	sound    bool          // the payload was checked and has no violation
 	present  bool          // the payload lies where the manifest says
+	unread   bool          // something lies there that can not be read
 	summary  PayloadSummary
 	contents *contents
 }
@@ -241,8 +244,10 @@ func (v *verifier) take(ctx context.Context, s *step) {
 	if m.Kind != seal.Data {
 		return
 	}
-	if s.present {
+	if s.present || s.unread {
 		s.epoch.files.found.add(m.Batch)
+	}
+	if s.present {
 		v.report.Payloads++
 		v.report.PlainBytes += s.summary.Plain
 		v.done += s.summary.Bytes

@@ -2,6 +2,7 @@ package archive
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -123,6 +124,10 @@ func (w *walk) witnessEnd(s *step, size uint64) {
 		add(Notice, CosignatureUnchecked, folder, "manifests name cosigned heads that are too old, or of manifests that are not here, to be compared")
 	}
 	for _, id := range slices.Sorted(maps.Keys(foreign)) {
-		add(Notice, CosignatureUnchecked, folder, "%d cosignatures of a witness with the key id %s, which no policy names", foreign[id].size, id)
+		beyond := ""
+		if last, _ := foreign[id].last(); last > size {
+			beyond = fmt.Sprintf("; one is named after %d manifests, and the log ends behind %d: with --policy it proves that the tail was cut off, if it is genuine", last, size)
+		}
+		add(Notice, CosignatureUnchecked, folder, "%d cosignatures of a witness with the key id %s, which no policy names%s", foreign[id].size, id, beyond)
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/zstd"
+	"golang.org/x/mod/sumdb/note"
 
 	"github.com/auditail/auditail/seal"
 )
@@ -136,6 +137,7 @@ type draft struct {
 	lines     *seal.Lines
 	manifest  []func(*seal.Manifest)
 	payload   func([]byte) []byte
+	text      func(string) string
 	identity  ed25519.PrivateKey
 	ratchet   ed25519.PrivateKey
 	sshsig    ed25519.PrivateKey
@@ -163,6 +165,12 @@ func WithManifest(change func(*seal.Manifest)) Option {
 // WithPayload replaces the payload file before its digest is taken.
 func WithPayload(change func(file []byte) []byte) Option {
 	return func(d *draft) { d.payload = change }
+}
+
+// WithText changes the text of the manifest before it is signed, into one that seal
+// would not sign.
+func WithText(change func(text string) string) Option {
+	return func(d *draft) { d.text = change }
 }
 
 // SignedBy signs manifest and SSHSIG with another identity key.
@@ -394,6 +402,9 @@ func (e *Epoch) seal(m *seal.Manifest, payload []byte, options []Option) seal.Ba
 	} else {
 		file, err = seal.SignManifest(m, d.identity, d.ratchet)
 	}
+	if err == nil && d.text != nil {
+		file, err = signText(m, d)
+	}
 	if err != nil {
 		e.t.Fatal(err)
 	}
@@ -416,6 +427,23 @@ func (e *Epoch) seal(m *seal.Manifest, payload []byte, options []Option) seal.Ba
 	e.tree.Add(seal.LeafHash(file))
 	e.Now = e.Now.Add(10 * time.Second)
 	return b
+}
+
+// signText signs the changed text of a manifest.
+func signText(m *seal.Manifest, d *draft) ([]byte, error) {
+	text, err := m.Text()
+	if err != nil {
+		return nil, err
+	}
+	identity, err := seal.NewSigner(m.Origin.String(), d.identity)
+	if err != nil {
+		return nil, err
+	}
+	ratchet, err := seal.NewSigner(m.Origin.RatchetName(), d.ratchet)
+	if err != nil {
+		return nil, err
+	}
+	return note.Sign(&note.Note{Text: d.text(string(text))}, identity, ratchet)
 }
 
 func (e *Epoch) object(kind seal.ObjectKind, path string, content []byte) seal.Object {

@@ -156,12 +156,14 @@ class Manifest:
         match = MANIFEST.fullmatch(self.text.decode())
         if not match or len(self.text) > 4096:
             raise ValueError("not in the one form")
-        (self.origin, batch, self.kind, stream, start, to, root, plain, *lines, opened, sealed, next_by, keep, _, _, _, _, _, _, _,
+        (self.origin, batch, self.kind, stream, start, to, root, plain, *lines, opened, sealed, next_by, keep, _, uptime, _, _, _, _, _,
          seen, seen_root, ratchet, self.payload, self.path, self.previous, self.chained) = match.groups()
         self.batch, self.start, self.to, self.plain = int(batch), int(start), int(to), int(plain)
         self.lines, self.seen = [int(n) for n in lines], int(seen)
-        if max(self.batch, self.start, self.to, self.plain, self.seen, *self.lines) >= 2**63 or self.batch >= 10**12:
+        if max(self.batch, self.start, self.to, self.plain, self.seen, int(uptime), *self.lines) >= 2**63 or self.batch >= 10**12:
             raise ValueError("a number is too large")
+        if self.seen == 0 and unbase64(seen_root) != EMPTY or min(opened, sealed) < "1970":
+            raise ValueError("not in the one form")
         self.root, self.seen_root, self.ratchet = unbase64(root), unbase64(seen_root), unbase64(ratchet)
         self.opened, self.sealed = moment(opened), moment(sealed)
         self.next_by = moment(next_by) if next_by else None
@@ -187,6 +189,62 @@ class Manifest:
         self.successor = unbase64(argument) if kind == "rotate" else None
         if not good or self.successor is not None and len(self.successor) != 32:
             raise ValueError("not in the one form")
+
+
+# Section 3: records.
+class Twice(dict):
+    """An object in which a name stands twice, or too many stand."""
+
+
+def members(pairs):
+    return dict(pairs) if len(dict(pairs)) == len(pairs) <= 256 else Twice(pairs)
+
+
+def refuse(constant):
+    raise ValueError(constant + " is no JSON")
+
+
+def record(line):
+    """The record in a line, None when it is not one JSON object."""
+    try:
+        text = line.decode()
+        r = json.loads(text, object_pairs_hook=members, parse_constant=refuse)
+    except (ValueError, RecursionError):
+        return None
+    text = re.sub(r'"(?:[^"\\]|\\.)*"', "", text)
+    depth = most = 0
+    for c in text if text.count("[") + text.count("{") > 512 else "":
+        depth += (c in "[{") - (c in "]}")
+        most = max(most, depth)
+    return r if type(r) is dict and line[:1] == b"{" and line[-1:] == b"}" and most <= 513 else None
+
+
+def name(value):
+    return isinstance(value, str) and len(value.encode(errors="replace")) <= 1024
+
+
+def count(value):
+    return type(value) is int and 0 <= value < 2**63
+
+
+def good_range(s):
+    if type(s) is not dict or not all(s.get(key) and name(s[key]) for key in ("source", "generation", "unit")):
+        return False
+    return all(count(s.get(key)) for key in ("from", "to", "lines")) and s["from"] <= s["to"]
+
+
+def good_loss(r):
+    loss = r.get("loss")
+    if type(loss) is not dict or type(r.get("source", {})) is not dict or not name(r.get("source", {}).get("id", "")):
+        return None
+    good = all(name(loss[key]) for key in ("generation", "cause") if key in loss)
+    good = good and all(count(loss[key]) for key in ("from", "to", "bytes", "lines") if key in loss)
+    return loss if good else None
+
+
+def good_gap(r, loss):
+    ranged = not loss.get("generation") or "from" in loss and "to" in loss
+    return ranged and loss.get("from", 0) <= loss.get("to", 0) and bool(r.get("source", {}).get("id")) and bool(loss.get("cause"))
 
 
 def ssh_string(data):
@@ -340,7 +398,7 @@ class Verifier:
                 self.violation("epoch-after-close", "seals/%s/%s/%012d.manifest" % (agent, last.epoch, last.batch))
             self.doubts += first and (self.options.start > 0 or int(epoch) > 1)
             self.start = self.options.start if first else 0
-            last = self.epoch(agent, log, epoch, self.epochs[agent][epoch], roots, epoch == max(self.epochs[agent])) or last
+            last = self.epoch(agent, log, epoch, self.epochs[agent][epoch], roots, epoch == max(self.epochs[agent]), last) or last
         if last and last.kind != "close" and last.next_by < self.until:
             level = "violation" if self.options.until is not None else "notice"
             self.found.append("%s silent-end seals/%s/%s/%012d.manifest" % (level, agent, last.epoch, last.batch))
@@ -352,12 +410,12 @@ class Verifier:
             content = self.read(path)
             for key in self.trusted:
                 if content == line(key):
-                    return key, line
+                    return key, line, True
             code = "identity-retired" if content in [line(key) for key in self.keys[log]] else "identity-wrong"
         except FileNotFoundError:
             code = "identity-missing"
         self.violation(code, path)
-        return self.trial(origin, folder, files), line
+        return self.trial(origin, folder, files), line, False
 
     def trial(self, origin, folder, files):
         """The trusted key that signed the first manifest that is there."""
@@ -371,9 +429,9 @@ class Verifier:
         return self.trusted[0]
 
     # Section 7, 3: the manifests of an epoch.
-    def epoch(self, agent, log, number, files, roots, newest):
+    def epoch(self, agent, log, number, files, roots, newest, before):
         folder, origin = "seals/%s/%s" % (agent, number), log + "/" + number
-        key, line = self.identity(log, folder, origin, files)
+        key, line, known = self.identity(log, folder, origin, files)
         chain, ratchet, records, tree, last, held = hashlib.sha256(line(key)).hexdigest(), None, 0, Tree(), None, {}
         whole, loose, untold, quorum, witnessed = True, False, False, 0, {0: EMPTY}
         expected = min([self.start, *files["manifest"]])
@@ -405,7 +463,7 @@ class Verifier:
                     proven = False
                     self.violation("ratchet-wrong", path)
                 if not loose:
-                    if m.previous != chain:
+                    if m.previous != chain and (known or n > 0):
                         self.violation("chain-broken", path)
                     if m.start != records:
                         self.violation("records-broken", path)
@@ -420,8 +478,15 @@ class Verifier:
                         self.notice("silence", path)
                 else:
                     held = {}
+                if n == 0 and before and int(before.epoch) + 1 == int(number):
+                    if m.sealed < before.sealed:
+                        self.notice("time-backwards", path)
+                    if before.next_by is not None and m.sealed > before.next_by:
+                        self.notice("silence", path)
                 if m.opened > m.sealed:
                     self.notice("time-backwards", path)
+                if m.sealed > self.options.now + 300 * 10**9:  # what clocks may differ by
+                    self.notice("time-ahead", path)
                 if m.kind == "open":
                     self.reason(m, path, roots)
                 try:
@@ -564,11 +629,20 @@ class Verifier:
             self.violation("unreadable", m.path)
             self.doubts += 1
             return
+        most = 2 * m.plain + (1 << 20)
+        if proven and os.path.getsize(full) > most:
+            self.violation("payload-size", m.path)
+            self.doubts += 1
+            return
         with open(full, "rb") as f:
             data = f.read()
         if hashlib.sha256(data).hexdigest() != m.payload:
             self.violation("payload-digest", m.path)
         if not proven:
+            self.doubts += 1
+            return
+        if not data:
+            self.violation("payload-size", m.path)
             self.doubts += 1
             return
         unpack = subprocess.Popen(["zstd", "-dcq", "-M8MB", full], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
@@ -584,7 +658,7 @@ class Verifier:
             self.violation("payload-encoding", m.path)
         elif len(plain) != m.plain:
             self.violation("payload-size", m.path)
-        elif not plain.endswith(b"\n") or b"\n\n" in plain or plain.startswith(b"\n"):
+        elif not plain.endswith(b"\n") or b"\n\n" in plain or plain.startswith(b"\n") or max(map(len, plain.split(b"\n"))) > 16 << 20:
             self.violation("payload-line", m.path)
         else:
             return self.records(m, plain[:-1].split(b"\n"))
@@ -608,33 +682,44 @@ class Verifier:
         seq, form, turn, covered, read, unparsed, spans = -1, 0, 0, False, 0, 0, []
         for i, line in enumerate(lines):
             match = tail.search(line)
-            if not match:
-                form += 1
-            else:
+            match = match if match and (match[1] == b"0" or match[1][:1] != b"0") and int(match[1]) < 2**63 else None
+            if match:
                 turn += int(match[1]) <= seq
                 seq = int(match[1])
-            r = json.loads(line)
-            loss = r.get("loss", {})
-            if r["event"] == "agent.coverage":
+            r = record(line)
+            if not match or r is None or next(reversed(r)) != "agent" or not isinstance(r.get("event"), str):
+                form += 1
+                continue
+            event = r["event"]
+            if event.startswith("agent.") and event != "agent.coverage" and len(line) > 1 << 20:
+                form += 1
+            elif event == "agent.coverage":
+                ranges = r.get("coverage")
                 if i != len(lines) - 1:
                     self.violation("coverage-invalid", m.path)
                     continue
                 covered = True
-                for s in r["coverage"]:
-                    if s["to"] < s["from"]:
+                if not isinstance(ranges, list):
+                    self.violation("coverage-invalid", m.path)
+                    continue
+                for s in ranges:
+                    if not good_range(s):
                         self.violation("coverage-invalid", m.path)
                         continue
                     read += s["lines"]
                     spans.append((s["source"], s["generation"], s["from"], s["to"], s["unit"]))
-            elif r["event"] == "agent.unparsed":
-                unparsed += loss["lines"]
-            elif r["event"] == "agent.gap":
-                if loss["to"] < loss["from"]:
+            elif event in ("agent.unparsed", "agent.gap"):
+                loss = good_loss(r)
+                if loss is None:
                     self.violation("coverage-invalid", m.path)
-                    continue
-                self.notice("gap", m.path)
-                if loss.get("generation"):
-                    spans.append((r["source"]["id"], loss["generation"], loss["from"], loss["to"], ""))
+                elif event == "agent.unparsed":
+                    unparsed += loss.get("lines", 0)
+                elif not good_gap(r, loss):
+                    self.violation("coverage-invalid", m.path)
+                else:
+                    self.notice("gap", m.path)
+                    if loss.get("generation"):
+                        spans.append((r["source"]["id"], loss["generation"], loss["from"], loss["to"], ""))
         for code, times_found in (("record-form", form), ("record-order", turn)):
             for _ in range(min(times_found, 2)):
                 self.violation(code, m.path)
@@ -644,6 +729,10 @@ class Verifier:
             self.violation("coverage-lines", m.path)
         if unparsed != m.lines[2]:
             self.violation("unparsed-lines", m.path)
+        if sum(64 + len(source.encode()) + len(generation.encode()) for source, generation, _, _, _ in spans) > 4 << 20:
+            self.violation("coverage-invalid", m.path)
+            self.doubts += 1
+            return
         for source, generation, start, to, unit in sorted(spans):
             end, doubts, before = self.coverage.get((source, generation), (0, 0, ""))
             if start > end and doubts == self.doubts:
@@ -656,6 +745,8 @@ class Verifier:
 
 
 def main():
+    sys.setrecursionlimit(4096)
+    sys.set_int_max_str_digits(0)
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("archive")
     p.add_argument("trust")

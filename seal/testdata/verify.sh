@@ -138,6 +138,14 @@ use() {
   ssh_key=$(printf %b "\\x20$escaped" | base64 -w 0) # a length of 0x20 before it, as OpenSSH has it
 }
 
+# The one form that the text of a manifest has; what a time or number may be besides
+# is left out here.
+N='(0|[1-9][0-9]{0,18})' B='[A-Za-z0-9+/]{43}=' H='[0-9a-f]{64}' W='[!-~]+'
+T='[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}([.][0-9]{0,8}[1-9])?Z'
+form="^auditail/manifest@v1 origin $W batch $N kind (data|heartbeat|close|rotate $B|open (first|(rollback|fork) $W $N $B)) \
+stream (-|$W $W $W) records $N $N root $B plain $N lines $N $N $N $N $N opened $T sealed $T next-by ($T|-) keep-until ($T|-) \
+boot $W $N schema $W sha256:$H agent $W sha256:$H config sha256:$H witnessed $N $B ratchet $B ($H  records/$W )?$H  seals/$W\$"
+
 # take: sets what the lines of a manifest say.
 take() {
   local line
@@ -170,6 +178,7 @@ epoch() { # AGENT NUMBER
     printf -v next '%s/%012d.manifest' "$dir" "$n"
     [ "$file" = "$next" ] || { wrong "batch-missing $next"; return; }
     note "$file"
+    [[ ${lines[*]} =~ $form ]] || { wrong "manifest-invalid $file"; return; }
     take
     [ "$origin $batch" = "$name $n" ] || { wrong "batch-misplaced $file"; return; }
     signed "$name" "$key" 1 || wrong "signature-wrong $file"
