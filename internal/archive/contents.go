@@ -299,7 +299,7 @@ func (c *contents) coverageOf(element []byte) bool {
 	err, there, wrong := errTooLong, 0, false
 	if len(element) <= 8*maxSpanName {
 		err = c.object.walk(element, func(name, value []byte) {
-			ok := true
+			var ok bool
 			switch string(name) {
 			case "source":
 				s.source, ok = decodeText(value)

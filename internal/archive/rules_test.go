@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -83,9 +84,7 @@ func ruleLogs() []ruleLog {
 			e.Checkpoint()
 			other.Open()
 			other.Checkpoint()
-			for path, content := range other.Files {
-				e.Files[path] = content
-			}
+			maps.Copy(e.Files, other.Files)
 		}},
 	}
 }
