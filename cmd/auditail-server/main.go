@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/auditail/auditail/internal/crash"
 	"github.com/auditail/auditail/internal/manpage"
 	"github.com/auditail/auditail/internal/service"
 	"github.com/auditail/auditail/internal/version"
@@ -45,7 +46,7 @@ into its own log.`,
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(runCommand(), enrollCommand(), agentsCommand(), accountsCommand(), retentionCommand(), checkCommand(), witnessCommand(), logCommand(), serviceCommand(), manpage.Command(8), versionCommand())
+	root.AddCommand(runCommand(), enrollCommand(), agentsCommand(), accountsCommand(), retentionCommand(), checkCommand(), witnessCommand(), logCommand(), serviceCommand(), crash.Command("auditail-server", "with that file and the log before it"), manpage.Command(8), versionCommand())
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintf(stderr, "auditail-server: %v\n", err)
 		return 1

@@ -27,14 +27,32 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	server := func() {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+		stop()
+		os.Exit(code)
+	}
 	testscript.Main(m, map[string]func(){
-		"auditail-server": func() {
-			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-			code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-			stop()
-			os.Exit(code)
+		"auditail-server": server,
+		// The server with a defect in one goroutine, which comes out when the file
+		// "defect" is made.
+		"auditail-server-defect": func() {
+			if os.Args[1] == "run" {
+				go defect("defect")
+			}
+			server()
 		},
 	})
+}
+
+func defect(trigger string) {
+	for {
+		if _, err := os.Stat(trigger); err == nil {
+			fmt.Println(os.Args[len(os.Args)])
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 func TestScripts(t *testing.T) {

@@ -47,7 +47,8 @@ func runCommand() *cobra.Command {
 		if err != nil {
 			return errors.Join(err, l.Close())
 		}
-		defer func() { err = errors.Join(err, unlock()) }()
+		finish := beginRun(&d, c.ErrOrStderr(), level, dir)
+		defer func() { err = errors.Join(err, finish(), unlock()) }()
 		s, err := server.New(c.Context(), config, d)
 		if err != nil {
 			return errors.Join(err, l.Close())

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditail/auditail/internal/config"
+	"github.com/auditail/auditail/internal/crash"
 	"github.com/auditail/auditail/internal/manpage"
 	"github.com/auditail/auditail/internal/version"
 )
@@ -69,7 +70,7 @@ central or WORM storage. auditail-verify checks the result offline.`,
 	}
 	// No template of our own, for --version or help: text/template finds methods by
 	// name, and the linker then keeps every method of the AWS SDK: 7 MB.
-	root.AddCommand(newRun(), newStatus(), newTap(), newReload(), newCheck(), newConfig(), newTry(), newKeys(), newEnroll(), newBuffer(), newDiagnose(), newService(), newCrashWatch(), manpage.Command(8), newVersion())
+	root.AddCommand(newRun(), newStatus(), newTap(), newReload(), newCheck(), newConfig(), newTry(), newKeys(), newEnroll(), newBuffer(), newDiagnose(), newService(), crash.Command("auditail", "`auditail diagnose` collects what is needed"), manpage.Command(8), newVersion())
 	return root
 }
 

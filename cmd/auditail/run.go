@@ -51,7 +51,7 @@ start recovers.`,
 		}
 		memoryLimit(cfg)
 		stderr := cmd.ErrOrStderr()
-		watcher, unwatched := crash.Watch(stderr, crashWatch, "--", cfg.Agent.DataDir)
+		watcher, unwatched := crash.Watch(stderr, crash.CommandName, "--", cfg.Agent.DataDir)
 		if unwatched == nil {
 			stderr = watcher.Stderr()
 			defer func() { err = errors.Join(err, watcher.Stop()) }()

@@ -44,10 +44,19 @@ const (
 	ended = "ended\n"
 )
 
-// Report is the work of the watcher: it reads until text ends, and when that is
-// the end of a process by a defect it writes a file in dir and one line to
-// stderr. Anything else that was written comes out as it is.
-func Report(fsys durable.FS, dir string, text io.Reader, stderr io.Writer, now func() time.Time) error {
+// Reporter keeps what the runtime says when a process ends by a defect.
+type Reporter struct {
+	Program string // as people know it
+	Report  string // what a report of the defect should bring along, in words
+	FS      durable.FS
+	Dir     string // where the stacks go
+	Now     func() time.Time
+}
+
+// Run is the work of the watcher: it reads until text ends, and when that is the
+// end of a process by a defect it writes a file in Dir and one line to stderr.
+// Anything else that was written comes out as it is.
+func (r *Reporter) Run(text io.Reader, stderr io.Writer) error {
 	said, err := io.ReadAll(io.LimitReader(text, maxText))
 	if err == nil {
 		_, err = io.Copy(io.Discard, text) // the process may not wait for a full pipe
@@ -60,12 +69,12 @@ func Report(fsys durable.FS, dir string, text io.Reader, stderr io.Writer, now f
 		_, err = stderr.Write(said)
 		return err
 	}
-	name, err := write(fsys, dir, said, now().UTC())
+	name, err := r.write(said, r.Now().UTC())
 	if err != nil {
-		_, printing := fmt.Fprintf(stderr, "auditail %s; the stack could not be kept (%v) and follows; the next start recovers\n%s", what, err, said)
+		_, printing := fmt.Fprintf(stderr, "%s %s; the stack could not be kept (%v) and follows; the next start recovers\n%s", r.Program, what, err, said)
 		return printing
 	}
-	_, err = fmt.Fprintf(stderr, "auditail %s; the stack is in %s; the next start recovers; please report it, `auditail diagnose` collects what is needed\n", what, name)
+	_, err = fmt.Fprintf(stderr, "%s %s; the stack is in %s; the next start recovers; please report it, %s\n", r.Program, what, name, r.Report)
 	return err
 }
 
@@ -92,18 +101,18 @@ func reason(text string) (what string, isCrash bool) {
 }
 
 // write keeps a crash and lets the oldest files go.
-func write(fsys durable.FS, dir string, text []byte, now time.Time) (name string, err error) {
-	name = filepath.Join(dir, prefix+now.Format(stampForm)+suffix)
-	head := fmt.Sprintf("auditail %s, %s %s/%s, %s\n\n", version.String(), runtime.Version(), runtime.GOOS, runtime.GOARCH, now.Format(time.RFC3339))
-	if err := durable.CreateFile(fsys, name, append([]byte(head), text...), 0o600); err != nil {
+func (r *Reporter) write(text []byte, now time.Time) (name string, err error) {
+	name = filepath.Join(r.Dir, prefix+now.Format(stampForm)+suffix)
+	head := fmt.Sprintf("%s %s, %s %s/%s, %s\n\n", r.Program, version.String(), runtime.Version(), runtime.GOOS, runtime.GOARCH, now.Format(time.RFC3339))
+	if err := durable.CreateFile(r.FS, name, append([]byte(head), text...), 0o600); err != nil {
 		return "", fmt.Errorf("keep the stack of a crash: %w", err)
 	}
-	files, err := Files(fsys, dir)
+	files, err := Files(r.FS, r.Dir)
 	if err != nil {
 		return name, nil //nolint:nilerr // the file is there; its elders can wait
 	}
 	for _, old := range files[min(maxFiles, len(files)):] {
-		if err := fsys.Remove(old); err != nil {
+		if err := r.FS.Remove(old); err != nil {
 			return name, nil //nolint:nilerr // as above
 		}
 	}

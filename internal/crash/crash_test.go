@@ -18,7 +18,7 @@ var start = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 func report(t *testing.T, fsys durable.FS, dir, text string, at time.Time) string {
 	t.Helper()
 	var said strings.Builder
-	if err := crash.Report(fsys, dir, strings.NewReader(text), &said, func() time.Time { return at }); err != nil {
+	if err := (&crash.Reporter{Program: "auditail", Report: "with what it says", FS: fsys, Dir: dir, Now: func() time.Time { return at }}).Run(strings.NewReader(text), &said); err != nil {
 		t.Fatal(err)
 	}
 	return said.String()

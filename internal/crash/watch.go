@@ -26,7 +26,7 @@ type Watcher struct {
 }
 
 // Watch starts the watcher: this program with the given arguments, which has to
-// call [Report] with its standard input. From then on what the runtime writes goes
+// run a [Reporter] on its standard input, as [Command] does. From then on what the runtime writes goes
 // there; what the process itself has to say goes to Stderr.
 func Watch(stderr io.Writer, args ...string) (_ *Watcher, err error) {
 	if os.Getenv(watching) != "" {

@@ -159,13 +159,16 @@ func (r *reloaded) status() admin.Status {
 // read waits until the agent has read all lines.
 func (r *reloaded) read() {
 	r.t.Helper()
-	await(r.t, "all lines", func() bool {
-		n := int64(0)
-		for _, in := range r.status().Inputs {
-			n += in.Lines.Read
-		}
-		return n == r.numbered.Load()
-	})
+	await(r.t, "all lines", func() bool { return r.lineCount() == r.numbered.Load() })
+}
+
+// lineCount is how many lines the agent has read.
+func (r *reloaded) lineCount() (n int64) {
+	r.t.Helper()
+	for _, in := range r.status().Inputs {
+		n += in.Lines.Read
+	}
+	return n
 }
 
 func (r *reloaded) metric(name string) int {
@@ -204,9 +207,9 @@ func TestReload(t *testing.T) {
 		if i == 10 {
 			goroutines, files = r.metric("go_goroutines"), r.metric("process_open_fds")
 		}
-		if i == 10 || i%1000 == 0 || i == *reloads-1 {
-			t.Logf("reload %d: %d goroutines, %d files, %d KiB resident, %d KiB of heap", i, r.metric("go_goroutines"),
-				r.metric("process_open_fds"), r.metric("process_resident_memory_bytes")>>10, r.metric("go_memory_heap_objects_bytes")>>10)
+		if i == 10 || i%100 == 0 || i == *reloads-1 {
+			t.Logf("reload %d: %d goroutines, %d files, %d KiB resident, %d KiB of heap, %d of %d lines read", i, r.metric("go_goroutines"),
+				r.metric("process_open_fds"), r.metric("process_resident_memory_bytes")>>10, r.metric("go_memory_heap_objects_bytes")>>10, r.lineCount(), r.numbered.Load())
 		}
 	}
 	enough()
