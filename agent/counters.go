@@ -17,38 +17,43 @@ type counters struct {
 	read, recorded, unparsed, ignored, held atomic.Int64
 	records, bytes, gaps, gapBytes          atomic.Int64
 	lastLine                                atomic.Int64 // Unix nanoseconds; 0: none
-	waiting                                 atomic.Bool  // a chunk is on its way to the disk
+	waiting                                 atomic.Int64 // chunks on their way to the disk
 	rate                                    rate
 }
 
-// committed adds the lines of an entry that is durable.
-func (c *counters) committed(l *seal.Lines, records int64, now time.Time) {
+// committed adds an entry that is durable; before is the number of lines that were
+// held in front of it.
+func (c *counters) committed(l *seal.Lines, before uint64, records int64, from source, now time.Time) {
 	read := int64(l.Read) //nolint:gosec // a count
 	c.read.Add(read)
-	c.recorded.Add(int64(l.Recorded)) //nolint:gosec // a count
-	c.unparsed.Add(int64(l.Unparsed)) //nolint:gosec // a count
-	c.ignored.Add(int64(l.Ignored))   //nolint:gosec // a count
-	c.held.Store(int64(l.Held))       //nolint:gosec // a count
+	c.recorded.Add(int64(l.Recorded))  //nolint:gosec // a count
+	c.unparsed.Add(int64(l.Unparsed))  //nolint:gosec // a count
+	c.ignored.Add(int64(l.Ignored))    //nolint:gosec // a count
+	c.held.Add(int64(l.Held - before)) //nolint:gosec // a difference of counts, also below zero
 	c.records.Add(records)
+	c.bytes.Add(from.bytes)
+	c.gaps.Add(from.gaps)
+	c.gapBytes.Add(from.gapBytes)
 	if read > 0 {
 		c.lastLine.Store(now.UnixNano())
 		c.rate.add(now, read)
 	}
 }
 
-// readChunk adds what a durable chunk says of its source.
-func (c *counters) readChunk(chunk *inputs.Chunk) {
-	var bytes int64
+// source is what an entry says of what was read for it.
+type source struct{ bytes, gaps, gapBytes int64 }
+
+func sourceOf(chunk *inputs.Chunk) (s source) {
 	for i := range chunk.Lines {
-		bytes += chunk.Lines[i].Size
+		s.bytes += chunk.Lines[i].Size
 	}
-	c.bytes.Add(bytes)
 	for i := range chunk.Gaps {
 		if g := &chunk.Gaps[i]; g.Cause != inputs.CauseStartEnd {
-			c.gaps.Add(1)
-			c.gapBytes.Add(g.To - g.From)
+			s.gaps++
+			s.gapBytes += g.To - g.From
 		}
 	}
+	return s
 }
 
 func (c *counters) lines() admin.Lines {

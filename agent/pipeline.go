@@ -33,23 +33,27 @@ type pipeline struct {
 	watched    uint64 // records seen by watch
 	identified bool   // the last record's actor is from the identity map
 
-	turn      chan struct{} // holds one token while a chunk is on its way: the parser's state follows the commit order
-	envelope  envelope
-	line      parsers.Line // the one in hand; here, because on the stack it would be allocated for each line
-	drafts    []parsers.Draft
-	drafted   int // bytes of the longest line that was parsed into drafts since they were new
-	record    audit.Record
-	held      uint64
-	observed  []byte
-	seen      catalog.Seen
-	counted   bool // the input's offsets count lines, not bytes
-	unparsed  unparsedRun
-	unknown   *capture.Unparsed // what is kept of the lines of unparsed
-	room      int               // for the records of the next entry: what the last one took
-	ranges    []buffer.Range    // memory of the last entry, like positions
-	positions []buffer.Position
-	broken    error // set when a commit failed: the parser's state is ahead of the buffer's for good
+	turn     chan struct{} // holds one token while a chunk is on its way: the parser's state follows the commit order
+	envelope envelope
+	line     parsers.Line // the one in hand; here, because on the stack it would be allocated for each line
+	drafts   []parsers.Draft
+	drafted  int // bytes of the longest line that was parsed into drafts since they were new
+	record   audit.Record
+	held     uint64
+	observed []byte
+	seen     catalog.Seen
+	counted  bool // the input's offsets count lines, not bytes
+	unparsed unparsedRun
+	unknown  *capture.Unparsed  // what is kept of the lines of unparsed
+	room     int                // for the records of the next entry: what the last one took
+	broken   error              // why an entry was not submitted: the parser's state is ahead of the buffer's for good
+	last     <-chan struct{}    // closed when nothing is on its way; nil: nothing ever was
+	entries  chan *buffer.Entry // memory of entries that are durable
 }
+
+// mostSpare is how many entries are on their way to the disk at once, ordinarily:
+// one is written while the next one is parsed.
+const mostSpare = 2
 
 // mostDrafted is the longest line behind which what it was parsed into is kept for
 // the next ones.
@@ -73,7 +77,7 @@ type unparsedRun struct {
 
 // committer is what a pipeline needs of the buffer.
 type committer interface {
-	Append(ctx context.Context, e *buffer.Entry) error
+	Submit(ctx context.Context, e *buffer.Entry) (buffer.Commit, error)
 }
 
 func streamOf(cfg *Config, spec *Input) seal.Stream {
@@ -84,9 +88,11 @@ func newPipeline(a *Agent, spec *Input) (*pipeline, error) {
 	p := &pipeline{
 		spec: spec, agent: a, to: a.buffer, envelope: newEnvelope(&a.cfg), unknown: spec.Policy.Unparsed(),
 		counters: a.countersOf(spec.Name), stream: streamOf(&a.cfg, spec), turn: make(chan struct{}, 1),
+		entries: make(chan *buffer.Entry, mostSpare),
 	}
 	resume := a.buffer.Resume(spec.Name)
 	p.held = resume.Held
+	p.counters.held.Store(int64(p.held)) //nolint:gosec // a count
 	stateful, ok := spec.Parser.(parsers.Stateful)
 	if !ok {
 		return p, p.forgetHeld(resume.Held)
@@ -107,6 +113,7 @@ func (p *pipeline) forgetHeld(lines uint64) error {
 		return nil
 	}
 	p.held = 0
+	p.counters.held.Store(0)
 	return p.agent.buffer.Append(context.Background(), p.agent.own.forgotten(p.stream, p.spec.Name, lines))
 }
 
@@ -149,6 +156,19 @@ func (p *pipeline) take(ctx context.Context) error {
 
 func (p *pipeline) leave() { <-p.turn }
 
+// settled waits until nothing is on its way to the disk. It is called in the turn.
+func (p *pipeline) settled(ctx context.Context) error {
+	if p.last == nil {
+		return nil
+	}
+	select {
+	case <-p.last:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 func (p *pipeline) flushRegularly(ctx context.Context) error {
 	tick := time.NewTicker(flushEvery)
 	defer tick.Stop()
@@ -170,40 +190,57 @@ func everything() time.Time { return time.Time{} }
 // flush commits the records that waited too long at now; all for the zero time. The
 // clock is asked when it is the pipeline's turn, which a full disk can delay.
 func (p *pipeline) flush(ctx context.Context, now func() time.Time) error {
-	if err := p.take(ctx); err != nil {
+	wait, err := p.release(ctx, now)
+	if err != nil || wait == nil {
 		return err
+	}
+	return wait()
+}
+
+// release submits what flush commits; nil for nothing.
+func (p *pipeline) release(ctx context.Context, now func() time.Time) (wait func() error, err error) {
+	if err := p.take(ctx); err != nil {
+		return nil, err
 	}
 	defer p.leave()
 	if p.broken != nil {
-		return p.broken
+		return nil, p.broken
 	}
 	drafts, ignored := p.stateful.Flush(now(), p.drafts[:0])
 	p.drafts = drafts
 	if len(drafts) == 0 && ignored == 0 {
-		return nil
+		return nil, nil
 	}
 	e := p.newEntry()
 	e.Lines.Ignored = uint64(ignored) //nolint:gosec // a count
 	p.observe(p.agent.deps.Now())
 	for i := range drafts {
 		if err := p.encode(e, &drafts[i], nil); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return p.commit(ctx, e)
+	return p.submit(ctx, e, source{})
 }
 
 // Append implements inputs.Appender.
 func (p *pipeline) Append(ctx context.Context, c inputs.Chunk) error {
-	if err := p.take(ctx); err != nil {
+	wait, err := p.Submit(ctx, c)
+	if err != nil {
 		return err
+	}
+	return wait()
+}
+
+// Submit implements inputs.Submitter: while the chunk is hashed, compressed and
+// written, the next one can be parsed.
+func (p *pipeline) Submit(ctx context.Context, c inputs.Chunk) (wait func() error, err error) {
+	if err := p.take(ctx); err != nil {
+		return nil, err
 	}
 	defer p.leave()
 	if p.broken != nil {
-		return p.broken
+		return nil, p.broken
 	}
-	p.counters.waiting.Store(true)
-	defer p.counters.waiting.Store(false)
 	e := p.newEntry()
 	for _, r := range c.Ranges {
 		p.counted = r.Unit == inputs.UnitLines
@@ -211,7 +248,7 @@ func (p *pipeline) Append(ctx context.Context, c inputs.Chunk) error {
 	}
 	for i := range c.Lines {
 		if err := p.parse(e, &c.Lines[i]); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	p.encodeUnparsed(e)
@@ -224,24 +261,27 @@ func (p *pipeline) Append(ctx context.Context, c inputs.Chunk) error {
 	for _, at := range c.Positions {
 		e.Positions = append(e.Positions, buffer.Position(at))
 	}
-	if err := p.commit(ctx, e); err != nil {
-		return err
-	}
-	p.counters.readChunk(&c)
-	return nil
+	return p.submit(ctx, e, sourceOf(&c))
 }
 
 func (p *pipeline) newEntry() *buffer.Entry {
 	p.spec.Catalog.Begin()
 	p.made = 0
-	return &buffer.Entry{
-		Stream: p.stream, Input: p.spec.Name, Ranges: p.ranges[:0], Positions: p.positions[:0],
-		Records: p.agent.records.Get(p.room),
+	var e *buffer.Entry
+	select {
+	case e = <-p.entries:
+		*e = buffer.Entry{Ranges: e.Ranges[:0], Positions: e.Positions[:0]}
+	default:
+		e = new(buffer.Entry)
 	}
+	e.Stream, e.Input, e.Records = p.stream, p.spec.Name, p.agent.records.Get(p.room)
+	return e
 }
 
-// commit checks that every line is accounted for and appends the entry.
-func (p *pipeline) commit(ctx context.Context, e *buffer.Entry) error {
+// submit checks that every line is accounted for and gives the entry its place
+// behind all others. wait has to be called; what follows from the entry being
+// durable is done there, in that order too.
+func (p *pipeline) submit(ctx context.Context, e *buffer.Entry, from source) (wait func() error, err error) {
 	before := p.held
 	if p.stateful != nil {
 		p.held = uint64(p.stateful.Held()) //nolint:gosec // a count
@@ -249,22 +289,47 @@ func (p *pipeline) commit(ctx context.Context, e *buffer.Entry) error {
 	}
 	e.Lines.Held = p.held
 	if l := e.Lines; before+l.Read != l.Recorded+l.Unparsed+l.Ignored+l.Held {
-		return fmt.Errorf("parser %s lost count of lines: held %d + read %d is not recorded %d + unparsed %d + ignored %d + held %d",
+		return nil, fmt.Errorf("parser %s lost count of lines: held %d + read %d is not recorded %d + unparsed %d + ignored %d + held %d",
 			p.spec.ParserName, before, l.Read, l.Recorded, l.Unparsed, l.Ignored, l.Held)
 	}
 	p.room = min(len(e.Records)+len(e.Records)/8+spareRecords, mostRecords)
 	p.forget(len(e.Records) > mostRecords)
-	p.broken = p.to.Append(ctx, e)
-	if p.broken != nil {
-		return p.broken // the entry stays the buffer's
+	p.counters.waiting.Add(1)
+	commit, err := p.to.Submit(ctx, e)
+	if err != nil {
+		p.counters.waiting.Add(-1)
+		p.broken = err
+		return nil, err // the entry stays the buffer's
 	}
+	made, notes, earlier, ended := p.made, p.spec.Catalog.Take(), p.last, make(chan struct{})
+	p.last = ended
+	return func() error {
+		defer close(ended)
+		defer p.counters.waiting.Add(-1)
+		err := commit.Wait(ctx)
+		if earlier != nil {
+			<-earlier
+		}
+		if err == nil {
+			p.durable(e, before, made, from, notes)
+		}
+		return err
+	}, nil
+}
+
+// durable tells everyone that an entry is, and takes its memory back. held is the
+// number of lines that were held in front of it.
+func (p *pipeline) durable(e *buffer.Entry, held uint64, records int64, from source, notes catalog.Notes) {
 	p.agent.chunks.Add(1)
-	p.counters.committed(&e.Lines, p.made, p.agent.deps.Now())
+	p.counters.committed(&e.Lines, held, records, from, p.agent.deps.Now())
 	p.agent.show(p.spec.Name, e)
-	p.ranges, p.positions = e.Ranges, e.Positions
+	p.spec.Catalog.Committed(notes, e.FirstSeq)
 	p.agent.records.Put(e.Records, mostRecords)
-	p.spec.Catalog.Committed(e.FirstSeq)
-	return nil
+	clear(e.Positions)
+	select {
+	case p.entries <- e:
+	default:
+	}
 }
 
 // forget lets go of the last line, and with all of what it was parsed into.

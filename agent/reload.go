@@ -220,6 +220,9 @@ func (a *Agent) quiesce(ctx context.Context, kept map[string]*pipeline) (release
 			return release, err
 		}
 		held = append(held, p)
+		if err := p.settled(ctx); err != nil {
+			return release, err
+		}
 	}
 	return release, nil
 }

@@ -105,7 +105,7 @@ func (c *counters) status(in *Input, now, started time.Time) admin.Input {
 		return s
 	}
 	s.Lines, s.Bytes, s.Records = c.lines(), c.bytes.Load(), c.records.Load()
-	s.Gaps, s.GapBytes, s.Waiting = c.gaps.Load(), c.gapBytes.Load(), c.waiting.Load()
+	s.Gaps, s.GapBytes, s.Waiting = c.gaps.Load(), c.gapBytes.Load(), c.waiting.Load() > 0
 	s.Rate = c.rate.perSecond(now, started)
 	if s.Lines.Read > 0 {
 		s.UnparsedShare = float64(s.Lines.Unparsed) / float64(s.Lines.Read)

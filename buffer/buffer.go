@@ -318,7 +318,7 @@ func (b *Buffer) Append(ctx context.Context, e *Entry) error {
 	return c.Wait(ctx)
 }
 
-// Commit is an entry on its way to the disk.
+// Commit is an entry on its way to the disk; the zero one is there already.
 type Commit struct {
 	b *Buffer
 	p *pending
@@ -328,6 +328,9 @@ type Commit struct {
 // the buffer's until it returns. The end of ctx matters while the disk is full
 // alone: otherwise the outcome comes soon.
 func (c Commit) Wait(ctx context.Context) error {
+	if c.p == nil {
+		return nil
+	}
 	select {
 	case err := <-c.p.done:
 		return err

@@ -96,6 +96,17 @@ type Appender interface {
 	Append(ctx context.Context, c Chunk) error
 }
 
+// Submitter is implemented by appenders that take a chunk while the one in front of
+// it is on its way to the disk.
+type Submitter interface {
+	Appender
+	// Submit is the first half of Append: it returns when the chunk has its place
+	// behind all that were submitted before. The chunk and its memory are the
+	// input's again, but for the tokens. wait, the second half, returns what Append
+	// returns. It has to be called; of several, in the order of Submit.
+	Submit(ctx context.Context, c Chunk) (wait func() error, err error)
+}
+
 // Input reads one kind of source.
 type Input interface {
 	// Run reads until ctx ends and then returns nil, or returns what stopped

@@ -47,12 +47,22 @@ func (c *Catalog) Begin() {
 // Passed counts a record of the entry that Resolve does not see.
 func (c *Catalog) Passed() { c.notes.next() }
 
-// Committed tells that the records resolved since Begin are durable, and the
-// agent.seq of the first.
-func (c *Catalog) Committed(first uint64) {
-	if len(c.notes.list) > 0 {
-		c.store.noted(c, c.notes.list, first)
-		c.notes.list = c.notes.list[:0]
+// Notes are what later events may have to name of one entry.
+type Notes struct{ list []note }
+
+// Take ends what Begin began: the entry is on its way.
+func (c *Catalog) Take() Notes {
+	taken := Notes{c.notes.list}
+	c.notes.list = nil
+	return taken
+}
+
+// Committed tells that the entry of the notes is durable, and the agent.seq of its
+// first record. Entries are committed in the order in which they began. Safe for
+// concurrent use with all others.
+func (c *Catalog) Committed(n Notes, first uint64) {
+	if len(n.list) > 0 {
+		c.store.noted(c, n.list, first)
 	}
 }
 

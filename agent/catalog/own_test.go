@@ -112,7 +112,7 @@ func TestVersionsOfTheLog(t *testing.T) {
 			w.catalog.Resolve(r, catalog.Seen{At: time.Now()})
 			w.mu.Lock()
 			defer w.mu.Unlock()
-			w.catalog.Committed(w.seq)
+			w.catalog.Committed(w.catalog.Take(), w.seq)
 			w.seq++
 			return r
 		}

@@ -209,7 +209,7 @@ func (w *world) use(name string, at ...time.Time) []*audit.Record {
 	first := w.seq
 	w.seq += uint64(len(at))
 	w.mu.Unlock()
-	w.catalog.Committed(first)
+	w.catalog.Committed(w.catalog.Take(), first)
 	return list
 }
 

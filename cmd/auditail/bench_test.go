@@ -62,6 +62,9 @@ func BenchmarkPath(b *testing.B) {
 // chunkLines is what the file input hands over at once of short lines.
 const chunkLines = 2048
 
+// onWay is how many chunks the file input has on their way at once.
+const onWay = 2
+
 // feeder hands over the same chunk n times, each time further on.
 type feeder struct {
 	log   []byte
@@ -86,10 +89,19 @@ func (f *feeder) Scan(ctx context.Context, _ []inputs.Position, to inputs.Append
 	}
 	f.lines = len(chunk.Lines)
 	size := int64(len(f.log))
+	var waits []func() error
 	for i := range int64(f.n) {
 		chunk.Ranges = []inputs.Range{{Generation: "0123456789abcdef", Unit: inputs.UnitBytes, From: i * size, To: (i + 1) * size, Lines: int64(f.lines)}}
-		if err := to.Append(ctx, chunk); err != nil {
+		wait, err := to.(inputs.Submitter).Submit(ctx, chunk)
+		if err != nil {
 			return err
+		}
+		waits = append(waits, wait)
+		for len(waits) == onWay || i == int64(f.n)-1 && len(waits) > 0 {
+			if err := waits[0](); err != nil {
+				return err
+			}
+			waits = waits[1:]
 		}
 		for j := range chunk.Lines {
 			chunk.Lines[j].Offset += size

@@ -127,7 +127,8 @@ func (in *Input) follower(resume []inputs.Position, to inputs.Appender) (*follow
 		failures: map[string]error{},
 		fresh:    len(resume) == 0,
 		work:     make(chan inputs.Chunk),
-		done:     make(chan error),
+		accepted: make(chan error),
+		durable:  make(chan error),
 	}
 	if lines := in.config.framing(); !lines.Plain() {
 		var err error

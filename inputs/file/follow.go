@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/auditail/auditail/inputs"
@@ -11,9 +13,9 @@ import (
 	"github.com/auditail/auditail/internal/memory"
 )
 
-// follower is the state of one Run or Scan. One goroutine owns all of it; a
-// second one sits in Append, so that rotation is noticed and new files are
-// opened while the buffer makes the input wait.
+// follower is the state of one Run or Scan. One goroutine owns all of it; two
+// others sit in Submit and in what it returned, so that rotation is noticed and new
+// files are opened while the buffer makes the input wait.
 type follower struct {
 	in     *Input
 	config *Config
@@ -53,16 +55,18 @@ type follower struct {
 
 	watch    *watcher
 	chunk    inputs.Chunk // being gathered
+	spare    inputs.Chunk // handed over; else memory for the next one
 	touched  []*generation
-	spare    inputs.Chunk // memory of the last chunk
 	memory   *inputs.Memory
-	claim    *memory.Claim   // of the chunk being gathered or in flight; nil: none is asked for
+	claim    *memory.Claim   // of the chunk being gathered; nil: none is asked for
 	long     bool            // the claim is, or is to be, for a line that does not fit into an ordinary chunk
-	buffer   []byte          // lines of the chunk being gathered or in flight
+	buffer   []byte          // lines of the chunk being gathered or handed over
 	framer   *framing.Framer // nil: physical lines are handed over as they are
-	inFlight bool
+	handed   bool            // the last chunk was handed over, and its memory is not back
+	onWay    []*memory.Claim // of the chunks that are not durable, oldest first; nil for one that needs none
 	work     chan inputs.Chunk
-	done     chan error
+	accepted chan error // Submit has returned
+	durable  chan error // Append would have
 	scratch  [sampleSize]byte
 	seen     time.Time // when the lines being framed were read
 }
@@ -80,7 +84,7 @@ func (f *follower) run(ctx context.Context) error {
 	defer timer.Stop()
 	for ctx.Err() == nil {
 		f.pollIfDue(ctx)
-		if !f.inFlight && f.hasRoom() {
+		if f.mayGather() && f.hasRoom() {
 			f.gather(ctx)
 			if err := f.ship(ctx); err != nil {
 				return err
@@ -89,7 +93,11 @@ func (f *follower) run(ctx context.Context) error {
 		timer.Reset(f.pause())
 		select {
 		case <-ctx.Done():
-		case err := <-f.done:
+		case err := <-f.accepted:
+			if err := f.submitted(ctx, err); err != nil {
+				return err
+			}
+		case err := <-f.durable:
 			if err := f.appended(ctx, err); err != nil {
 				return err
 			}
@@ -116,66 +124,99 @@ func (f *follower) scanOnce(ctx context.Context) error {
 		}
 	}
 	for ctx.Err() == nil {
-		if !f.hasRoom() {
-			select {
-			case <-f.awaitedRoom(): // the loop gathers
-			case <-ctx.Done():
+		if f.mayGather() && f.hasRoom() {
+			f.gather(ctx)
+			if err := f.ship(ctx); err != nil {
+				return err
 			}
-			continue
-		}
-		f.gather(ctx)
-		if err := f.ship(ctx); err != nil {
-			return err
-		}
-		if !f.inFlight {
-			if len(f.queue) > 0 {
-				continue // a line that is being measured, or that waits for its memory
+			if len(f.onWay) == 0 && f.awaitedRoom() == nil {
+				if len(f.queue) > 0 {
+					continue // a line that is being measured, or that waits for its memory
+				}
+				return f.failed()
 			}
-			return f.failed()
 		}
 		select {
-		case err := <-f.done:
+		case err := <-f.accepted:
+			if err := f.submitted(ctx, err); err != nil {
+				return err
+			}
+		case err := <-f.durable:
 			if err := f.appended(ctx, err); err != nil {
 				return err
 			}
+		case <-f.awaitedRoom(): // the loop gathers
 		case <-ctx.Done():
 		}
 	}
 	return nil
 }
 
-// startAppending starts the goroutine that sits in Append. The returned
-// function ends it; ctx must have ended or nothing may be in flight.
+// startAppending starts the goroutines that sit in Submit, and in what it
+// returned. The returned function ends them.
 func (f *follower) startAppending(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
+	waits := make(chan func() error, mostOnWay)
+	var running sync.WaitGroup
+	answer := func(to chan<- error, err error) {
+		select {
+		case to <- err:
+		case <-ctx.Done():
+		}
+	}
+	running.Go(func() {
+		defer close(waits)
 		for {
 			select {
 			case chunk := <-f.work:
-				err := f.to.Append(ctx, chunk)
-				select {
-				case f.done <- err:
-				case <-ctx.Done():
-					return
+				wait, err := f.submit(ctx, chunk)
+				if err == nil {
+					waits <- wait // has room: see mayGather
 				}
+				answer(f.accepted, err)
 			case <-ctx.Done():
 				return
 			}
 		}
-	}()
+	})
+	running.Go(func() {
+		for wait := range waits {
+			answer(f.durable, wait())
+		}
+	})
 	return func() {
 		cancel()
-		<-ended
+		running.Wait()
 	}
+}
+
+func (f *follower) submit(ctx context.Context, c inputs.Chunk) (wait func() error, err error) {
+	if to, ok := f.to.(inputs.Submitter); ok {
+		return to.Submit(ctx, c)
+	}
+	return func() error { return nil }, f.to.Append(ctx, c)
+}
+
+const (
+	// mostOnWay is how many chunks are on their way at once: while one is hashed,
+	// compressed and written, the next one is read and parsed. With three the memory
+	// that the garbage collector is to keep within costs more than they win.
+	mostOnWay = 2
+	// aheadFrom is how much there is to read for a chunk to be begun before the last
+	// one is durable. Less is waited for: few large commits cost less than many.
+	aheadFrom = 256 << 10
+)
+
+// mayGather tells whether a chunk may be gathered now.
+func (f *follower) mayGather() bool {
+	if f.handed || len(f.onWay) == 0 {
+		return !f.handed
+	}
+	return len(f.onWay) < mostOnWay && f.in.unread.Load() >= aheadFrom
 }
 
 // ship hands the gathered chunk to Append, unless it is empty.
 func (f *follower) ship(ctx context.Context) error {
-	if f.inFlight {
-		return nil
-	}
 	for _, g := range f.touched {
 		g.touched = false
 		if g.ended {
@@ -199,31 +240,43 @@ func (f *follower) ship(ctx context.Context) error {
 	}
 	select {
 	case f.work <- f.chunk:
-		f.inFlight = true
+		f.handed, f.long = true, false
 		f.spare, f.chunk = f.chunk, f.spare
-		f.chunk.Lines = nil // lines are gathered when none are in flight
+		f.onWay = append(f.onWay, f.claim)
+		f.claim = nil
 	case <-ctx.Done():
 	}
 	return nil
 }
 
-// appended takes the answer of Append.
-func (f *follower) appended(ctx context.Context, err error) error {
-	f.inFlight = false
+// submitted takes the answer of Submit: the memory of the chunk is back.
+func (f *follower) submitted(ctx context.Context, err error) error {
+	f.handed = false
 	if err != nil && ctx.Err() == nil {
 		return fmt.Errorf("append lines of input %s: %w", f.config.Name, err)
 	}
-	f.chunk.Lines = f.spare.Lines
+	f.recycle(f.spare.Lines)
 	clear(f.spare.Positions)
 	f.spare = inputs.Chunk{Ranges: f.spare.Ranges[:0], Gaps: f.spare.Gaps[:0], Positions: f.spare.Positions[:0]}
-	f.long = false
-	f.giveBack()
+	return nil
+}
+
+// appended takes what Append would have answered, for the oldest chunk on its way.
+func (f *follower) appended(ctx context.Context, err error) error {
+	claim := f.onWay[0]
+	f.onWay = slices.Delete(f.onWay, 0, 1)
+	if claim != nil {
+		claim.Release()
+	}
+	if err != nil && ctx.Err() == nil {
+		return fmt.Errorf("append lines of input %s: %w", f.config.Name, err)
+	}
 	return nil
 }
 
 // pause is how long nothing needs to be done.
 func (f *follower) pause() time.Duration {
-	if len(f.queue) > 0 && !f.inFlight && f.awaitedRoom() == nil {
+	if len(f.queue) > 0 && f.mayGather() && f.awaitedRoom() == nil {
 		return 0
 	}
 	if len(f.hot) > 0 {
@@ -351,6 +404,11 @@ func (f *follower) release() {
 		f.closeFile(g)
 	}
 	f.giveBack()
+	for _, claim := range f.onWay {
+		if claim != nil {
+			claim.Release()
+		}
+	}
 	f.in.sources.Store(0)
 	f.in.unread.Store(0)
 }

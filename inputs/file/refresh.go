@@ -73,7 +73,7 @@ func (f *follower) update(ctx context.Context, g *generation, st status, now tim
 	// and will not be read soon: then its size must not be another content's.
 	// What is in it now may be other content, of which a copy is known by its
 	// head long before there is time to read.
-	if st.size < g.size || st.size == g.place() || f.inFlight || g.place() < sampleSize {
+	if st.size < g.size || st.size == g.place() || len(f.onWay) > 0 || g.place() < sampleSize {
 		if !f.verify(ctx, g) {
 			return
 		}

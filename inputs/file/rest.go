@@ -22,7 +22,7 @@ func (f *follower) rest(dirs map[string]watchedDir) {
 			}
 		}
 	}
-	if f.resting && len(f.queue) == 0 && len(f.hot) == 0 && !f.inFlight {
+	if f.resting && len(f.queue) == 0 && len(f.hot) == 0 && len(f.onWay) == 0 {
 		f.buffer, f.chunk.Lines = nil, nil // nothing came for a while
 	}
 }

@@ -2,10 +2,10 @@ package file
 
 import "github.com/auditail/auditail/inputs"
 
-// What a follower takes of the memory that all inputs share: a claim while it
-// gathers a chunk and the chunk is on its way, and with it a buffer and lines,
-// which others use between. Files that wait for memory are still looked at, so
-// that a rotation is noticed.
+// What a follower takes of the memory that all inputs share: a claim for each chunk
+// that it gathers, until the chunk is durable, and with it a buffer and lines until it
+// is submitted, which others use between. Files that wait for memory are still looked
+// at, so that a rotation is noticed.
 
 // hasRoom tells whether a chunk can be gathered now, and asks for memory where
 // there is something to read.
@@ -53,16 +53,21 @@ func (f *follower) roomForLong() bool {
 	return false
 }
 
-// giveBack ends the claim of a chunk that was shipped, or that nothing was
-// gathered for.
+// giveBack ends the claim of a chunk that nothing was gathered for.
 func (f *follower) giveBack() {
 	if f.claim == nil {
 		return
 	}
-	f.memory.Buffers.Put(f.buffer, f.limits.readSize)
-	clear(f.chunk.Lines)
-	f.memory.Lines.Put(f.chunk.Lines[:0], 2*f.limits.maxLines)
-	f.buffer, f.chunk.Lines = nil, nil
+	f.recycle(f.chunk.Lines)
+	f.chunk.Lines = nil
 	f.claim.Release()
 	f.claim = nil
+}
+
+// recycle gives the buffer and its lines to whoever needs them next.
+func (f *follower) recycle(lines []inputs.Line) {
+	f.memory.Buffers.Put(f.buffer, f.limits.readSize)
+	clear(lines)
+	f.memory.Lines.Put(lines[:0], 2*f.limits.maxLines)
+	f.buffer = nil
 }
