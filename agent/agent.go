@@ -299,17 +299,22 @@ func (a *Agent) follow(ctx context.Context) error {
 	return nil
 }
 
-// scan reads each input to its present end and releases what its parser holds.
+// scan reads all inputs to their present end and releases what their parsers hold.
 func (a *Agent) scan(ctx context.Context) error {
 	if err := a.start(ctx); err != nil {
 		return err
 	}
-	for _, p := range a.pipelines {
-		if err := p.scan(ctx); err != nil {
-			return fmt.Errorf("input %s: %w", p.spec.Name, err)
-		}
+	failures := make([]error, len(a.pipelines))
+	var running sync.WaitGroup
+	for i, p := range a.pipelines {
+		running.Go(func() {
+			if err := p.scan(ctx); err != nil {
+				failures[i] = fmt.Errorf("input %s: %w", p.spec.Name, err)
+			}
+		})
 	}
-	return nil
+	running.Wait()
+	return errors.Join(failures...)
 }
 
 func (a *Agent) closeOutputs() error { return closeAll(a.cfg.Outputs) }

@@ -77,6 +77,7 @@ type unparsedRun struct {
 
 // committer is what a pipeline needs of the buffer.
 type committer interface {
+	Admit(ctx context.Context) error
 	Submit(ctx context.Context, e *buffer.Entry) (buffer.Commit, error)
 }
 
@@ -234,6 +235,24 @@ func (p *pipeline) Append(ctx context.Context, c inputs.Chunk) error {
 // Submit implements inputs.Submitter: while the chunk is hashed, compressed and
 // written, the next one can be parsed.
 func (p *pipeline) Submit(ctx context.Context, c inputs.Chunk) (wait func() error, err error) {
+	p.counters.waiting.Add(1)
+	durable, err := p.submitChunk(ctx, c)
+	if err != nil {
+		p.counters.waiting.Add(-1)
+		return nil, err
+	}
+	return func() error {
+		defer p.counters.waiting.Add(-1)
+		return durable()
+	}, nil
+}
+
+// submitChunk waits for space in front of the turn: a reload takes the turn, and may
+// be what brings space.
+func (p *pipeline) submitChunk(ctx context.Context, c inputs.Chunk) (wait func() error, err error) {
+	if err := p.to.Admit(ctx); err != nil {
+		return nil, err
+	}
 	if err := p.take(ctx); err != nil {
 		return nil, err
 	}
@@ -294,10 +313,8 @@ func (p *pipeline) submit(ctx context.Context, e *buffer.Entry, from source) (wa
 	}
 	p.room = min(len(e.Records)+len(e.Records)/8+spareRecords, mostRecords)
 	p.forget(len(e.Records) > mostRecords)
-	p.counters.waiting.Add(1)
 	commit, err := p.to.Submit(ctx, e)
 	if err != nil {
-		p.counters.waiting.Add(-1)
 		p.broken = err
 		return nil, err // the entry stays the buffer's
 	}
@@ -305,7 +322,6 @@ func (p *pipeline) submit(ctx context.Context, e *buffer.Entry, from source) (wa
 	p.last = ended
 	return func() error {
 		defer close(ended)
-		defer p.counters.waiting.Add(-1)
 		err := commit.Wait(ctx)
 		if earlier != nil {
 			<-earlier

@@ -113,6 +113,8 @@ func lineStarts(sample []byte) []int64 {
 // discard is a buffer that keeps nothing.
 type discard struct{}
 
+func (discard) Admit(context.Context) error { return nil }
+
 func (discard) Submit(context.Context, *buffer.Entry) (buffer.Commit, error) {
 	return buffer.Commit{}, nil
 }

@@ -361,7 +361,10 @@ func (c Commit) Wait(ctx context.Context) error {
 // Submit is the first half of Append: the entry has its place in the commit
 // order, behind all that were submitted before.
 func (b *Buffer) Submit(ctx context.Context, e *Entry) (Commit, error) {
-	if err := b.waitForSpace(ctx, e); err != nil {
+	b.mu.Lock()
+	err := b.usable()
+	b.mu.Unlock()
+	if err != nil {
 		return Commit{}, err
 	}
 	p := &pending{entry: e, done: make(chan error, 1)}
@@ -375,12 +378,13 @@ func (b *Buffer) Submit(ctx context.Context, e *Entry) (Commit, error) {
 	}
 }
 
-// waitForSpace blocks while the disk cap is reached. The agent's own records are
-// few and pass.
-func (b *Buffer) waitForSpace(ctx context.Context, e *Entry) error {
+// Admit blocks while the disk cap is reached. Who appends what was read asks before
+// it parses: what waits is not bound to a configuration yet. Records that are few,
+// those of the agent itself and those that a parser gives up, do not ask.
+func (b *Buffer) Admit(ctx context.Context) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if e.Input != "" && b.overCap() {
+	if b.overCap() {
 		stop := context.AfterFunc(ctx, func() {
 			b.mu.Lock()
 			defer b.mu.Unlock()
@@ -395,18 +399,26 @@ func (b *Buffer) waitForSpace(ctx context.Context, e *Entry) error {
 		if err != nil {
 			return err
 		}
-		for b.overCap() && ctx.Err() == nil && !b.closed && b.failure == nil {
+		for b.overCap() && ctx.Err() == nil && b.usable() == nil {
 			b.changed.Wait()
 		}
 		b.log.InfoContext(ctx, "reading goes on", "used_bytes", b.used())
 	}
+	if err := b.usable(); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// usable returns why nothing can be appended any more. b.mu is held.
+func (b *Buffer) usable() error {
 	switch {
 	case b.failure != nil:
 		return b.failure
 	case b.closed:
 		return ErrClosed
 	}
-	return ctx.Err()
+	return nil
 }
 
 func (b *Buffer) used() int64 {

@@ -80,7 +80,13 @@ func (b *Buffer) encode() {
 			err = b.encodeQueued(g, p)
 			rested, last = false, b.deps.Now()
 		case request := <-b.cutNow:
-			if err = b.cutOpen(g, func(*batch) bool { return true }); err == nil {
+			for err == nil && len(b.queue) > 0 { // what was submitted before is cut too
+				err = b.encodeQueued(g, <-b.queue)
+			}
+			if err == nil {
+				err = b.cutOpen(g, func(*batch) bool { return true })
+			}
+			if err == nil {
 				g.flushed = append(g.flushed, request.done)
 				b.takeOver(request.run)
 				tick.Reset(b.batchTick())

@@ -33,7 +33,15 @@ func open(t *testing.T, c buffer.Config, d buffer.Deps) *buffer.Buffer {
 	return b
 }
 
-// fill appends until Append blocks, and returns what the blocked one answers.
+// appendRead appends what an input read.
+func appendRead(ctx context.Context, b *buffer.Buffer, e *buffer.Entry) error {
+	if err := b.Admit(ctx); err != nil {
+		return err
+	}
+	return b.Append(ctx, e)
+}
+
+// fill appends until it blocks, and returns what the blocked one answers.
 func fill(ctx context.Context, t *testing.T, b *buffer.Buffer) <-chan error {
 	t.Helper()
 	for from := 0; ; from += 100 {
@@ -41,7 +49,7 @@ func fill(ctx context.Context, t *testing.T, b *buffer.Buffer) <-chan error {
 			t.Fatal("the cap is never reached")
 		}
 		answer := make(chan error, 1)
-		go func() { answer <- b.Append(ctx, entry(from, 100)) }()
+		go func() { answer <- appendRead(ctx, b, entry(from, 100)) }()
 		synctest.Wait()
 		select {
 		case err := <-answer:
@@ -132,7 +140,7 @@ func TestSmallestCapDoesNotLock(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
 		for i := range 200 {
-			if err := b.Append(ctx, entry(i*100, 100)); err != nil {
+			if err := appendRead(ctx, b, entry(i*100, 100)); err != nil {
 				t.Fatalf("entry %d: %v", i, err)
 			}
 		}

@@ -40,6 +40,7 @@ type Recorder struct {
 	changed     chan struct{} // closed and renewed with every Append
 	appends     int
 	killed      bool
+	refused     error // why nothing that was submitted is appended any more
 	before      func(n int, c inputs.Chunk) error
 	after       func(n int) error
 	lines       []Line
@@ -90,7 +91,7 @@ func (r *Recorder) Kill() {
 func (r *Recorder) Revive() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.killed, r.before, r.after = false, nil, nil
+	r.killed, r.refused, r.before, r.after = false, nil, nil, nil
 	clear(r.appending)
 }
 
@@ -129,6 +130,32 @@ func (r *Recorder) Append(ctx context.Context, c inputs.Chunk) error {
 		err = after(n)
 	}
 	return err
+}
+
+// Submit implements inputs.Submitter: wait appends a copy of the chunk. Behind one that
+// was not appended all are refused until Revive, as by a buffer that failed.
+func (r *Recorder) Submit(ctx context.Context, c inputs.Chunk) (wait func() error, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	kept := inputs.Chunk{
+		Lines: slices.Clone(c.Lines), Ranges: slices.Clone(c.Ranges), Gaps: slices.Clone(c.Gaps), Positions: slices.Clone(c.Positions),
+	}
+	for i := range kept.Lines {
+		kept.Lines[i].Data = bytes.Clone(kept.Lines[i].Data)
+	}
+	return func() error {
+		r.mu.Lock()
+		err := r.refused
+		r.mu.Unlock()
+		if err == nil {
+			err = r.Append(context.WithoutCancel(ctx), kept) // it is on its way
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.refused = err
+		return err
+	}, nil
 }
 
 // enter notes which generations are in flight: two chunks of one must be

@@ -256,6 +256,10 @@ func (b blocked) Append(ctx context.Context, _ inputs.Chunk) error {
 	return ctx.Err()
 }
 
+func (b blocked) Submit(ctx context.Context, c inputs.Chunk) (wait func() error, err error) {
+	return nil, b.Append(ctx, c)
+}
+
 func testCancel(t *testing.T, s Subject) {
 	want := numbered(0, 100)
 	s.Feed(t, want)

@@ -1,6 +1,7 @@
 package endtoend
 
 import (
+	"bytes"
 	"flag"
 	"fmt"
 	"net"
@@ -22,6 +23,68 @@ name = "central"
 url = "http://ADDRESS"
 token = { file = "DIR/token" }
 `
+
+const fullConfig = `
+[[inputs.file]]
+name = "stays"
+paths = ["DIR/logs/stays.log"]
+parser = "combined"
+service = "stays"
+[[inputs.file]]
+name = "joins"
+paths = ["DIR/logs/joins.log"]
+parser = "PARSER"
+service = "joins"
+[[outputs.http]]
+name = "central"
+url = "http://ADDRESS"
+token = { file = "DIR/token" }
+[buffer]
+max_disk = "4MiB"
+batch_age = "1s"
+batch_size = "512KiB"
+`
+
+// TestReloadWhileFull: the disk cap is reached because of what the configuration says
+// of an output. Loading it again with that mended, and another parser for an input that
+// waits for the disk, is what an operator does then: every line is there once.
+func TestReloadWhileFull(t *testing.T) {
+	store := t.TempDir() + "/archive"
+	if err := os.Mkdir(store, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	nobody, address := freeAddress(t), freeAddress(t)
+	s := newSite(t, strings.NewReplacer("PARSER", "vllm", "ADDRESS", nobody).Replace(fullConfig), "")
+	s.run("auditail", "keys", "init", "--config", s.path("auditail.toml"))
+	s.run("auditail-server", "enroll", "--store", store, "--key", s.trust(), "--token-file", s.path("token"))
+	server := s.start("auditail-server", "run", "--store", store, "--listen", address).logged("listening")
+	agent := s.start("auditail", "run", "--config", s.path("auditail.toml")).logged("msg=running")
+	const each, held = 60_000, 50
+	var joins bytes.Buffer
+	for i := range held {
+		fmt.Fprintf(&joins, "INFO 11-07 04:31:02 [logger.py:43] Received request chatcmpl-%032x: prompt: 'hello', params: SamplingParams(n=1, max_tokens=16), prompt_token_ids: None, prompt_embeds shape: None, lora_request: None.\n", i)
+	}
+	for i := range each - held {
+		fmt.Fprintf(&joins, "INFO:     10.0.%d.%d:40000 - \"POST /v1/embeddings HTTP/1.1\" 200 OK\n", i>>8, i&255)
+	}
+	appendTo(t, s.path("logs/joins.log"), joins.Bytes())
+	appendTo(t, s.path("logs/stays.log"), accessLines(0, each))
+	agent.logged("reading stops")
+
+	wrong := string(s.file("auditail.toml"))
+	s.write("auditail.toml", strings.NewReplacer(nobody, address, `"vllm"`, `"uvicorn"`).Replace(wrong))
+	hangUp(t, agent)
+	agent.logged("the configuration was loaded again")
+	central := &site{t: t, dir: strings.TrimSuffix(store, "/archive")}
+	await(t, "all lines at the server", func() bool { return central.arrived() >= 2*each })
+	agent.terminate(patience)
+	server.terminate(patience)
+	c := s.read(store)
+	if c.lines.Read != 2*each || c.repeated() != 0 {
+		t.Errorf("%+v: %d lines were written; %d records are there twice", c.lines, 2*each, c.repeated())
+	}
+	s.verify(store, "--expect-size", fmt.Sprint(c.batches))
+}
 
 // TestLongOutage: the server is away while far more is written than the disk cap
 // holds. The agent stops reading when the cap is reached, stays below it, and takes up
