@@ -40,7 +40,16 @@ type sealState struct {
 
 const maxStateFile = 16 << 20
 
-func (b *Buffer) statePath() string  { return filepath.Join(b.dir, "seal.json") }
+func statePath(dir string) string { return filepath.Join(dir, "seal.json") }
+
+// Begun tells whether a log was begun in a folder: its next batches need the key
+// that signed the last one.
+func Begun(fsys durable.FS, dir string) bool {
+	_, err := fsys.Stat(statePath(dir))
+	return err == nil
+}
+
+func (b *Buffer) statePath() string  { return statePath(b.dir) }
 func (b *Buffer) intentPath() string { return filepath.Join(b.dir, "intent.json") }
 
 func (b *Buffer) ratchetPath(batch uint64) string {

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"regexp"
@@ -93,6 +94,10 @@ func prepare(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *setu
 	s := &setup{file: cfg, log: log, unlock: unlock, deps: agent.Deps{FS: fsys, Log: log, Now: time.Now, Taps: admin.NewTaps()}}
 	s.admin = admin.Settings{Socket: cfg.Admin.Socket, Listen: cfg.Admin.Listen, ReadyAge: cfg.Admin.ReadyAge}
 	signing := newSigningKey(fsys, cfg)
+	if _, err := signing.Public(); errors.Is(err, fs.ErrNotExist) && buffer.Begun(fsys, filepath.Join(cfg.Agent.DataDir, "buffer")) {
+		// Another one would look like the key of this log from then on.
+		return nil, fmt.Errorf("the log in %s was begun, but its signing key %s is not there: restore the key; without it, begin anew with another agent.id and an empty data_dir", cfg.Agent.DataDir, signing)
+	}
 	identity, made, err := signing.Make()
 	if err != nil {
 		return nil, err

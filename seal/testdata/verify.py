@@ -4,7 +4,7 @@
 A second verifier, written after seal/README.md, with nothing but Python's standard
 library and the program zstd. It shares no line of code with auditail and exists to
 show that none is needed. It prints a line for each finding, "<level> <code> <path>",
-and exits with 1 when one is a violation. It keeps what it reads in memory and is
+and exits with 1 when one is a violation, with 2 when the trust file is none. It keeps what it reads in memory and is
 slow; auditail-verify is neither.
 """
 import argparse, base64, datetime, hashlib, json, os, re, stat, subprocess, sys
@@ -272,26 +272,35 @@ class Verifier:
     def __init__(self, root, trust, options):
         self.root, self.options, self.keys, self.found = root, options, {}, []
         self.witnesses, self.members, self.quorum = [], {}, "none"
+        quorums = 0
         for line in trust:
             words = line.split()
             if not words or line.startswith("#"):
                 continue
+            if words[0] in ("witness", "group") and words[1] in self.members or words[0] == "quorum" and quorums:
+                raise ValueError("stands twice: " + line)
             if words[0] == "witness":
                 name, algorithm, key = parse_vkey(words[2])
-                if algorithm != 4:
-                    raise ValueError("no key of a witness: " + line)
+                if algorithm != 4 or any(key == other for _, other, _ in self.witnesses):
+                    raise ValueError("no key of a witness, or one that stands twice: " + line)
                 self.witnesses.append((name, key, key_hash(name, 4, key)))
                 self.members[words[1]] = (1, [len(self.witnesses) - 1])
             elif words[0] == "group":
-                least = {"any": 1, "all": len(words) - 3}.get(words[2]) or int(words[2])
+                least = {"any": 1, "all": len(words) - 3}[words[2]] if words[2] in ("any", "all") else int(words[2])
+                if not 1 <= least <= len(words) - 3 or len(set(words[3:])) < len(words) - 3 or not all(part in self.members for part in words[3:]):
+                    raise ValueError("no group: " + line)
                 self.members[words[1]] = (least, words[3:])
             elif words[0] == "quorum":
-                self.quorum = words[1]
+                self.quorum, quorums = words[1], 1
+                if self.quorum != "none" and self.quorum not in self.members:
+                    raise ValueError("no quorum: " + line)
             else:
                 name, algorithm, key = parse_vkey(line.strip())
                 if algorithm != 1:
                     raise ValueError("no Ed25519 key: " + line)
                 self.keys.setdefault(name, []).append(key)
+        if self.witnesses and not quorums:
+            raise ValueError("witnesses without a quorum")
 
     def violation(self, code, path):
         self.found.append("violation %s %s" % (code, path))
@@ -300,6 +309,8 @@ class Verifier:
         self.found.append("notice %s %s" % (code, path))
 
     def read(self, path, limit=6144):
+        if not stat.S_ISREG(os.lstat(os.path.join(self.root, path)).st_mode):
+            raise OSError(path + " is no file")
         with open(os.path.join(self.root, path), "rb") as f:
             return f.read(limit + 1)
 
@@ -620,12 +631,12 @@ class Verifier:
     def payload(self, m, proven):
         full = os.path.join(self.root, m.path)
         self.named.add(m.path)
-        if not os.path.exists(full):
+        if not os.path.lexists(full):
             expired = proven and m.keep <= self.until and (self.options.until is not None or m.keep <= self.options.now)
             self.found.append(("notice payload-expired " if expired else "violation payload-missing ") + m.path)
             self.doubts += 1
             return
-        if os.path.islink(full):
+        if not stat.S_ISREG(os.lstat(full).st_mode):
             self.violation("unreadable", m.path)
             self.doubts += 1
             return
@@ -755,9 +766,14 @@ def main():
     p.add_argument("--until", type=moment, help="expected end, such as 2026-11-21T00:00:00Z")
     options = p.parse_args()
     options.now = int(datetime.datetime.now(datetime.timezone.utc).timestamp()) * 10**9
-    with open(options.trust) as f:
-        found = Verifier(options.archive, f.read().splitlines(), options).run()
-    print("".join(line + "\n" for line in sorted(found)), end="")
+    try:
+        with open(options.trust) as f:
+            verifier = Verifier(options.archive, f.read().splitlines(), options)
+    except (ValueError, OSError, IndexError) as e:
+        print("trust file: %s" % e, file=sys.stderr)
+        return 2
+    found = verifier.run()
+    print("".join(line.encode("unicode_escape").decode() + "\n" for line in sorted(found)), end="")
     return any(line.startswith("violation") for line in found)
 
 
