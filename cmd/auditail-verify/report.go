@@ -58,11 +58,13 @@ kept, all taken from what the agents signed. The verdict stands first; when it i
 
 // evidence is the document's content.
 type evidence struct {
-	Archive string          `json:"archive"`
-	Made    time.Time       `json:"made"`
-	Program string          `json:"program"`
-	Verdict archive.Report  `json:"verification"`
-	Survey  *archive.Survey `json:"survey"`
+	Archive string         `json:"archive"`
+	Made    time.Time      `json:"made"`
+	Program string         `json:"program"`
+	Verdict archive.Report `json:"verification"`
+	// Violations are the first of those that the verdict counts.
+	Violations []archive.Finding `json:"violations,omitempty"`
+	Survey     *archive.Survey   `json:"survey"`
 }
 
 func (o *archiveOptions) report(c *cobra.Command, path string) (err error) {
@@ -76,13 +78,11 @@ func (o *archiveOptions) report(c *cobra.Command, path string) (err error) {
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
 	progress := newPrinter(c.OutOrStdout(), c.ErrOrStderr(), false)
-	options.Progress, options.Found = progress.progress, func(archive.Finding) {} // the verdict counts them
 	e := evidence{Archive: path, Made: time.Now().UTC().Truncate(time.Second), Program: "auditail-verify " + version.String()}
+	e.Survey = new(archive.Survey)
+	options.Progress, options.Found, options.Survey = progress.progress, e.found, e.Survey
 	e.Verdict, err = archive.Verify(c.Context(), source, options)
 	progress.clear()
-	if err == nil {
-		e.Survey, err = archive.TakeSurvey(c.Context(), source, options.Trust)
-	}
 	if err != nil {
 		return unfinished(path, err)
 	}
@@ -100,6 +100,15 @@ func (o *archiveOptions) report(c *cobra.Command, path string) (err error) {
 	return nil
 }
 
+// maxListed is how many violations the document names.
+const maxListed = 50
+
+func (e *evidence) found(f archive.Finding) {
+	if f.Level == archive.Violation && len(e.Violations) < maxListed {
+		e.Violations = append(e.Violations, f)
+	}
+}
+
 // print writes the document for people.
 func (e *evidence) print(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
@@ -111,21 +120,32 @@ func (e *evidence) print(out io.Writer) error {
 	}
 	line("EVIDENCE DOCUMENT")
 	line("Archive %s, looked at %s by %s.", clean(e.Archive), e.Made.Format(time.RFC3339), e.Program)
-	line("Verdict: %s: %d violations, %d notices. What follows is what the agents signed.", result, v.Violations, v.Notices)
+	line("Verdict: %s: %s, %s. What follows is what the agents signed.", result, count(v.Violations, "violation"), count(v.Notices, "notice"))
+	whole := "Nothing is left out without being counted."
+	if v.Violations > 0 {
+		whole = "What the violations are about may lack or be false."
+		line("\nVIOLATIONS\n")
+		for _, f := range e.Violations {
+			line("%s: %s: %s", f.Code, clean(f.Path), clean(f.What))
+		}
+		if more := v.Violations - uint64(len(e.Violations)); more > 0 {
+			line("and %d more, which auditail-verify archive lists", more)
+		}
+	}
 	line("\n1  WHAT IS LOGGED\n")
-	line("From %s to %s: %d records in %d batches of %d agents.", stamp(v.First), stamp(v.Last), v.Records, v.Batches, v.Agents)
-	line("Lines: %d read = %d recorded + %d unparsed + %d ignored + %d held. Nothing is left out without being counted.", v.Lines.Read, v.Lines.Recorded, v.Lines.Unparsed, v.Lines.Ignored, v.Lines.Held)
+	line("From %s to %s: %s in %s of %s.", stamp(v.First), stamp(v.Last), count(v.Records, "record"), counted(v.Batches, "batch", "batches"), count(v.Agents, "agent"))
+	line("Lines: %d read = %d recorded + %d unparsed + %d ignored + %d held. %s", v.Lines.Read, v.Lines.Recorded, v.Lines.Unparsed, v.Lines.Ignored, v.Lines.Held, whole)
 	counts(w, "EVENT", "RECORDS", s.Events)
 	counts(w, "KEPT OF PROMPTS", "RECORDS", s.Inputs)
 	counts(w, "KEPT OF ANSWERS", "RECORDS", s.Outputs)
 	counts(w, "MODEL (EVIDENCE OF ITS VERSION)", "RECORDS", s.Models)
 	counts(w, "FIELD", "RECORDS", s.Fields)
 	if s.Missing+s.Damaged > 0 {
-		line("\nNot counted: the records of %d payloads that are not there and of %d that are damaged.", s.Missing, s.Damaged)
+		line("\nNot counted: the records of %s that are not there and of %d that are damaged.", count(s.Missing, "payload"), s.Damaged)
 	}
 	line("\n2  WHERE IT IS STORED\n")
 	line("Archive\t%s", clean(e.Archive))
-	line("Held there\t%d manifests, %d payloads, %d bytes", s.Files, v.Payloads, v.Bytes)
+	line("Held there\t%s, %s, %d bytes", count(s.Files, "manifest"), count(v.Payloads, "payload"), v.Bytes)
 	for _, origin := range s.Origins {
 		line("Log\t%s", origin)
 	}
@@ -133,7 +153,7 @@ func (e *evidence) print(out io.Writer) error {
 	line("\n3  HOW INTEGRITY IS ENSURED\n")
 	line("Each batch has a Merkle root over its records (RFC 6962) in a manifest that names the manifest before it.")
 	line("Each manifest is signed with the agent's key and with a one-time key that is erased after use (Ed25519).")
-	line("Each manifest is a leaf of the agent's log; %d checkpoints of these logs lie in the archive (C2SP).", s.Points)
+	line("Each manifest is a leaf of the agent's log; %s of these logs in the archive (C2SP).", count(s.Points, "checkpoint"))
 	if len(s.Cosigns) == 0 {
 		line("No witness off the host has cosigned them.")
 	}

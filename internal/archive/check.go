@@ -67,6 +67,10 @@ func (s *step) checkPayload(ctx context.Context, v *verifier, checker *PayloadCh
 	}
 	if s.proven {
 		s.contents = newContents(m, maxWaiting)
+		if v.surveyor != nil {
+			s.tallies = newTallies()
+			s.contents.tallies = s.tallies
+		}
 		s.summary, err = checker.Check(f, m, PayloadOptions{Record: s.contents.record, Large: &v.large})
 	} else {
 		// Nobody vouches for the size that this manifest gives: unpacking could go on

@@ -30,9 +30,10 @@ type contents struct {
 	findings []Finding
 	more     map[Level]int // findings beyond maxOfOne
 
-	object object
-	event  []byte // of the record in hand
-	closed bool   // its last name is agent
+	tallies *tallies // nil without a survey
+	object  object
+	event   []byte // of the record in hand
+	closed  bool   // its last name is agent
 
 	seq       uint64
 	wrongForm uint64 // lines
@@ -84,6 +85,9 @@ func (c *contents) violation(code Code, format string, args ...any) {
 // by the agent about its own losses are looked into.
 func (c *contents) record(index uint64, line []byte) {
 	c.event, c.closed = nil, false
+	if c.tallies != nil {
+		c.tallies.groups = c.tallies.groups[:0]
+	}
 	err := c.object.walk(line, c.member)
 	seq, ok := c.seqOf(line)
 	if ok {
@@ -100,13 +104,21 @@ func (c *contents) record(index uint64, line []byte) {
 	}
 	if event, ok = decodeText(c.event); !ok {
 		c.form(index, "it has no event")
-	} else if strings.HasPrefix(event, "agent.") {
+		return
+	}
+	if c.tallies != nil {
+		c.tallies.record(event, line)
+	}
+	if strings.HasPrefix(event, "agent.") {
 		c.own(index, line, event)
 	}
 }
 
 // member takes note of what is wanted of a record. A value is valid as long as the line.
 func (c *contents) member(name, value []byte) {
+	if c.tallies != nil {
+		c.tallies.member(name, value)
+	}
 	if c.closed = string(name) == "agent"; !c.closed && string(name) == "event" {
 		c.event = value
 	}

@@ -199,7 +199,7 @@ func (w *walk) manifest(ctx context.Context, n uint64) *step {
 	w.loose = false
 	w.keepRoot()
 	s.manifest, s.file, s.done = m, file, make(chan struct{})
-	if m.Kind == seal.Data && w.options.Journal != nil {
+	if m.Kind == seal.Data && w.options.Journal != nil && w.surveyor == nil {
 		s.known = w.options.Journal.find(m, seal.DigestOf(file))
 	}
 	w.story(s, path, before)

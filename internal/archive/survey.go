@@ -1,11 +1,8 @@
 package archive
 
 import (
+	"bytes"
 	"cmp"
-	"context"
-	"encoding/json"
-	"errors"
-	"io/fs"
 	"slices"
 	"strings"
 	"time"
@@ -14,8 +11,9 @@ import (
 )
 
 // Survey is what an archive says about itself: what was logged, by which program
-// and configuration, and how long it is kept. It is a summary of what is signed,
-// not a verdict; see Verify.
+// and configuration, and how long it is kept. It sums up the manifests whose
+// signatures verify, and the records that are those which these sealed. It is not a
+// verdict: Verify fills it on its way, see Options.
 type Survey struct {
 	Streams []StreamSurvey `json:"streams"`
 	Runs    []RunSurvey    `json:"runs"`
@@ -69,20 +67,35 @@ type RunSurvey struct {
 // from records.
 const maxDistinct = 500
 
-type tally map[string]uint64
+// tally counts names.
+type tally map[string]*uint64
 
-func (t tally) add(name string, n uint64) {
-	if _, known := t[name]; !known && len(t) >= maxDistinct {
-		name = "(others)"
+func (t tally) add(name []byte, n uint64) {
+	count := t[string(name)]
+	if count == nil {
+		if len(t) >= maxDistinct {
+			name = []byte("(others)")
+		}
+		if count = t[string(name)]; count == nil {
+			count = new(uint64)
+			t[string(name)] = count
+		}
 	}
-	t[name] += n
+	*count += n
+}
+
+// merge adds what another tally counted, its names behind a prefix.
+func (t tally) merge(prefix string, other tally) {
+	for name, n := range other {
+		t.add([]byte(prefix+name), *n)
+	}
 }
 
 // counts returns the counts, the largest first.
 func (t tally) counts() []Count {
 	list := make([]Count, 0, len(t))
 	for name, n := range t {
-		list = append(list, Count{name, n})
+		list = append(list, Count{name, *n})
 	}
 	slices.SortFunc(list, func(a, b Count) int {
 		return cmp.Or(cmp.Compare(b.N, a.N), strings.Compare(a.Name, b.Name))
@@ -90,70 +103,145 @@ func (t tally) counts() []Count {
 	return list
 }
 
-// surveyor walks through an archive.
+// tallies count what the records of one batch hold. A worker fills them, and they
+// count once the records are known to be those that were sealed.
+type tallies struct {
+	events, models, inputs, outputs tally
+	fields                          map[string]tally // by group
+
+	groups      []group // of the record in hand
+	object      object
+	current     []byte // name of the group in hand
+	name, basis []byte // of its model
+	within      func(name, value []byte)
+}
+
+type group struct{ name, value []byte }
+
+func newTallies() *tallies {
+	t := &tallies{events: tally{}, models: tally{}, inputs: tally{}, outputs: tally{}, fields: make(map[string]tally)}
+	t.within = t.field
+	return t
+}
+
+// member takes a name and a value of the record in hand.
+func (t *tallies) member(name, value []byte) {
+	if value[0] == '{' {
+		t.groups = append(t.groups, group{name, value})
+	}
+}
+
+// record counts the record in hand, of good form.
+func (t *tallies) record(event string, line []byte) {
+	t.events.add([]byte(event[:min(len(event), maxSpanName)]), 1)
+	if strings.HasPrefix(event, "agent.") || len(line) > maxOwn {
+		return
+	}
+	t.name, t.basis = nil, nil
+	for _, g := range t.groups {
+		t.current = g.name
+		_ = t.object.walk(g.value, t.within) // a name that stands twice within counts twice
+	}
+	if t.name != nil {
+		t.models.add(slices.Concat(t.name, []byte(" ("), t.basis, []byte(")")), 1)
+	}
+}
+
+func (t *tallies) field(name, value []byte) {
+	fields := t.fields[string(t.current)]
+	if fields == nil {
+		if len(t.fields) >= maxNames {
+			return
+		}
+		fields = tally{}
+		t.fields[string(t.current)] = fields
+	}
+	fields.add(name[:min(len(name), maxSpanName)], 1)
+	switch string(t.current) {
+	case "input":
+		if string(name) == "mode" {
+			t.inputs.add(text(value), 1)
+		}
+	case "output":
+		if string(name) == "mode" {
+			t.outputs.add(text(value), 1)
+		}
+	case "model":
+		switch string(name) {
+		case "name":
+			t.name = text(value)
+		case "basis":
+			t.basis = text(value)
+		}
+	}
+}
+
+// text is what a JSON string means, shortened; anything else is empty.
+func text(value []byte) []byte {
+	if len(value) >= 2 && value[0] == '"' && bytes.IndexByte(value, '\\') < 0 {
+		value = value[1 : len(value)-1]
+	} else {
+		s, _ := decodeText(value)
+		value = []byte(s)
+	}
+	return value[:min(len(value), maxSpanName)]
+}
+
+// surveyor fills a survey, batch by batch in their order.
 type surveyor struct {
-	*reader
-	survey                                         *Survey
-	events, fields, models, input, output, cosigns tally
+	survey *Survey
+	all    *tallies
+	fields tally
 }
 
-// TakeSurvey reads the archive once. Records of payloads that are not what was
-// sealed are not counted.
-func TakeSurvey(ctx context.Context, source Source, trust Trust) (*Survey, error) {
-	reader, err := newReader(ctx, source, trust)
-	if err != nil {
-		return nil, err
-	}
-	defer reader.checker.Close()
-	s := &surveyor{
-		reader: reader, survey: &Survey{Bytes: reader.inventory.bytes},
-		events: tally{}, fields: tally{}, models: tally{}, input: tally{}, output: tally{}, cosigns: tally{},
-	}
-	for origin := range s.origins() {
-		if err := s.epoch(ctx, origin); err != nil {
-			return nil, err
-		}
-	}
-	r := s.survey
-	r.Events, r.Fields, r.Models = s.events.counts(), s.fields.counts(), s.models.counts()
-	r.Inputs, r.Outputs, r.Cosigns = s.input.counts(), s.output.counts(), s.cosigns.counts()
-	return r, nil
+func newSurveyor(s *Survey) *surveyor {
+	return &surveyor{survey: s, all: newTallies(), fields: tally{}}
 }
 
-func (s *surveyor) epoch(ctx context.Context, origin seal.Origin) error {
-	files := s.inventory.epoch(origin.Agent, origin.Epoch)
-	found := false
-	for n, ok := files.manifests.next(0); ok; n, ok = files.manifests.next(n + 1) {
-		if err := ctx.Err(); err != nil {
-			return err
+// take takes a batch whose manifest was signed.
+func (s *surveyor) take(step *step) {
+	m, t := step.manifest, step.tallies
+	step.epoch.surveyed = true
+	s.survey.Files++
+	s.run(m)
+	if m.Kind != seal.Data {
+		return
+	}
+	s.stream(m)
+	switch {
+	case step.summary.Proven && t != nil:
+		s.all.events.merge("", t.events)
+		s.all.models.merge("", t.models)
+		s.all.inputs.merge("", t.inputs)
+		s.all.outputs.merge("", t.outputs)
+		for group, fields := range t.fields {
+			s.fields.merge(group+".", fields)
 		}
-		file, err := s.readSmall(ctx, origin.ManifestPath(n))
-		if err != nil {
-			return err
-		}
-		m, err := parseManifest(file)
-		if err != nil || m.Origin != origin {
-			continue // of another organization, or damaged, which Verify tells
-		}
-		found = true
-		s.survey.Files++
-		s.run(m)
-		if m.Kind != seal.Data {
-			continue
-		}
-		s.stream(m)
-		if err := s.records(ctx, m); err != nil {
-			return err
+	case step.present || step.unread:
+		s.survey.Damaged++
+	default:
+		s.survey.Missing++
+	}
+}
+
+// finish fills in what shows once everything was seen.
+func (s *surveyor) finish(v *verifier) {
+	r, cosigned := s.survey, tally{}
+	r.Bytes = v.inventory.bytes
+	for _, a := range v.agents {
+		for _, e := range a.epochs {
+			if !e.surveyed {
+				continue
+			}
+			r.Origins = append(r.Origins, e.origin.String())
+			r.Points += e.files.checkpoints.size
+			for id, sizes := range e.files.cosignatures {
+				cosigned.add([]byte(id), uint64(sizes.size)) //nolint:gosec // a count
+			}
 		}
 	}
-	if found {
-		s.survey.Origins = append(s.survey.Origins, origin.String())
-		s.survey.Points += files.checkpoints.size
-		for id, sizes := range files.cosignatures {
-			s.cosigns.add(id, uint64(sizes.size)) //nolint:gosec // a count
-		}
-	}
-	return nil
+	r.Events, r.Fields, r.Models = s.all.events.counts(), s.fields.counts(), s.all.models.counts()
+	r.Inputs, r.Outputs, r.Cosigns = s.all.inputs.counts(), s.all.outputs.counts(), cosigned.counts()
 }
 
 func (s *surveyor) run(m *seal.Manifest) {
@@ -186,65 +274,4 @@ func (s *surveyor) stream(m *seal.Manifest) {
 	t.Records += m.RecordsTo - m.RecordsFrom
 	t.Last, t.KeepUntil = m.Sealed, m.KeepUntil
 	t.Shortest, t.Longest = min(t.Shortest, term), max(t.Longest, term)
-}
-
-// records counts what the records of a batch hold, when they are those sealed.
-func (s *surveyor) records(ctx context.Context, m *seal.Manifest) error {
-	of := surveyor{events: tally{}, fields: tally{}, models: tally{}, input: tally{}, output: tally{}}
-	summary, err := s.payload(ctx, m, func(_ uint64, line []byte) { of.record(line) })
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		s.survey.Missing++
-		return nil
-	case errors.Is(err, errReadPayload):
-		return err
-	case !summary.Proven:
-		s.survey.Damaged++
-		return nil
-	}
-	for _, pair := range [][2]tally{{s.events, of.events}, {s.fields, of.fields}, {s.models, of.models}, {s.input, of.input}, {s.output, of.output}} {
-		for name, n := range pair[1] {
-			pair[0].add(name, n)
-		}
-	}
-	return nil
-}
-
-func (s *surveyor) record(line []byte) {
-	if len(line) > maxOwn {
-		s.events.add("(too long to look at)", 1)
-		return
-	}
-	var r map[string]json.RawMessage
-	if json.Unmarshal(line, &r) != nil {
-		return // Verify tells
-	}
-	event := text(r["event"])
-	s.events.add(event, 1)
-	own := strings.HasPrefix(event, "agent.")
-	for name, value := range r {
-		var within map[string]json.RawMessage
-		if own || json.Unmarshal(value, &within) != nil {
-			continue
-		}
-		for field, value := range within {
-			s.fields.add(name+"."+field, 1)
-			switch name + "." + field {
-			case "input.mode":
-				s.input.add(text(value), 1)
-			case "output.mode":
-				s.output.add(text(value), 1)
-			case "model.name":
-				s.models.add(text(value)+" ("+text(within["basis"])+")", 1)
-			}
-		}
-	}
-}
-
-// text decodes a JSON string; anything else is empty.
-func text(value json.RawMessage) (s string) {
-	if json.Unmarshal(value, &s) != nil {
-		return ""
-	}
-	return s[:min(len(s), maxSpanName)]
 }

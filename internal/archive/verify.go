@@ -39,6 +39,9 @@ type Options struct {
 	Workers int
 	// Journal, when set, keeps how far the verification came; see [Journal].
 	Journal *Journal
+	// Survey, when set, is filled with what the archive says of itself. All payloads
+	// are read then, also those that the Journal knows.
+	Survey *Survey
 	// Found is called with every finding in an order that depends on the
 	// archive alone. Required.
 	Found func(Finding)
@@ -114,6 +117,9 @@ func Verify(ctx context.Context, source Source, o Options) (Report, error) {
 	}
 	v := &verifier{source: source, options: o, inventory: inv, accepted: make(map[Incident]bool)}
 	v.report.Bytes = inv.bytes
+	if o.Survey != nil {
+		v.surveyor = newSurveyor(o.Survey)
+	}
 	if err := v.plan(ctx); err != nil {
 		return Report{}, err
 	}
@@ -130,7 +136,8 @@ type verifier struct {
 	agents    []*agent
 	accepted  map[Incident]bool
 	report    Report
-	done      int64 // bytes checked
+	surveyor  *surveyor // nil without Options.Survey
+	done      int64     // bytes checked
 	large     sync.Mutex
 }
 
@@ -153,6 +160,7 @@ type epoch struct {
 	findings []Finding // about its number and identity
 	from     uint64    // first batch that must be there
 	expected uint64    // manifests that must be there at least
+	surveyed bool      // a signed manifest of it was taken into the survey
 	// unidentified tells that identity.vkey is not the file of a trusted key.
 	unidentified bool
 	whole        bool // the walk saw every manifest, so that it knows the roots
@@ -228,6 +236,7 @@ type step struct {
 	unread   bool          // something lies there that can not be read
 	summary  PayloadSummary
 	contents *contents
+	tallies  *tallies // of the records, for a survey
 }
 
 // take folds a step into report and state, in order.
@@ -241,6 +250,9 @@ func (v *verifier) take(ctx context.Context, s *step) {
 		return
 	}
 	v.count(s.agent, m)
+	if v.surveyor != nil && s.proven {
+		v.surveyor.take(s)
+	}
 	if m.Kind != seal.Data {
 		return
 	}
@@ -331,6 +343,9 @@ func (v *verifier) finish(ctx context.Context) error {
 	v.emit(v.inventory.strays.sorted()...)
 	v.emit(v.absent()...)
 	v.emit(v.unmet()...)
+	if v.surveyor != nil {
+		v.surveyor.finish(v)
+	}
 	return nil
 }
 
