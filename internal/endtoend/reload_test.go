@@ -159,6 +159,11 @@ func (r *reloaded) status() admin.Status {
 // read waits until the agent has read all lines.
 func (r *reloaded) read() {
 	r.t.Helper()
+	defer func() {
+		if n := r.lineCount(); n != r.numbered.Load() {
+			r.t.Errorf("%d lines read of %d: %+v", n, r.numbered.Load(), r.status().Inputs)
+		}
+	}()
 	await(r.t, "all lines", func() bool { return r.lineCount() == r.numbered.Load() })
 }
 
