@@ -29,6 +29,21 @@ type Output interface {
 	Close() error
 }
 
+// ShipEach is Ship for outputs that deliver one object after the other.
+func ShipEach(b seal.Batch, deliver func(seal.Object) (stored bool, err error)) (seal.Receipt, error) {
+	receipt := seal.Receipt{Origin: b.Manifest.Origin, Batch: b.Manifest.Batch}
+	for _, object := range b.Objects {
+		stored, err := deliver(object)
+		if err != nil {
+			return receipt, err
+		}
+		if stored {
+			receipt.Stored++
+		}
+	}
+	return receipt, nil
+}
+
 // Publisher is implemented by outputs that keep checkpoints. Publish is called
 // at least once per ship round, after the batches it covers; it may run at the
 // same time as Ship and as itself. A stored checkpoint with the same text is

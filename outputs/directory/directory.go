@@ -116,17 +116,7 @@ func (o *Output) makeRoot() error {
 
 // Ship implements outputs.Output.
 func (o *Output) Ship(ctx context.Context, b seal.Batch) (seal.Receipt, error) {
-	receipt := seal.Receipt{Origin: b.Manifest.Origin, Batch: b.Manifest.Batch}
-	for _, object := range b.Objects {
-		stored, err := o.deliver(ctx, object)
-		if err != nil {
-			return receipt, err
-		}
-		if stored {
-			receipt.Stored++
-		}
-	}
-	return receipt, nil
+	return outputs.ShipEach(b, func(object seal.Object) (bool, error) { return o.deliver(ctx, object) })
 }
 
 // Publish implements outputs.Publisher.

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	collector "go.opentelemetry.io/proto/slim/otlp/collector/logs/v1"
+	logs "go.opentelemetry.io/proto/slim/otlp/logs/v1"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/auditail/auditail/outputs"
@@ -57,9 +58,9 @@ func serve(t *testing.T, c net.Conn, r *outputstest.Receiver) {
 		if err != nil {
 			return // the output has ended the connection
 		}
-		lines, err := exported(request)
+		_, lines, err := exported(request)
 		if err != nil {
-			t.Errorf("not an ExportLogsServiceRequest: %v", err)
+			t.Error(err)
 			return
 		}
 		status := "200 OK"
@@ -78,19 +79,20 @@ func serve(t *testing.T, c net.Conn, r *outputstest.Receiver) {
 	}
 }
 
-// exported returns the bodies of the records in a request.
-func exported(request *http.Request) (bodies []string, err error) {
+// exported returns what a request holds, decoded with the published types, and the
+// bodies of its records.
+func exported(request *http.Request) (resources []*logs.ResourceLogs, bodies []string, err error) {
 	z, err := gzip.NewReader(request.Body)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	body, err := io.ReadAll(z)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var export collector.ExportLogsServiceRequest
 	if err := proto.Unmarshal(body, &export); err != nil {
-		return nil, err
+		return nil, nil, fmt.Errorf("not an ExportLogsServiceRequest: %w", err)
 	}
 	for _, resource := range export.ResourceLogs {
 		for _, scope := range resource.ScopeLogs {
@@ -99,5 +101,5 @@ func exported(request *http.Request) (bodies []string, err error) {
 			}
 		}
 	}
-	return bodies, nil
+	return export.ResourceLogs, bodies, nil
 }

@@ -2,7 +2,6 @@ package otlpoutput_test
 
 import (
 	"bytes"
-	"compress/gzip"
 	"encoding/hex"
 	"errors"
 	"io"
@@ -59,11 +58,7 @@ func (r *receiver) RoundTrip(request *http.Request) (*http.Response, error) {
 	if r.away {
 		return nil, errors.New("connection refused")
 	}
-	z, err := gzip.NewReader(request.Body)
-	if err != nil {
-		return nil, err
-	}
-	body, err := io.ReadAll(z)
+	resources, bodies, err := exported(request)
 	if err != nil {
 		return nil, err
 	}
@@ -75,22 +70,10 @@ func (r *receiver) RoundTrip(request *http.Request) (*http.Response, error) {
 		}
 		return nil, errors.New("connection reset")
 	}
-	var export collector.ExportLogsServiceRequest
-	if err := proto.Unmarshal(body, &export); err != nil {
-		r.t.Errorf("not an ExportLogsServiceRequest: %v", err)
-	}
-	var bodies []string
-	for _, resource := range export.ResourceLogs {
-		for _, scope := range resource.ScopeLogs {
-			for _, record := range scope.LogRecords {
-				bodies = append(bodies, record.Body.GetStringValue())
-			}
-		}
-	}
 	if r.most > 0 && len(bodies) > r.most {
 		return answer(http.StatusRequestEntityTooLarge, "text/plain", nil), nil
 	}
-	r.taken = append(r.taken, export.ResourceLogs...)
+	r.taken = append(r.taken, resources...)
 	r.bodies = append(r.bodies, bodies...)
 	return answer(http.StatusOK, "application/x-protobuf", nil), nil
 }

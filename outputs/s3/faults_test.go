@@ -156,14 +156,14 @@ func TestBadNetworkToTheStore(t *testing.T) {
 	s := newStore(t, s3test.Options{})
 	proxy := proxytest.Start(t, s.Address)
 	c := s.config()
-	c.Endpoint, c.Timeout = "http://"+proxy.Address, 5*time.Second
+	c.Endpoint, c.Timeout = "http://"+proxy.Address, time.Second
 	o := start(t, c, s3output.Deps{})
 	e := epoch(t)
 	for i := range 4 {
 		e.Data(sealtest.Chat(), e.Records(200+i), sealtest.WithManifest(func(m *seal.Manifest) { m.KeepUntil = time.Now().Add(48 * time.Hour) }))
 	}
 	for i, b := range e.Batches {
-		proxy.Hurt(uint64(i), 0.6) // ends connections that were spared
+		proxy.Hurt(uint64(40+i), 0.4) // ends connections that were spared
 		if _, err := o.Ship(t.Context(), b); err != nil {
 			t.Fatal(err)
 		}

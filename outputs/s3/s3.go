@@ -83,21 +83,13 @@ func (o *Output) Probe(ctx context.Context) error { return o.bucket.Probe(ctx) }
 
 // Ship implements outputs.Output.
 func (o *Output) Ship(ctx context.Context, b seal.Batch) (seal.Receipt, error) {
-	receipt := seal.Receipt{Origin: b.Manifest.Origin, Batch: b.Manifest.Batch}
-	for _, object := range b.Objects {
+	return outputs.ShipEach(b, func(object seal.Object) (bool, error) {
 		until := b.Manifest.Sealed.Add(o.config.SealTerm)
 		if object.Kind == seal.PayloadObject {
 			until = b.Manifest.KeepUntil
 		}
-		stored, err := o.deliver(ctx, object, until)
-		if err != nil {
-			return receipt, err
-		}
-		if stored {
-			receipt.Stored++
-		}
-	}
-	return receipt, nil
+		return o.deliver(ctx, object, until)
+	})
 }
 
 // Publish implements outputs.Publisher.
