@@ -57,6 +57,9 @@ func ParseWitnessKey(vkey string) (WitnessKey, error) {
 		return WitnessKey{}, fmt.Errorf("witness key %q has signature type %d, a witness has %d (cosignature/v1)", vkey, raw[0], noteCosignature)
 	}
 	k := WitnessKey{Name: name, Public: raw[1:]}
+	if err := CheckPublicKey(k.Public); err != nil {
+		return WitnessKey{}, fmt.Errorf("witness key %q: %w", vkey, err)
+	}
 	if !validKeyName(name) {
 		return WitnessKey{}, fmt.Errorf("witness key %q: the name is empty, or has a space or a plus sign", vkey)
 	}

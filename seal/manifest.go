@@ -165,8 +165,8 @@ func (m *Manifest) check() error {
 		return fmt.Errorf("batch %d has kind %s: an epoch opens with batch 0 and only there", m.Batch, m.Kind)
 	case (m.Kind == Open) != (m.Reason != ""):
 		return fmt.Errorf("kind %s with reason %q", m.Kind, m.Reason)
-	case m.Kind == Rotate && len(m.Successor) != ed25519.PublicKeySize:
-		return fmt.Errorf("the key that follows has %d bytes, want %d", len(m.Successor), ed25519.PublicKeySize)
+	case m.Kind == Rotate && CheckPublicKey(m.Successor) != nil:
+		return fmt.Errorf("the key that follows: %w", CheckPublicKey(m.Successor))
 	case m.Kind != Rotate && m.Successor != nil:
 		return fmt.Errorf("kind %s names a key that follows", m.Kind)
 	case !m.Stream.IsZero() || m.PayloadPath != "" || m.Plain != 0 || m.RecordsFrom != m.RecordsTo ||
@@ -209,8 +209,8 @@ func (m *Manifest) checkCommon() error {
 	if m.Kind == Open && strings.ContainsFunc(m.Reason, func(r rune) bool { return r < ' ' || r > '~' }) {
 		return fmt.Errorf("reason %q is not printable ASCII", m.Reason)
 	}
-	if len(m.Ratchet) != ed25519.PublicKeySize {
-		return fmt.Errorf("ratchet key has %d bytes, want %d", len(m.Ratchet), ed25519.PublicKeySize)
+	if err := CheckPublicKey(m.Ratchet); err != nil {
+		return fmt.Errorf("ratchet: %w", err)
 	}
 	// Programs that read these times differ in what they take for earlier years.
 	if m.Opened.Year() < firstYear || m.Sealed.Year() < firstYear {

@@ -66,8 +66,11 @@ func drawManifest(t *rapid.T) *seal.Manifest {
 	if m.WitnessedSize == 0 {
 		m.WitnessedRoot = seal.EmptyRoot()
 	}
-	key := digest.Draw(t, "ratchet")
-	m.Ratchet = ed25519.PublicKey(key[:])
+	key := func(what string) ed25519.PublicKey {
+		seed := digest.Draw(t, what)
+		return ed25519.NewKeyFromSeed(seed[:]).Public().(ed25519.PublicKey)
+	}
+	m.Ratchet = key("ratchet")
 	m.RecordsFrom = count.Draw(t, "records")
 	m.RecordsTo = m.RecordsFrom
 	if m.Kind == seal.Open {
@@ -79,8 +82,7 @@ func drawManifest(t *rapid.T) *seal.Manifest {
 	case seal.Close:
 		m.NextBy = time.Time{}
 	case seal.Rotate:
-		key := digest.Draw(t, "successor")
-		m.Successor = ed25519.PublicKey(key[:])
+		m.Successor = key("successor")
 	case seal.Data:
 		m.Stream = seal.Stream{Environment: name.Draw(t, "env"), Service: name.Draw(t, "svc"), Class: name.Draw(t, "class")}
 		m.RecordsTo += rapid.Uint64Range(1, 1<<40).Draw(t, "n")

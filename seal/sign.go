@@ -43,6 +43,9 @@ func ParseVKey(vkey string) (string, ed25519.PublicKey, error) {
 	if err != nil || len(raw) != 1+ed25519.PublicKeySize || raw[0] != noteEd25519 {
 		return "", nil, fmt.Errorf("key %q is not an Ed25519 key", vkey)
 	}
+	if err := CheckPublicKey(raw[1:]); err != nil {
+		return "", nil, fmt.Errorf("key %q: %w", vkey, err)
+	}
 	return verifier.Name(), ed25519.PublicKey(raw[1:]), nil
 }
 

@@ -300,6 +300,14 @@ func manifestsAtTheirLimits(_ *testing.T, e *sealtest.Epoch, v *vector) {
 	e.Checkpoint()
 }
 
+// Public keys that no manifest may name, in base64: anybody can sign for the points of
+// small order, and 2^255-10 is a second spelling of 9.
+const (
+	neutralPoint = "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+	orderEight   = "JuiVj8KyJ7BFw/SJ8u+Y8NXfrAXTxjM5sTgCiG1T/AU="
+	beyondField  = "9v///////////////////////////////////////38="
+)
+
 func manifestsOutOfForm(_ *testing.T, e *sealtest.Epoch, v *vector) {
 	e.Open()
 	swap := func(from, to string) func(string) string {
@@ -347,6 +355,15 @@ func manifestsOutOfForm(_ *testing.T, e *sealtest.Epoch, v *vector) {
 		}},
 		{"the checksum of another file", swap(".manifest\n", ".manifest.sig\n")},
 		{"more than 4096 bytes", swap("boot ", "boot "+strings.Repeat("x", 4000))},
+		{"a one-time key that is the neutral point", func(text string) string {
+			at := strings.Index(text, "ratchet ") + len("ratchet ")
+			return text[:at] + neutralPoint + text[at+len(neutralPoint):]
+		}},
+		{"a one-time key whose coordinate is beyond the field", func(text string) string {
+			at := strings.Index(text, "ratchet ") + len("ratchet ")
+			return text[:at] + beyondField + text[at+len(beyondField):]
+		}},
+		{"a rotation to a key of order 8", swap("kind heartbeat", "kind rotate "+orderEight)},
 	} {
 		b := e.Heartbeat(sealtest.WithText(one.change))
 		v.about("batch %d: %s", b.Manifest.Batch, one.what)

@@ -109,14 +109,15 @@ func TestCoverageJoinInDoubt(t *testing.T) {
 }
 
 func TestParseTrust(t *testing.T) {
-	key := seal.VKey("gpu-07", make(ed25519.PublicKey, ed25519.PublicKeySize))
-	good := seal.VKey("acme/gpu-07", make(ed25519.PublicKey, ed25519.PublicKeySize))
+	public := sealtest.Key("x").Public().(ed25519.PublicKey)
+	key, good := seal.VKey("gpu-07", public), seal.VKey("acme/gpu-07", public)
 	for name, test := range map[string]struct{ text, want string }{
 		"empty":        {"", "no key in it"},
 		"comments":     {"# none\n\n", "no key in it"},
+		"small order":  {seal.VKey("acme/gpu-07", make(ed25519.PublicKey, ed25519.PublicKeySize)), "the public key is of small order"},
 		"no key":       {"# ok\nfoo\n", `line 2: key "foo" is not a C2SP verifier key`},
 		"short name":   {key, "line 1: log name \"gpu-07\" is not <organization>/<agent>; the key's name must be"},
-		"wrong hash":   {strings.Replace(good, "A", "B", 1), "line 1: key"},
+		"wrong hash":   {good[:len("acme/gpu-07+")] + "00000000" + good[len("acme/gpu-07+00000000"):], "line 1: key"},
 		"twice":        {good + "\n" + good, "line 2: the key of acme/gpu-07 stands here twice"},
 		"endless line": {strings.Repeat("x", 5000), "a line has more than 4096 bytes"},
 	} {
@@ -180,7 +181,7 @@ func TestParsePolicy(t *testing.T) {
 		"group g any a a\nquorum g":       "twice",
 		"group none any a\nquorum a":      `the name "none" is taken`,
 		"witness a " + keys["a"].String(): "one witness would count as two",
-		"witness d " + seal.VKey("d", make(ed25519.PublicKey, ed25519.PublicKeySize)): "a witness has 4",
+		"witness d " + seal.VKey("d", sealtest.Key("x").Public().(ed25519.PublicKey)): "a witness has 4",
 		"log x": "is not \"witness",
 	} {
 		if _, err := ParsePolicy(strings.NewReader(text + policy)); err == nil || !strings.Contains(err.Error(), want) {

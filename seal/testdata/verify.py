@@ -49,6 +49,16 @@ def decompress(raw):
     return x, y, 1, x * y % P
 
 
+def good_key(key):
+    """Tells whether a key is one at all: of small order, anybody can sign for it (section 2)."""
+    return len(key) == 32 and int.from_bytes(key, "little") & (1 << 255) - 1 < P and not small_order(decompress(key[:31] + bytes([key[31] & 127])))
+
+
+def small_order(point):
+    x, y, z, _ = times(8, point) if point else (1, 0, 0, 0)
+    return x % P == 0 and (y - z) % P == 0
+
+
 BASE = decompress((4 * pow(5, P - 2, P) % P).to_bytes(32, "little"))
 
 
@@ -103,7 +113,7 @@ def key_hash(name, algorithm, key):
 def parse_vkey(line):
     name, number, rest = line.split("+", 2)
     raw = unbase64(rest)
-    if len(raw) != 33 or bytes.fromhex(number) != key_hash(name, raw[0], raw[1:]):
+    if len(raw) != 33 or bytes.fromhex(number) != key_hash(name, raw[0], raw[1:]) or not good_key(raw[1:]):
         raise ValueError("no verifier key: " + line)
     return name, raw[0], raw[1:]
 
@@ -187,7 +197,7 @@ class Manifest:
             good = good and stream == "-" and self.path is None and self.to == self.start and self.root == EMPTY
             good = good and self.plain == 0 and self.lines == [0] * 5 and self.keep is None
         self.successor = unbase64(argument) if kind == "rotate" else None
-        if not good or self.successor is not None and len(self.successor) != 32:
+        if not good or not good_key(self.ratchet) or self.successor is not None and not good_key(self.successor):
             raise ValueError("not in the one form")
 
 
