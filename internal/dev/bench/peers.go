@@ -2,26 +2,33 @@ package main
 
 import (
 	"bufio"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"sync/atomic"
 	"time"
 
+	"google.golang.org/protobuf/encoding/protowire"
+
 	"github.com/auditail/auditail/internal/dev/generate"
 )
 
-// peer is another log shipper that can read a file and send its lines over TCP. None
+// peer is another log shipper that can read a file and send its lines to a port. None
 // of them normalises, signs or syncs: what is compared is the price of shipping a log.
 type peer struct {
 	name, program string
 	// config returns the configuration for a log, a folder of its own and a port.
 	config func(log, dir, port string) string
 	args   func(config, dir string) []string
+	// count counts the lines that come, until the listener is closed.
+	count func(listener net.Listener, lines *atomic.Int64)
 }
 
 func peers() []peer {
@@ -29,17 +36,22 @@ func peers() []peer {
 		{
 			name: "rsyslog, queue in memory", program: "rsyslogd",
 			config: func(log, dir, port string) string { return rsyslogConfig(log, dir, port, "LinkedList") },
-			args:   rsyslogArgs,
+			args:   rsyslogArgs, count: countLines,
 		},
 		{
 			name: "rsyslog, queue on disk", program: "rsyslogd",
 			config: func(log, dir, port string) string { return rsyslogConfig(log, dir, port, "Disk") },
-			args:   rsyslogArgs,
+			args:   rsyslogArgs, count: countLines,
 		},
 		{
-			name: "OpenTelemetry Collector", program: "otelcol-contrib",
-			config: collectorConfig,
-			args:   func(config, _ string) []string { return []string{"--config", config} },
+			name: "OpenTelemetry Collector, queue in memory", program: "otelcol-contrib",
+			config: func(log, dir, port string) string { return collectorConfig(log, dir, port, "") },
+			args:   collectorArgs, count: countRecords,
+		},
+		{
+			name: "OpenTelemetry Collector, queue on disk", program: "otelcol-contrib",
+			config: func(log, dir, port string) string { return collectorConfig(log, dir, port, "storage: file_storage") },
+			args:   collectorArgs, count: countRecords,
 		},
 	}
 }
@@ -60,18 +72,21 @@ ruleset(name="ship") {
 `, dir, log, port, queue)
 }
 
-func collectorConfig(log, dir, port string) string {
+func collectorArgs(config, _ string) []string { return []string{"--config", config} }
+
+// collectorConfig keeps what it has read in a file, and waits where the queue is full.
+func collectorConfig(log, dir, port, queue string) string {
 	return fmt.Sprintf(`receivers:
-  filelog: {include: ["%s"], start_at: beginning, storage: file_storage}
+  file_log: {include: ["%s"], start_at: beginning, storage: file_storage, retry_on_failure: {enabled: true}}
 extensions:
   file_storage: {directory: "%s"}
 exporters:
-  syslog: {endpoint: 127.0.0.1, port: %s, network: tcp, protocol: rfc5424, tls: {insecure: true}}
+  otlp_http: {endpoint: "http://127.0.0.1:%s", sending_queue: {block_on_overflow: true, %s}}
 service:
   extensions: [file_storage]
   telemetry: {metrics: {level: none}, logs: {level: error}}
-  pipelines: {logs: {receivers: [filelog], exporters: [syslog]}}
-`, log, dir, port)
+  pipelines: {logs: {receivers: [file_log], exporters: [otlp_http]}}
+`, log, dir, port, queue)
 }
 
 // peers runs the agent and what else is installed over the same logs in turn.
@@ -118,7 +133,7 @@ func (b *bench) measurePeer(ctx context.Context, w generate.Workload, peer peer,
 	}
 	defer func() { err = errors.Join(err, listener.Close()) }()
 	var lines atomic.Int64
-	go countLines(listener, &lines)
+	go peer.count(listener, &lines)
 	_, port, err := net.SplitHostPort(listener.Addr().String())
 	if err != nil {
 		return r, err
@@ -166,4 +181,47 @@ func countLines(listener net.Listener, lines *atomic.Int64) {
 			}
 		}()
 	}
+}
+
+// countRecords counts the records of OTLP/HTTP requests.
+func countRecords(listener net.Listener, lines *atomic.Int64) {
+	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		z, err := gzip.NewReader(r.Body)
+		if err != nil {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		body, err := io.ReadAll(z)
+		if err != nil {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		// ExportLogsServiceRequest: resource_logs, scope_logs, log_records.
+		lines.Add(countFields(body, 1, 2, 2))
+		w.Header().Set("Content-Type", "application/x-protobuf")
+	})}
+	_ = server.Serve(listener) // ends when the listener is closed
+}
+
+// countFields counts the messages at a path of field numbers.
+func countFields(message []byte, path ...protowire.Number) (n int64) {
+	if len(path) == 0 {
+		return 1
+	}
+	for len(message) > 0 {
+		id, kind, size := protowire.ConsumeTag(message)
+		if size < 0 {
+			return n
+		}
+		message = message[size:]
+		if size = protowire.ConsumeFieldValue(id, kind, message); size < 0 {
+			return n
+		}
+		if id == path[0] && kind == protowire.BytesType {
+			inner, _ := protowire.ConsumeBytes(message)
+			n += countFields(inner, path[1:]...)
+		}
+		message = message[size:]
+	}
+	return n
 }
