@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -25,6 +26,7 @@ type Central struct {
 	base   *url.URL
 	token  string
 	client *http.Client
+	idle   time.Duration // after which a server that sends nothing counts as down
 }
 
 const (
@@ -34,6 +36,8 @@ const (
 	maxProblem = 4 << 10
 	// maxTries is how often a request is made before the server counts as down.
 	maxTries = 6
+	// idleTime is for how long a server may send nothing.
+	idleTime = 30 * time.Second
 )
 
 // OpenServer opens the archive of the server at a base URL. A token goes over
@@ -55,7 +59,7 @@ func OpenServer(name, token string, client *http.Client) (*Central, error) {
 	}
 	// Elsewhere nobody may see the token.
 	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &Central{base: base, token: token, client: c}, nil
+	return &Central{base: base, token: token, client: c, idle: idleTime}, nil
 }
 
 func loopback(host string) bool {
@@ -86,6 +90,9 @@ func (c *Central) List(ctx context.Context, found func(archive.Entry) error) err
 		for _, o := range page.Objects {
 			if o.Path <= after {
 				return fmt.Errorf("list %s: %q comes behind %q: the server lists out of order", c.base, o.Path, after)
+			}
+			if o.Size < 0 {
+				return fmt.Errorf("list %s: %q is said to have %d bytes", c.base, o.Path, o.Size)
 			}
 			after = o.Path
 			if err := found(archive.Entry{Path: o.Path, Size: o.Size, Regular: true}); err != nil {
@@ -162,7 +169,7 @@ func (c *Central) get(ctx context.Context, path string, query url.Values, from i
 			request.Header.Set("Range", "bytes="+strconv.FormatInt(from, 10)+"-")
 			want = http.StatusPartialContent
 		}
-		response, err := c.client.Do(request)
+		response, err := c.do(request)
 		if err != nil {
 			if ctx.Err() != nil || isCertificate(err) {
 				return nil, err
@@ -182,6 +189,58 @@ func (c *Central) get(ctx context.Context, path string, query url.Values, from i
 		}
 	}
 	return nil, last
+}
+
+// do makes a request that fails when the server sends nothing for a while, before or
+// within its answer.
+func (c *Central) do(request *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithCancelCause(request.Context())
+	timer := time.AfterFunc(c.idle, func() { cancel(errStalled) })
+	response, err := c.client.Do(request.WithContext(ctx))
+	timer.Stop()
+	if err != nil {
+		err = cmp.Or(stalled(ctx), err)
+		cancel(nil)
+		return nil, err
+	}
+	response.Body = &watched{ReadCloser: response.Body, ctx: ctx, cancel: cancel, timer: timer, idle: c.idle}
+	return response, nil
+}
+
+var errStalled = errors.New("the server stalls: it sends nothing any more")
+
+// stalled returns errStalled when that is why a request ended.
+func stalled(ctx context.Context) error {
+	if cause := context.Cause(ctx); errors.Is(cause, errStalled) {
+		return cause
+	}
+	return nil
+}
+
+// watched is a body whose reads end when nothing comes for a while. The time between
+// two reads is the reader's and does not count.
+type watched struct {
+	io.ReadCloser
+	ctx    context.Context //nolint:containedctx // of the request whose answer this is
+	cancel context.CancelCauseFunc
+	timer  *time.Timer
+	idle   time.Duration
+}
+
+func (w *watched) Read(p []byte) (int, error) {
+	w.timer.Reset(w.idle)
+	n, err := w.ReadCloser.Read(p)
+	w.timer.Stop()
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = cmp.Or(stalled(w.ctx), err)
+	}
+	return n, err
+}
+
+func (w *watched) Close() error {
+	w.timer.Stop()
+	w.cancel(nil)
+	return w.ReadCloser.Close()
 }
 
 // isCertificate tells faults that no second try mends.
