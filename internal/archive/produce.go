@@ -98,11 +98,11 @@ func (w *walk) manifests(ctx context.Context) {
 	if first, ok := files.next(0); ok {
 		next = min(next, first)
 	}
-	if w.loose = next > 0; w.loose {
+	if w.loose = next > 0 && files.size > 0; w.loose {
 		// The key that opened the epoch may have been rotated out by then.
 		w.chain = seal.NewChain(w.epoch.origin, w.keyByTrial(ctx, w.epoch, append(slices.Clone(w.agent.keys), w.options.Trust[w.agent.log]...)))
 		w.send(ctx, &step{agent: w.agent, epoch: w.epoch, findings: []Finding{w.finding(Notice, StartedAt, w.epoch.origin.ManifestPath(next),
-			"verified from batch %d on, as asked for: what ties it to the batches before can not be checked", next)}})
+			"verified from batch %d on, %s: what ties it to the batches before can not be checked", next, w.asked(next))}})
 	}
 	for n, ok := files.next(next); ok && ctx.Err() == nil; n, ok = files.next(n + 1) {
 		if n > next {
@@ -115,10 +115,15 @@ func (w *walk) manifests(ctx context.Context) {
 		w.send(ctx, s)
 		next = n + 1
 	}
-	if files.size == 0 {
-		w.missing(ctx, next, next)
-	}
 	s := &step{agent: w.agent, epoch: w.epoch}
+	switch {
+	case files.size == 0:
+		w.missing(ctx, next, next)
+		next = 0
+	case w.epoch.from >= next:
+		s.findings = append(s.findings, w.finding(Violation, BatchMissing, w.epoch.origin.ManifestPath(w.epoch.from),
+			"the first batch that must be there, as given, is not there: the log ends behind batch %d", next-1))
+	}
 	w.end(ctx, s, next)
 	w.epoch.whole = w.chain.Whole() && !w.loose
 	w.epoch.head = Head{Origin: w.epoch.origin.String(), Size: next}
@@ -126,6 +131,14 @@ func (w *walk) manifests(ctx context.Context) {
 		w.epoch.head.Root = tree.Root().String()
 	}
 	w.send(ctx, s)
+}
+
+// asked says of the batch that an archive begins with how that fits what the auditor gave.
+func (w *walk) asked(first uint64) string {
+	if first < w.epoch.from {
+		return fmt.Sprintf("where the archive begins, though batch %d was asked for", w.epoch.from)
+	}
+	return "as asked for"
 }
 
 // maxHole is how many missing manifests in a row are reported one by one.

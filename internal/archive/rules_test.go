@@ -86,6 +86,28 @@ func ruleLogs() []ruleLog {
 			other.Checkpoint()
 			maps.Copy(e.Files, other.Files)
 		}},
+		{"a-log-that-ends-before-the-first-batch-asked-for", func(_ *testing.T, e *sealtest.Epoch, v *vector) {
+			v.From = 5
+			v.about("batches 2 to 3; the auditor has those before 5 elsewhere")
+			e.Open()
+			e.Heartbeat()
+			e.Heartbeat()
+			e.Heartbeat()
+			e.Checkpoint()
+			for n := range 2 {
+				for _, o := range e.Batches[n].Objects {
+					if o.Kind != seal.IdentityObject {
+						delete(e.Files, o.Path)
+					}
+				}
+			}
+		}},
+		{"an-epoch-of-which-nothing-is-there-but-the-key", func(_ *testing.T, e *sealtest.Epoch, v *vector) {
+			v.From = 5
+			e.Open()
+			delete(e.Files, e.Origin.ManifestPath(0))
+			delete(e.Files, e.Origin.SignaturePath(0))
+		}},
 	}
 }
 

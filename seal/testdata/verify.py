@@ -456,7 +456,7 @@ class Verifier:
         chain, ratchet, records, tree, last, held = hashlib.sha256(line(key)).hexdigest(), None, 0, Tree(), None, {}
         whole, loose, untold, quorum, witnessed = True, False, False, 0, {0: EMPTY}
         expected = min([self.start, *files["manifest"]])
-        if expected > 0:
+        if expected > 0 and files["manifest"]:
             whole, loose = False, True
             self.notice("started-at", "%s/%012d.manifest" % (folder, expected))
             key = self.trial(origin, folder, files)
@@ -544,6 +544,9 @@ class Verifier:
                 quorum = n + 1
         if not files["manifest"]:
             self.violation("batch-missing", "%s/%012d.manifest" % (folder, expected))
+            expected, whole = 0, False
+        elif self.start >= expected:
+            self.violation("batch-missing", "%s/%012d.manifest" % (folder, self.start))
         if whole and not loose:
             roots[origin] = sizes
         self.end(folder, origin, files, expected, key, under, quorum, untold, sizes, newest)

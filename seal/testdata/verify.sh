@@ -203,6 +203,7 @@ epoch() { # AGENT NUMBER
     n=$((n + 1))
     checkpoint "$dir/checkpoint/$(printf %012d "$n")" && under=$n
   done
+  [ "$n" -gt 0 ] || { wrong "batch-missing $dir/000000000000.manifest"; return; }
   [ "$under" = "$n" ] || wrong "checkpoint-missing $dir/checkpoint/$(printf %012d "$n")"
   for file in "$dir"/checkpoint/*; do
     [ "$((10#${file##*/}))" -gt 0 ] || wrong "unknown-file $file"
