@@ -24,6 +24,7 @@ type archiveOptions struct {
 	from   []string
 	expect []string
 	until  string
+	term   string
 	accept string
 	policy string
 	resume string
@@ -75,6 +76,7 @@ removes it.` + sourceHelp,
 	f.StringArrayVar(&o.from, "from", nil, "[ORIGIN=]N: first batch that must be there, of a log whose beginning lies elsewhere")
 	f.StringArrayVar(&o.expect, "expect-size", nil, "[ORIGIN=]N: number of manifests that must be there at least; ORIGIN is <organization>/<agent>/<epoch>")
 	f.StringVar(&o.until, "until", "", "expected end, RFC 3339 (default: the last sealed time found)")
+	f.StringVar(&o.term, "min-term", "", "for how many days every payload has to be kept from its sealing on, such as 184d")
 	f.StringVar(&o.policy, "policy", "", "file with the witnesses that must have cosigned, in place of those in the trust file")
 	f.StringVar(&o.accept, "accept", "", "file with incidents that you accept")
 	f.StringVar(&o.resume, "resume", "", "file that keeps how far the check came, and goes on from there")
@@ -163,6 +165,13 @@ func (o *archiveOptions) options() (archive.Options, error) {
 	}
 	if options.ExpectSize, err = parseBounds("--expect-size", o.expect); err != nil {
 		return options, err
+	}
+	if o.term != "" {
+		days, err := strconv.ParseUint(strings.TrimSuffix(o.term, "d"), 10, 15)
+		if err != nil || !strings.HasSuffix(o.term, "d") {
+			return options, fmt.Errorf("--min-term %q is not a number of days like 184d", o.term)
+		}
+		options.LeastTerm = time.Duration(days) * 24 * time.Hour //nolint:gosec // 15 bits
 	}
 	if o.until != "" {
 		options.Until, err = time.Parse(time.RFC3339, o.until)

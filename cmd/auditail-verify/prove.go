@@ -84,6 +84,10 @@ func prove(c *cobra.Command, path, output string, o archive.ProveOptions, from *
 	}
 	out := newPrinter(c.OutOrStdout(), c.ErrOrStderr(), false)
 	o.Progress = out.progress
+	o.Repeated = func(records int) {
+		out.clear()
+		fmt.Fprintf(c.ErrOrStderr(), "auditail-verify: %d records of this batch have the id %s: the proof is of the first\n", records, o.ID)
+	}
 	proof, err := archive.Prove(c.Context(), source, o)
 	out.clear()
 	switch err = errors.Join(err, source.Close()); {

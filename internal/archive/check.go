@@ -55,7 +55,7 @@ func (s *step) checkPayload(ctx context.Context, v *verifier, checker *PayloadCh
 	f, err := v.source.Open(ctx, m.PayloadPath)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && s.proven && v.over(m.KeepUntil):
-		s.add(Notice, PayloadExpired, m.PayloadPath, "expired: it was to be kept until %s", formatTime(m.KeepUntil))
+		s.add(Notice, PayloadExpired, m.PayloadPath, "expired: it was to be kept until %s, %s after it was sealed", formatTime(m.KeepUntil), m.KeepUntil.Sub(m.Sealed))
 		return
 	case errors.Is(err, fs.ErrNotExist):
 		s.add(Violation, PayloadMissing, m.PayloadPath, "payload owed: it is not there, but was to be kept until %s", formatTime(m.KeepUntil))

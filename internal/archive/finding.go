@@ -62,6 +62,7 @@ const (
 	LinesBroken          Code = "lines-broken"           // line counts do not balance
 	TimeBackwards        Code = "time-backwards"         // sealed before the one before, or opened after it was sealed (notice)
 	TimeAhead            Code = "time-ahead"             // sealed in the future of this machine's clock (notice)
+	TermShort            Code = "term-short"             // kept for less than the auditor asks for
 	KeyRotated           Code = "key-rotated"            // another identity key was signed in (notice)
 	Silence              Code = "silence"                // came later than the one before promised (notice)
 	SSHSignatureMissing  Code = "sshsig-missing"         // no .manifest.sig

@@ -208,6 +208,19 @@ func TestForgedLogs(t *testing.T) {
 			},
 		},
 		{
+			name: "a term that the host cut short",
+			build: func(e *sealtest.Epoch) {
+				e.Open()
+				e.Data(sealtest.Chat(), e.Records(1), sealtest.WithManifest(func(m *seal.Manifest) { m.KeepUntil = m.Sealed }))
+				e.Data(sealtest.Chat(), e.Records(1))
+				delete(e.Files, chatPayload(1))
+				e.Close()
+				e.Checkpoint()
+			},
+			options: func(o *archive.Options) { o.LeastTerm = 184 * 24 * time.Hour },
+			want:    []string{"violation term-short " + manifest(1), "notice payload-expired " + chatPayload(1)},
+		},
+		{
 			name: "signed gaps fill holes",
 			build: func(e *sealtest.Epoch) {
 				e.Open()
@@ -235,6 +248,26 @@ func TestForgedLogs(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// A proof is of one record: that others have its id is told.
+func TestProveARecordWhoseIDIsRepeated(t *testing.T) {
+	e := sealtest.New(t, sealtest.Config{})
+	e.Open()
+	records := e.Records(3)
+	at := bytes.Index(records[0], []byte(`"id":"`)) + len(`"id":"`)
+	copy(records[2][at:at+26], records[0][at:])
+	e.Data(sealtest.Chat(), records)
+	e.Checkpoint()
+	for n, want := range []int{2, 0} {
+		repeated := 0
+		proof, err := archive.Prove(t.Context(), memory(e.Files), archive.ProveOptions{
+			Trust: trust(e), ID: string(records[n][at : at+26]), Repeated: func(records int) { repeated = records },
+		})
+		if err != nil || proof.Index != uint64(n) || repeated != want { //nolint:gosec // small
+			t.Errorf("record %d: %d times, %v", n, repeated, err)
+		}
 	}
 }
 

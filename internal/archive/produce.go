@@ -277,6 +277,9 @@ func (w *walk) story(s *step, path string, before *seal.Manifest) {
 		s.findings = append(s.findings, w.finding(Notice, Silence, path, "silence: sealed %s, but due by %s; the chain goes on unbroken",
 			formatTime(m.Sealed), formatTime(before.NextBy)))
 	}
+	if term := m.KeepUntil.Sub(m.Sealed); m.Kind == seal.Data && term < w.options.LeastTerm {
+		s.findings = append(s.findings, w.finding(Violation, TermShort, path, "its records are to be kept for %s from sealing on, but %s are asked for", term, w.options.LeastTerm))
+	}
 	switch {
 	case m.Kind == seal.Rotate && s.proven:
 		s.findings = append(s.findings, w.finding(Notice, KeyRotated, path, "from here on the key %s signs for %s, and the one before no more",

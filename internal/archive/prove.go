@@ -24,6 +24,9 @@ type ProveOptions struct {
 	Batch *Batch
 	// Progress, when set, is called with bytes searched and bytes in all.
 	Progress func(done, total int64)
+	// Repeated, when set, is called with the number of records in the batch that have
+	// this id, when it is not one: the proof is of the first.
+	Repeated func(records int)
 }
 
 // Batch names a batch of the archive.
@@ -156,8 +159,12 @@ func (p *prover) findIn(ctx context.Context, origin seal.Origin) (*seal.Proof, e
 func (p *prover) search(ctx context.Context, m *seal.Manifest) (*seal.Proof, error) {
 	needle := []byte(`"id":"` + p.options.ID + `"`)
 	var proof *seal.Proof
+	same := 0
 	summary, err := p.payload(ctx, m, func(index uint64, line []byte) {
-		if proof == nil && bytes.Contains(line[:min(len(line), 128)], needle) {
+		if !bytes.Contains(line[:min(len(line), 128)], needle) {
+			return
+		}
+		if same++; proof == nil {
 			proof = &seal.Proof{Record: bytes.Clone(line), Index: index, Leaves: m.RecordsTo - m.RecordsFrom}
 		}
 	})
@@ -170,6 +177,9 @@ func (p *prover) search(ctx context.Context, m *seal.Manifest) (*seal.Proof, err
 	p.done += summary.Bytes
 	if p.options.Progress != nil {
 		p.options.Progress(p.done, p.inventory.bytes)
+	}
+	if same > 1 && p.options.Repeated != nil {
+		p.options.Repeated(same)
 	}
 	return proof, nil
 }

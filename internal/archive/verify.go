@@ -29,6 +29,8 @@ type Options struct {
 	// Until is the expected end: by then an agent must have closed its log or
 	// promised its next batch for later. Zero: the last sealed time found.
 	Until time.Time
+	// LeastTerm is for how long every payload has to be kept, from its sealing on.
+	LeastTerm time.Duration
 	// Now is the auditor's clock, by which a term must be over before a payload
 	// may be gone, unless Until is given; zero for time.Now.
 	Now time.Time
