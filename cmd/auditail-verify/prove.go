@@ -115,7 +115,9 @@ func proofCommand() *cobra.Command {
 		Use:   "proof FILE --trust FILE",
 		Short: "Check the proof of one record",
 		Long: `Checks a file that "auditail-verify prove" wrote, with the keys you trust and
-nothing else, and prints the record. Exit 0 when it is proven, 1 when it is not, 2
+nothing else, and prints the record. A proof does not tell that a key was rotated
+out: take a key that was stolen out of the trust file, or name witnesses in it, of
+whom a quorum has to have cosigned the log's head. Exit 0 when it is proven, 1 when it is not, 2
 when that could not be checked.`,
 		Example: `  auditail-verify proof 7kjc3fexjgarskvnickqka6zh7.tlog-proof --trust trust.vkey`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -181,6 +183,10 @@ func checkProof(c *cobra.Command, name string, keys archive.Trust, policy *archi
 	}
 	if policy.Demands() && !policy.Met(proven.Cosigned) {
 		return refuse(errors.New("the quorum of witnesses that the trust file names did not cosign the log's head"))
+	}
+	if n := len(keys[origin.Log]); n > 1 && !policy.Demands() {
+		fmt.Fprintf(c.ErrOrStderr(), "auditail-verify: the trust file names %d keys of %s: whoever stole one of them can make proofs, also after it was rotated out; "+
+			"take such a key out, or demand the cosignature of a witness\n", n, origin.Log)
 	}
 	return printProof(c.OutOrStdout(), proof, proven, asJSON)
 }
