@@ -100,6 +100,9 @@ func (c *counters) status(in *Input, now, started time.Time) admin.Input {
 	if l, ok := in.Input.(inputs.Lagger); ok {
 		lag := l.Lag()
 		s.Sources, s.LagBytes = &lag.Sources, &lag.Bytes
+		for _, u := range lag.Unreadable {
+			s.Unreadable = append(s.Unreadable, admin.Unreadable(u))
+		}
 	}
 	if c == nil {
 		return s
@@ -197,6 +200,14 @@ func alerts(s *admin.Status) (list []admin.Alert) {
 	}
 	for i := range s.Inputs {
 		in := &s.Inputs[i]
+		if n := len(in.Unreadable); n > 0 {
+			more := ""
+			if n > 1 {
+				more = fmt.Sprintf(", and %d more", n-1)
+			}
+			add(admin.Warning, "input "+in.Name, time.Time{}, "%s can not be read: %s%s; it is tried every second; the agent's user needs the right to read it, by a group or an ACL",
+				in.Unreadable[0].Path, in.Unreadable[0].Reason, more)
+		}
 		if in.Gaps > 0 {
 			add(admin.Warning, "input "+in.Name, time.Time{}, "%d ranges were gone before they could be read; each is a signed record", in.Gaps)
 		}

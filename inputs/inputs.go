@@ -139,8 +139,16 @@ type Rereader interface {
 
 // Lag tells how far an input is behind, for status and metrics.
 type Lag struct {
-	Sources int   // sources followed now
-	Bytes   int64 // read from none of them yet
+	Sources    int          // sources followed now
+	Bytes      int64        // read from none of them yet
+	Unreadable []Unreadable // not to be changed by who asks
+}
+
+// Unreadable is a source that is there and can not be read now: nobody knows what it
+// holds.
+type Unreadable struct {
+	Path   string
+	Reason string // without the path
 }
 
 // Lagger is implemented by inputs that know their lag. Safe for concurrent use with Run.

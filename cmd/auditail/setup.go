@@ -179,7 +179,7 @@ func newInputs(cfg *config.Config, key keyed.Key, memory *inputs.Memory, log *sl
 		}
 		spec, specErr := newSpec(cfg, in, key)
 		if specErr == nil {
-			spec.Input, specErr = newReader(&cfg.Inputs, kind, i, memory, log.With("input", in.Name))
+			spec.Input, specErr = newReader(&cfg.Inputs, kind, i, memory, log)
 		}
 		if specErr != nil {
 			err = fmt.Errorf("input %s: %w", in.Name, specErr)

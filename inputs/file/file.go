@@ -34,6 +34,7 @@ type Input struct {
 
 	sources atomic.Int64
 	unread  atomic.Int64
+	failing atomic.Pointer[[]inputs.Unreadable]
 }
 
 var (
@@ -108,7 +109,11 @@ func (in *Input) Scan(ctx context.Context, resume []inputs.Position, to inputs.A
 
 // Lag implements inputs.Lagger.
 func (in *Input) Lag() inputs.Lag {
-	return inputs.Lag{Sources: int(in.sources.Load()), Bytes: in.unread.Load()}
+	lag := inputs.Lag{Sources: int(in.sources.Load()), Bytes: in.unread.Load()}
+	if failing := in.failing.Load(); failing != nil {
+		lag.Unreadable = *failing
+	}
+	return lag
 }
 
 func (in *Input) follower(resume []inputs.Position, to inputs.Appender) (*follower, error) {
@@ -124,7 +129,7 @@ func (in *Input) follower(resume []inputs.Position, to inputs.Appender) (*follow
 		suspects: map[fileID]suspect{},
 		copies:   map[fileID]int64{},
 		noted:    map[string]struct{}{},
-		failures: map[string]error{},
+		failures: map[string]failure{},
 		fresh:    len(resume) == 0,
 		work:     make(chan inputs.Chunk),
 		accepted: make(chan error),

@@ -37,7 +37,7 @@ type follower struct {
 	copies      map[fileID]int64    // compressed files that hold what is read elsewhere, and when they changed
 	noted       map[string]struct{} // conditions that were logged
 	succeeded   []succession        // rotations whose successors are to be admitted
-	failures    map[string]error    // of Scan, by path
+	failures    map[string]failure  // by path
 	hot         []*generation       // polled
 	queue       []*generation       // with something to read
 	open        int                 // descriptors held
@@ -411,6 +411,7 @@ func (f *follower) release() {
 	}
 	f.in.sources.Store(0)
 	f.in.unread.Store(0)
+	f.in.failing.Store(nil)
 }
 
 func (f *follower) closeFile(g *generation) {

@@ -97,6 +97,7 @@ func (f *follower) look(ctx context.Context) {
 	}
 	f.looked = f.now()
 	f.lookTook = f.looked.Sub(begin)
+	f.tellFailures(f.looked)
 	f.rest(dirs)
 }
 
@@ -117,7 +118,7 @@ func (f *follower) list(ctx context.Context) ([]found, map[string]watchedDir) {
 		dir: func(name string) { f.addDir(dirs, name) },
 		fail: func(name string, err error) {
 			f.noteOnce(ctx, noteList, name, err)
-			f.failures[name] = err
+			f.fails(name, err)
 		},
 		match: func(name string) {
 			if excluded(f.config.Exclude, name) {
@@ -134,7 +135,7 @@ func (f *follower) list(ctx context.Context) ([]found, map[string]watchedDir) {
 			case errors.Is(err, fs.ErrNotExist):
 			case err != nil:
 				f.noteOnce(ctx, noteStat, name, err)
-				f.failures[name] = err
+				f.fails(name, err)
 			case st.kind == kindRegular:
 				f.cleared(noteStat, name)
 				f.cleared(noteKind, name)
@@ -516,8 +517,8 @@ func (f *follower) skipToEnd(ctx context.Context, g *generation) {
 // failed joins what Scan could not read.
 func (f *follower) failed() error {
 	var problems []error
-	for path, err := range f.failures {
-		problems = append(problems, fmt.Errorf("scan %s: %w", path, err))
+	for path, f := range f.failures {
+		problems = append(problems, fmt.Errorf("scan %s: %w", path, f.err))
 	}
 	slices.SortFunc(problems, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return errors.Join(problems...)

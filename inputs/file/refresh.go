@@ -130,7 +130,7 @@ func (f *follower) openFile(ctx context.Context, g *generation) bool {
 		} else {
 			f.noteOnce(ctx, noteOpen, g.path, err)
 		}
-		f.failures[g.path] = err
+		f.fails(g.path, err)
 		g.checkAt = now.Add(f.limits.retry)
 		return false
 	}

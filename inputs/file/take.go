@@ -298,7 +298,7 @@ func (f *follower) handOverLong(ctx context.Context, g *generation, keep int) (f
 func (f *follower) readFailed(ctx context.Context, g *generation, err error) {
 	f.noteOnce(ctx, noteRead, g.path, err)
 	g.checkAt = f.now().Add(f.limits.retry)
-	f.failures[g.path] = err
+	f.fails(g.path, err)
 	if g.links > 0 && g.name != "" && !f.scan {
 		f.closeFile(g)
 	}

@@ -68,6 +68,12 @@ func writeInputs(p *metrics.Page, list []Input) {
 			sources.Sample(float64(*list[i].Sources), "input", list[i].Name)
 		}
 	}
+	unreadable := p.Gauge("auditail_input_unreadable_sources", "Files or directories that are there and can not be read now.")
+	for i := range list {
+		if list[i].Sources != nil {
+			unreadable.Sample(float64(len(list[i].Unreadable)), "input", list[i].Name)
+		}
+	}
 	lag := p.Gauge("auditail_input_lag_bytes", "Bytes that the sources hold and nobody has read yet.")
 	for i := range list {
 		if list[i].LagBytes != nil {

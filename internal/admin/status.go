@@ -35,6 +35,12 @@ type Config struct {
 	RefusedAt time.Time `json:"refused_at,omitzero"`
 }
 
+// Unreadable is a source, mostly a file, and why it can not be read.
+type Unreadable struct {
+	Path   string `json:"path"`
+	Reason string `json:"reason"`
+}
+
 // Input is one input since the start of the process.
 type Input struct {
 	Name    string `json:"name"`
@@ -54,6 +60,8 @@ type Input struct {
 	Sources *int `json:"sources,omitempty"`
 	// LagBytes is what they hold and nobody has read yet.
 	LagBytes *int64 `json:"lag_bytes,omitempty"`
+	// Unreadable are sources that are there and can not be read now.
+	Unreadable []Unreadable `json:"unreadable,omitempty"`
 	// Waiting: a chunk waits for the buffer, which is full or writing.
 	Waiting  bool      `json:"waiting,omitempty"`
 	LastLine time.Time `json:"last_line,omitzero"`

@@ -120,6 +120,11 @@ func TestPermissionLostAndRegained(t *testing.T) {
 			write(0, 1000)
 			end(p)
 			p = s.startAs(nobody).logged("file can not be opened, trying again")
+			unreadable := func() bool {
+				out, code := s.try("auditail", "status", "--config", s.path("auditail.toml"))
+				return code == 1 && strings.Contains(out, "access.log can not be read: permission denied")
+			}
+			await(t, "the alert", unreadable)
 			if err := os.Rename(log, log+".1"); err != nil {
 				t.Fatal(err)
 			}
@@ -130,6 +135,7 @@ func TestPermissionLostAndRegained(t *testing.T) {
 				}
 			}
 			await(t, "the lines that could not be read", all)
+			await(t, "the end of the alert", func() bool { return !unreadable() })
 			p.terminate(10 * time.Second)
 			s.wantAllWithoutGap(lines)
 		})
