@@ -68,7 +68,7 @@ torture: stock-tools s3-server ## break things for hours: power cuts, failing di
 	AUDITAIL_TORTURE=500 $(GO) test -count=1 -timeout 60m ./buffer
 	$(GO) test -count=1 -timeout 60m -run 'Model$$|Storm' ./inputs/file -rapid.checks=10000
 	$(GO) test -count=1 -timeout 60m -run ModelLive ./inputs/file -model.workers=50 -rapid.checks=200
-	$(GO) test -count=1 -timeout 60m -run Reload ./internal/endtoend -reloads=10000
+	$(GO) test -count=1 -timeout 120m -run Reload ./internal/endtoend -reloads=10000
 	$(GO) test -count=1 -timeout 60m -run Storm -v ./internal/endtoend -storm.kills=45 -storm.rate=1500
 	$(GO) test -count=1 -timeout 60m -run Storm -v ./internal/endtoend -storm.kills=6 -storm.rate=50000
 	$(GO) test -count=1 -timeout 90m -run BadNetwork -v ./internal/endtoend -network.time=1h

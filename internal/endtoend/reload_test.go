@@ -127,7 +127,8 @@ func (r *reloaded) load() (stop func()) {
 				written <- nil
 				return
 			case now := <-tick.C:
-				more := int(now.Sub(began).Seconds()*float64(*reloadRate)) - each
+				// The time of a tick may be before that of the last one.
+				more := max(int(now.Sub(began).Seconds()*float64(*reloadRate))-each, 0)
 				each += more
 				for _, name := range []string{"logs/kept.log", "logs/changed.log"} {
 					if err := appendFile(r.path(name), r.next(more)); err != nil {

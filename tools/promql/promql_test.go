@@ -89,6 +89,7 @@ auditail_buffer_full 0x1700
 auditail_buffer_disk_full 0x1700
 auditail_buffer_used_bytes 1000x1700
 auditail_buffer_max_bytes 10000x1700
+auditail_input_unreadable_sources{input="vllm"} 0x1700
 auditail_input_gaps_total{input="vllm"} 0x1700
 auditail_input_lines_total{input="vllm",outcome="recorded"} 0+95x1700
 auditail_input_lines_total{input="vllm",outcome="unparsed"} 0+5x1700
@@ -112,6 +113,7 @@ var trouble = map[string]string{
 	"AuditailQuarantine":      `auditail_output_quarantined_batches_total{output="worm"} 0x1650 1x50`,
 	"AuditailBufferFull":      `auditail_buffer_full 1x1700`,
 	"AuditailBufferFilling":   `auditail_buffer_used_bytes 8100x1700`,
+	"AuditailUnreadable":      `auditail_input_unreadable_sources{input="vllm"} 1x1700`,
 	"AuditailGap":             `auditail_input_gaps_total{input="vllm"} 0x1650 1x50`,
 	"AuditailUnparsed":        `auditail_input_lines_total{input="vllm",outcome="unparsed"} 0+20x1700`,
 	"AuditailInputSilent":     `auditail_input_last_line_timestamp_seconds{input="vllm"} 60x1700`,
