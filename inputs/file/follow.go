@@ -283,7 +283,7 @@ func (f *follower) pause() time.Duration {
 		return max(f.limits.poll-f.now().Sub(f.polled), 0)
 	}
 	next := f.nextLook()
-	if glance := f.glanced.Add(f.limits.list); f.resting && glance.Before(next) {
+	if glance := f.glanced.Add(f.limits.list); f.resting && !f.lookDue && glance.Before(next) {
 		next = glance
 	}
 	return max(next.Sub(f.now()), 0)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func FuzzToken(f *testing.F) {
@@ -224,5 +225,22 @@ func TestMarksAreBounded(t *testing.T) {
 	}
 	if newest := g.marks[len(g.marks)-1].place; newest != 9999*100 {
 		t.Errorf("the newest mark is at %d", newest)
+	}
+}
+
+// A look that is due and has to wait, because the last one took long, is waited for
+// and not asked for again and again.
+func TestPauseWhileALookIsDue(t *testing.T) {
+	now := time.Now()
+	f := &follower{
+		in: &Input{}, limits: defaultLimits(), now: func() time.Time { return now },
+		resting: true, lookDue: true, looked: now, lookTook: 2 * time.Second, glanced: now.Add(-time.Minute),
+	}
+	if wait := f.pause(); wait != 4*f.lookTook {
+		t.Errorf("pauses for %s", wait)
+	}
+	f.lookDue = false
+	if wait := f.pause(); wait != 0 {
+		t.Errorf("a glance that is due is not taken for %s", wait)
 	}
 }
