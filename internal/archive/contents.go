@@ -85,6 +85,7 @@ func (c *contents) violation(code Code, format string, args ...any) {
 // by the agent about its own losses are looked into.
 func (c *contents) record(index uint64, line []byte) {
 	c.event, c.closed = nil, false
+	defer func() { c.event = nil }() // it is a part of the line
 	if c.tallies != nil {
 		c.tallies.groups = c.tallies.groups[:0]
 	}

@@ -40,6 +40,12 @@ type nameAt struct{ from, to int }
 // stands there. Objects within are checked for their grammar alone. What take was
 // given before an error means nothing.
 func (o *object) walk(text []byte, take func(name, value []byte)) error {
+	err := o.members(text, take)
+	o.text = nil // a long line is not to be kept for as long as the object is
+	return err
+}
+
+func (o *object) members(text []byte, take func(name, value []byte)) error {
 	if !utf8.Valid(text) {
 		return errUTF8
 	}

@@ -62,7 +62,7 @@ func TestVerifierIsBoundedByForgedRanges(t *testing.T) {
 		forged(`"coverage":[{}` + strings.Repeat(",{}", 5<<20) + `]`)
 		forged(`"coverage":[{"source":"` + long + `","generation":"g","unit":"bytes","from":0,"to":1,"lines":1}]`)
 		forged(`"coverage":[` + many.String()[1:] + `]`)
-		e.Data(sealtest.Chat(), [][]byte{e.Record("agent.gap", `"source":{"id":"`+long+`"},"loss":{"generation":"g","from":0,"to":9}`)})
+		e.Data(sealtest.Chat(), [][]byte{e.Gap(long, "g", 0, 9)})
 	}
 	e.Close()
 	e.Checkpoint()
