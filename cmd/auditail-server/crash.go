@@ -20,17 +20,7 @@ func beginRun(d *server.Deps, stderr io.Writer, level slog.Level, dir string) (f
 	} else {
 		d.Logger.Warn("a crash would not be written down", "error", unwatched)
 	}
-	run, err := crash.Begin(d.FS, dir, time.Now())
-	if err != nil {
-		d.Logger.Warn("the next start will not know how this run ended", "error", err)
-	}
-	switch run.Last {
-	case crash.Crashed:
-		d.Logger.Error("the last run was ended by a defect; this one recovers what it left", "stack", run.File)
-	case crash.Killed:
-		d.Logger.Warn("the last run was killed or lost its power; this one recovers what it left")
-	case crash.None, crash.Stopped:
-	}
+	run := crash.Start(d.FS, dir, time.Now(), d.Logger)
 	return func() error {
 		err := run.Finish()
 		if watcher != nil {

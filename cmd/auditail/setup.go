@@ -47,18 +47,7 @@ type setup struct {
 
 // begin notes that a run begins, and says how the one before ended.
 func (s *setup) begin() {
-	run, err := crash.Begin(s.deps.FS, s.file.Agent.DataDir, time.Now())
-	if err != nil {
-		s.log.Warn("the next start will not know how this run ended", "error", err)
-	}
-	s.run = run
-	switch run.Last {
-	case crash.Crashed:
-		s.log.Error("the last run was ended by a defect; this one recovers what it left", "stack", run.File)
-	case crash.Killed:
-		s.log.Warn("the last run was killed or lost its power; this one recovers what it left")
-	case crash.None, crash.Stopped:
-	}
+	s.run = crash.Start(s.deps.FS, s.file.Agent.DataDir, time.Now(), s.log)
 }
 
 // close ends the run in order and gives the data_dir free.

@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -185,6 +186,22 @@ func Begin(fsys durable.FS, dir string, now time.Time) (*Run, error) {
 		return r, fmt.Errorf("note that a run begins: %w", err)
 	}
 	return r, nil
+}
+
+// Start is Begin for a program that says in its log how the last run ended.
+func Start(fsys durable.FS, dir string, now time.Time, log *slog.Logger) *Run {
+	run, err := Begin(fsys, dir, now)
+	if err != nil {
+		log.Warn("the next start will not know how this run ended", "error", err)
+	}
+	switch run.Last {
+	case Crashed:
+		log.Error("the last run was ended by a defect; this one recovers what it left", "stack", run.File)
+	case Killed:
+		log.Warn("the last run was killed or lost its power; this one recovers what it left")
+	case None, Stopped:
+	}
+	return run
 }
 
 // Finish notes that the run ended in order.

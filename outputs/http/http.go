@@ -133,17 +133,7 @@ func loopback(host string) bool {
 
 // Ship implements outputs.Output.
 func (o *Output) Ship(ctx context.Context, b seal.Batch) (seal.Receipt, error) {
-	receipt := seal.Receipt{Origin: b.Manifest.Origin, Batch: b.Manifest.Batch}
-	for _, object := range b.Objects {
-		stored, err := o.deliver(ctx, object, b.ManifestFile)
-		if err != nil {
-			return receipt, err
-		}
-		if stored {
-			receipt.Stored++
-		}
-	}
-	return receipt, nil
+	return outputs.ShipEach(b, func(object seal.Object) (bool, error) { return o.deliver(ctx, object, b.ManifestFile) })
 }
 
 // Publish implements outputs.Publisher.
