@@ -152,11 +152,7 @@ func (f *follower) openFile(ctx context.Context, g *generation) bool {
 		return false
 	}
 	if !same {
-		cause := inputs.CauseReplaced
-		if st.size < g.place() {
-			cause = inputs.CauseTruncated
-		}
-		f.replaced(ctx, g, cause)
+		f.replaced(ctx, g, inputs.CauseReplaced)
 		return false
 	}
 	if st.size != g.size || st.modified != g.modified {
@@ -240,6 +236,9 @@ func (f *follower) replaced(ctx context.Context, g *generation, cause string) {
 		f.discard(h)
 		f.lookDue = true
 	} else {
+		if st.size < g.place() {
+			cause = inputs.CauseTruncated // whoever saw other bytes first
+		}
 		n = f.create(g.path, g.real, name, st)
 		n.attached, n.file, n.announced = attached, h, true
 		f.open++
