@@ -225,6 +225,29 @@ func TestFileReplacedByEditor(t *testing.T) {
 	})
 }
 
+// A version that an editor wrote and soon wrote over is seen for a moment only: what
+// it holds is in the next one, and is read once. The log is shorter than a sample.
+func TestShortFileEditedTwice(t *testing.T) {
+	t.Parallel()
+	for range 20 {
+		s := newScene(t, without)
+		s.write(6)
+		if size := len(strings.Join(s.want, "\n")); size < leastEdited || size >= sampleSize {
+			t.Fatalf("the log has %d bytes", size)
+		}
+		s.start()
+		s.caughtUp()
+		s.closeWriter()
+		for range 2 {
+			s.copyTo(s.path("edited"))
+			s.rename(s.path("edited"), s.log)
+		}
+		s.write(10)
+		s.finish()
+		s.noGaps()
+	}
+}
+
 func TestHardLinksAndTwoGlobs(t *testing.T) {
 	t.Parallel()
 	inEveryMode(t, func(t *testing.T, s *scene) {

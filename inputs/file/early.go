@@ -136,7 +136,7 @@ func (f *follower) inspectEarly(ctx context.Context, e earlyFile, l *listings) n
 // isVersion tells whether a file is an earlier version of one that was edited
 // more than once since the last look: what it holds is in the newest, too.
 func (f *follower) isVersion(e earlyFile) bool {
-	return e.st.size >= sampleSize && slices.ContainsFunc(f.generations, func(g *generation) bool {
+	return e.st.size >= leastEdited && slices.ContainsFunc(f.generations, func(g *generation) bool {
 		return g.path == e.name && f.isCopyOf(g, e.st.id, e.file)
 	})
 }
