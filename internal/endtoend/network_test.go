@@ -74,7 +74,12 @@ func TestBadNetwork(t *testing.T) {
 	lines, kills := 0, 0
 	// Long runs write as many lines as short ones: what is tried is the network.
 	most := max(10, int(2000*15*time.Second / *networkTime))
+	report := time.Now()
 	for began := time.Now(); time.Since(began) < *networkTime; {
+		if time.Since(report) > time.Minute {
+			report = time.Now()
+			t.Logf("%d lines, %d kills, %d connections hurt", lines, kills, toServers.Hurts()+toStore.Hurts())
+		}
 		n := most/10 + random.IntN(most)
 		appendTo(t, s.path("logs/access.log"), accessLines(lines, n))
 		lines += n
@@ -95,7 +100,7 @@ func TestBadNetwork(t *testing.T) {
 		run(i)
 		servers[i].logged("listening")
 	}
-	t.Logf("%d lines, %d kills, %d connections hurt to the servers and %d to the store", lines, kills, toServers.Hurts(), toStore.Hurts())
+	t.Logf("%d lines, %d kills of a server, connections hurt to the servers %v and to the store %v", lines, kills, toServers.ByKind(), toStore.ByKind())
 	if toServers.Hurts()+toStore.Hurts() < 10 || kills == 0 {
 		t.Error("hardly anything was hurt")
 	}
@@ -114,6 +119,7 @@ func TestBadNetwork(t *testing.T) {
 	c := s.read(archive)
 	wantLines(t, c, lines)
 	s.verify(archive, "--expect-size", fmt.Sprint(c.batches))
+	t.Logf("%d batches, each once; the archive verifies", c.batches)
 	if cosigned, err := filepath.Glob(filepath.Join(archive, "seals", agentID, "0001", "cosignature", "*")); err != nil || len(cosigned) == 0 {
 		t.Errorf("%d heads were cosigned, %v", len(cosigned), err)
 	}

@@ -9,6 +9,7 @@ package proxytest
 import (
 	"context"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"sync"
@@ -43,7 +44,7 @@ type Proxy struct {
 	servers []string
 	next    int
 	draw    func() Fault
-	hurt    int
+	hurt    map[string]int // by kind
 	open    map[net.Conn]struct{}
 	closed  bool
 }
@@ -55,7 +56,7 @@ func Start(t *testing.T, servers ...string) *Proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Proxy{Address: l.Addr().String(), servers: servers, open: make(map[net.Conn]struct{})}
+	p := &Proxy{Address: l.Addr().String(), servers: servers, open: make(map[net.Conn]struct{}), hurt: make(map[string]int)}
 	var running sync.WaitGroup
 	running.Go(func() {
 		for {
@@ -91,29 +92,41 @@ func (p *Proxy) Hurt(seed uint64, share float64) {
 		if random.Float64() >= share {
 			return None
 		}
-		p.hurt++
-		f := None
-		f.Reset = random.IntN(2) == 0
-		switch random.IntN(7) {
-		case 0:
-			f.Refuse = true
-		case 1:
-			f.CutUp = random.Int64N(100_000)
-		case 2:
-			f.CutDown = random.Int64N(2_000)
-		case 3:
-			f.Mute, f.CutUp = true, 1_000+random.Int64N(50_000)
-		case 4:
-			f.Delay = time.Duration(random.IntN(200)) * time.Millisecond
-		case 5:
-			f.Hang = true
-		default:
-			f.Piece, f.Delay = 1+random.IntN(500), time.Millisecond
-			f.CutUp = random.Int64N(20_000)
-		}
+		f, kind := drawn(random)
+		p.hurt[kind]++
 		return f
 	}
 	p.cutAll()
+}
+
+// drawn draws a fault and says of which kind it is.
+func drawn(random *rand.Rand) (f Fault, kind string) {
+	f = None
+	f.Reset = random.IntN(2) == 0
+	switch random.IntN(7) {
+	case 0:
+		f.Refuse = true
+		return f, "refused"
+	case 1:
+		f.CutUp = random.Int64N(100_000)
+		return f, "request cut"
+	case 2:
+		f.CutDown = random.Int64N(2_000)
+		return f, "answer cut"
+	case 3:
+		f.Mute, f.CutUp = true, 1_000+random.Int64N(50_000)
+		return f, "answer lost"
+	case 4:
+		f.Delay = time.Duration(random.IntN(200)) * time.Millisecond
+		return f, "slow"
+	case 5:
+		f.Hang = true
+		return f, "hung"
+	default:
+		f.Piece, f.Delay = 1+random.IntN(500), time.Millisecond
+		f.CutUp = random.Int64N(20_000)
+		return f, "in pieces and cut"
+	}
 }
 
 // Break ends all connections and refuses new ones until Heal.
@@ -134,9 +147,18 @@ func (p *Proxy) Heal() {
 
 // Hurts returns how many connections suffered a fault.
 func (p *Proxy) Hurts() int {
+	n := 0
+	for _, of := range p.ByKind() {
+		n += of
+	}
+	return n
+}
+
+// ByKind returns how many connections suffered which kind of fault.
+func (p *Proxy) ByKind() map[string]int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.hurt
+	return maps.Clone(p.hurt)
 }
 
 func (p *Proxy) cutAll() {
