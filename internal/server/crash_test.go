@@ -138,16 +138,7 @@ func TestPowerCutAfterKill(t *testing.T) {
 // TestOneFailureAnywhere lets each operation fail once: the agent is told to
 // come again, the same server goes on, and nothing is lost in a power cut.
 func TestOneFailureAnywhere(t *testing.T) {
-	for name, fault := range map[string]struct {
-		fault  faulty.Fault
-		status int
-	}{
-		"disk full":                  {faulty.Fault{Kinds: faulty.Changing, Err: syscall.ENOSPC}, http.StatusInsufficientStorage},
-		"quota":                      {faulty.Fault{Kinds: faulty.Create | faulty.Write, Err: syscall.EDQUOT}, http.StatusInsufficientStorage},
-		"disk broken":                {faulty.Fault{Err: syscall.EIO}, http.StatusServiceUnavailable},
-		"done and reported as error": {faulty.Fault{Kinds: faulty.Changing, Err: syscall.EIO, Done: true}, http.StatusServiceUnavailable},
-		"sync that loses":            {faulty.Fault{Kinds: faulty.Sync, Err: syscall.EIO, Lose: true}, http.StatusServiceUnavailable},
-	} {
+	for name, fault := range diskFaults() {
 		t.Run(name, func(t *testing.T) {
 			failed := 0
 			for offset, reached := 0, true; reached; offset++ {

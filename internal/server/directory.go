@@ -209,7 +209,7 @@ func (d *directory) swap(ctx context.Context, name, tag string, data []byte) (er
 		// The link decides who was first, also where nothing locks.
 		err := d.write(ctx, name, data, time.Time{})
 		if errors.Is(err, fs.ErrExist) {
-			return fmt.Errorf("make state %s: %w", name, errSwapped)
+			return d.swapped("make", name)
 		}
 		return err
 	}
@@ -222,7 +222,7 @@ func (d *directory) swap(ctx context.Context, name, tag string, data []byte) (er
 	}
 	_, have, err := d.read(ctx, name)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && have != tag {
-		return fmt.Errorf("change state %s: %w", name, errSwapped)
+		return d.swapped("change", name)
 	}
 	if err != nil {
 		return err
@@ -231,6 +231,15 @@ func (d *directory) swap(ctx context.Context, name, tag string, data []byte) (er
 		return fmt.Errorf("change state %s: %w", name, err)
 	}
 	return nil
+}
+
+// swapped tells of the value that stands in the way. It may be of a request that
+// failed before it was durable, and whoever is told of it acts on it.
+func (d *directory) swapped(step, name string) error {
+	if err := d.makeDurable(name); err != nil {
+		return err
+	}
+	return fmt.Errorf("%s state %s: %w", step, name, errSwapped)
 }
 
 // Another process holds the lock for one small write.
@@ -253,13 +262,14 @@ func (d *directory) acquire() (unlock func() error, err error) {
 
 func (d *directory) remove(_ context.Context, name string) error {
 	err := d.fs.Remove(d.name(name))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove %s: %w", name, err)
 	}
-	return d.makeDurable(name)
+	// Also what is not there: it may have gone a moment ago, and not for good yet.
+	if err := d.makeDurable(name); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 func (d *directory) each(n int, f func(i int) error) error {

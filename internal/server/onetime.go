@@ -147,7 +147,7 @@ func (s *Server) claim(ctx context.Context, request *enrol.Request, log seal.Log
 	case o.Organization != "" && o.Organization != log.Organization, o.Agent != "" && o.Agent != log.Agent:
 		return "", refuse(http.StatusForbidden, "the one-time token is not for %s", log)
 	case o.UsedBy == request.Key:
-		return o.Start, nil
+		return o.Start, s.state.makeDurable(oneTimeName(id))
 	}
 	o.UsedBy = request.Key
 	err = swapJSON(ctx, s.state, oneTimeName(id), tag, o)

@@ -110,7 +110,9 @@ func (r *registry) change(ctx context.Context, agent string, change func(*Enrolm
 			return nil, err
 		}
 		if err = change(e); err != nil {
-			return nil, err
+			// It may say that this was done already: by a request that failed before
+			// it was durable.
+			return nil, errors.Join(err, r.state.makeDurable(enrolmentName(agent)))
 		}
 		if err = swapJSON(ctx, r.state, enrolmentName(agent), tag, e.file()); err == nil {
 			r.remember(agent, e)

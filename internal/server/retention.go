@@ -106,7 +106,8 @@ func LiftHold(ctx context.Context, c Config, d Deps, name string) error {
 		return fmt.Errorf("there is no hold %q", name)
 	}
 	if _, err := readJSON(ctx, p.state, holdName(name), &h); errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("there is no hold %q", name)
+		// It may have been lifted a moment ago, and not for good yet.
+		return errors.Join(fmt.Errorf("there is no hold %q", name), p.state.remove(ctx, holdName(name)))
 	} else if err != nil {
 		return err
 	}

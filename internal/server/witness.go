@@ -169,7 +169,11 @@ func (s *Server) keepCosignature(ctx context.Context, e *epoch, c *seal.Checkpoi
 		return nil
 	}
 	for path, data := range map[string][]byte{c.Path(): c.File, c.Origin.CosignaturePath(c.Size, s.witness.WitnessKey): line} {
-		if err := s.store.write(ctx, path, data, s.keepSeal(e)); err != nil && !errors.Is(err, fs.ErrExist) {
+		err := s.store.write(ctx, path, data, s.keepSeal(e))
+		if errors.Is(err, fs.ErrExist) {
+			err = s.store.makeDurable(path)
+		}
+		if err != nil {
 			return err
 		}
 	}
