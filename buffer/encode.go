@@ -54,8 +54,10 @@ func reuse(b []byte) []byte {
 	return b[:0]
 }
 
+// newZstdEncoder returns an encoder that makes one zstd block of a block of lines: the
+// window is set before the level, which would otherwise halve the block and copy it.
 func newZstdEncoder() (*zstd.Encoder, error) {
-	return zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20))
+	return zstd.NewWriter(nil, zstd.WithWindowSize(1<<20), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
 }
 
 // encode turns queued entries into groups for the writer: while one group is
