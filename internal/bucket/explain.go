@@ -84,7 +84,7 @@ const (
 // remedies says what to change for the refusals that time does not mend.
 var remedies = map[string]string{
 	"NoSuchBucket":                         "there is no such bucket: make it, with versioning and Object Lock enabled, or correct bucket and endpoint",
-	"AccessDenied":                         "the credentials may not do this: allow s3:PutObject, s3:PutObjectRetention, s3:GetObject and s3:GetObjectRetention below the prefix (and s3:PutObjectLegalHold with legal_hold)",
+	"AccessDenied":                         "the credentials may not do this: allow s3:PutObject, s3:PutObjectRetention, s3:GetObject and s3:GetObjectRetention below the prefix (and s3:PutObjectLegalHold for legal holds)",
 	"AllAccessDisabled":                    "the account or bucket is blocked",
 	"InvalidAccessKeyId":                   "the store does not know this access key",
 	"SignatureDoesNotMatch":                "the secret key does not belong to the access key, or something between here and the store changes the request",

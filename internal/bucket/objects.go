@@ -30,6 +30,8 @@ type Object struct {
 	Type   string // Content-Type
 	// Keep is until when it is locked, at least a day from now; zero: not locked.
 	Keep time.Time
+	// Hold sets a legal hold besides.
+	Hold bool
 	// Replaces is the tag of what it takes the place of; empty: the name must be free.
 	Replaces string
 }
@@ -50,6 +52,9 @@ func (b *Bucket) Put(ctx context.Context, o Object) (tag string, err error) {
 		input.IfNoneMatch, input.IfMatch = nil, &o.Replaces
 	}
 	b.protect(input, o.Keep)
+	if o.Hold {
+		input.ObjectLockLegalHoldStatus = types.ObjectLockLegalHoldStatusOn
+	}
 	stored, err := b.client.PutObject(ctx, input, signedDigest(hex.EncodeToString(o.SHA256[:])))
 	if err != nil {
 		return "", err

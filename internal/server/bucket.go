@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/auditail/auditail/internal/bucket"
-	"github.com/auditail/auditail/seal"
 )
 
 // bucketStorage is storage in a bucket. Its conditional writes decide who was first
@@ -138,23 +137,27 @@ func (b *bucketBlob) Close() error {
 }
 
 // put stores an object in one attempt. The agent repeats what was not acknowledged.
-func (b *bucketStorage) put(ctx context.Context, name string, body io.Reader, size int64, digest seal.Digest, keep time.Time, replaces string) error {
-	kind := "text/plain; charset=utf-8"
-	if strings.HasSuffix(name, ".zst") {
-		kind = "application/zstd"
+func (b *bucketStorage) put(ctx context.Context, o bucket.Object) error {
+	o.Type = "text/plain; charset=utf-8"
+	if strings.HasSuffix(o.Path, ".zst") {
+		o.Type = "application/zstd"
 	}
-	_, err := b.bucket.Put(ctx, bucket.Object{
-		Path: name, Body: body, Size: size, SHA256: digest, Type: kind, Keep: keep, Replaces: replaces,
-	})
+	_, err := b.bucket.Put(ctx, o)
 	return err
 }
 
-func (b *bucketStorage) write(ctx context.Context, name string, data []byte, keep time.Time) error {
-	err := b.put(ctx, name, bytes.NewReader(data), int64(len(data)), sha256.Sum256(data), keep, "")
-	return b.fault("store", name, err)
+// text is the object of a value that is in memory.
+func text(name string, data []byte) bucket.Object {
+	return bucket.Object{Path: name, Body: bytes.NewReader(data), Size: int64(len(data)), SHA256: sha256.Sum256(data)}
 }
 
-func (b *bucketStorage) commit(ctx context.Context, f *incomingFile, name string, keep time.Time) error {
+func (b *bucketStorage) write(ctx context.Context, name string, data []byte, keep time.Time) error {
+	o := text(name, data)
+	o.Keep = keep
+	return b.fault("store", name, b.put(ctx, o))
+}
+
+func (b *bucketStorage) commit(ctx context.Context, f *incomingFile, name string, keep time.Time, held bool) error {
 	size, err := f.size()
 	if err != nil {
 		return err
@@ -163,14 +166,18 @@ func (b *bucketStorage) commit(ctx context.Context, f *incomingFile, name string
 	if _, err := io.Copy(h, io.NewSectionReader(f, 0, size)); err != nil {
 		return fmt.Errorf("read incoming file: %w", err)
 	}
-	return b.fault("store", name, b.put(ctx, name, io.NewSectionReader(f, 0, size), size, sum(h), keep, ""))
+	return b.fault("store", name, b.put(ctx, bucket.Object{
+		Path: name, Body: io.NewSectionReader(f, 0, size), Size: size, SHA256: sum(h), Keep: keep, Hold: held && b.bucket.Locks(),
+	}))
 }
 
 // makeDurable has nothing to do: what a bucket answers for is durable.
 func (b *bucketStorage) makeDurable(string) error { return nil }
 
 func (b *bucketStorage) swap(ctx context.Context, name, tag string, data []byte) error {
-	err := b.put(ctx, name, bytes.NewReader(data), int64(len(data)), sha256.Sum256(data), time.Time{}, tag)
+	o := text(name, data)
+	o.Replaces = tag
+	err := b.put(ctx, o)
 	if !bucket.IsTaken(err) && !bucket.IsMissing(err) && !bucket.IsConflict(err) {
 		return b.fault("change state", name, err)
 	}

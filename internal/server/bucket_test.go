@@ -8,12 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/aws/aws-sdk-go-v2/service/s3/types"
-
 	"github.com/auditail/auditail/internal/s3test"
-	"github.com/auditail/auditail/seal"
 	"github.com/auditail/auditail/seal/sealtest"
 )
 
@@ -34,7 +29,7 @@ func TestOverBucket(t *testing.T) {
 		"other bytes": TestRepeatWithOtherBytes, "same payload": TestSamePayloadUnderAnotherManifest, "fork": TestFork,
 		"evidence": TestForkEvidenceIsBounded, "silence": TestSilenceIsTold, "witness": TestWitness, "witness and forks": TestWitnessSeesFork,
 		"older state": TestOlderCopyOfTheState, "restart reads little": TestRestartReadsLittle, "head": TestHeadThatDoesNotFit,
-		"retention": testBucketRetention, "unlocked retention": testUnlockedRetention, "holds": testBucketHolds, "fresh": testFreshness, "one witness": testOneWitness,
+		"retention": testBucketRetention, "unlocked retention": testUnlockedRetention, "holds": testBucketHolds, "holds at upload": testHoldsAtUpload, "hold set during an upload": testHoldDuringUpload, "fresh": testFreshness, "one witness": testOneWitness,
 		"mistakes":        testBucketMistakes,
 		"witness at once": TestWitnessAtOnce, "witness alone": TestWitnessAloneIsToldTheNextKey, "stored keys": TestStoredLogSaysItsKeys, "add key": TestAddKeyRefuses, "rotated key": TestRotatedKey, "verifies": TestStoredArchiveVerifies,
 	} {
@@ -82,77 +77,6 @@ func testUnlockedRetention(t *testing.T) {
 	apply(0, 0)
 	delete(f.epoch.Files, data.Manifest.PayloadPath)
 	f.wantStore(f.epoch.Files)
-}
-
-// testBucketHolds: a legal hold is one of the bucket too, while it is set, of what it
-// covers: the store removes that for nobody.
-func testBucketHolds(t *testing.T) {
-	f := newFixture(t)
-	f.config.S3.Lock = "governance" // which root may bypass, where nothing is held
-	f.start()
-	f.ship(f.epoch.Open())
-	chat := f.epoch.Data(sealtest.Chat(), f.epoch.Records(2)).Manifest.PayloadPath
-	embed := f.epoch.Data(seal.Stream{Environment: "prod", Service: "embed", Class: "standard"}, f.epoch.Records(2)).Manifest.PayloadPath
-	f.ship(f.epoch.Batches[1:]...)
-	store := s3test.At(os.Getenv(testServer))
-	client := store.Client(t, store.Root)
-	name, prefix, _ := strings.Cut(strings.TrimPrefix(f.config.Store, bucketScheme), "/")
-	held := func(want map[string]bool) {
-		t.Helper()
-		for path, want := range want {
-			head, err := client.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: &name, Key: aws.String(prefix + "/" + path)})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got := head.ObjectLockLegalHoldStatus == types.ObjectLockLegalHoldStatusOn; got != want {
-				t.Errorf("%s is held by the bucket: %v, want %v", path, got, want)
-			}
-		}
-	}
-	remove := func(path string) error {
-		key := prefix + "/" + path
-		head, err := client.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: &name, Key: &key})
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = client.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: &name, Key: &key, VersionId: head.VersionId, BypassGovernanceRetention: aws.Bool(true)})
-		return err
-	}
-	set := func(h Hold) {
-		t.Helper()
-		if err := SetHold(t.Context(), f.config, f.deps, h); err != nil {
-			t.Fatal(err)
-		}
-	}
-	lift := func(hold string) {
-		t.Helper()
-		if err := LiftHold(t.Context(), f.config, f.deps, hold); err != nil {
-			t.Fatal(err)
-		}
-	}
-	held(map[string]bool{chat: false, embed: false})
-	set(Hold{Name: "case-17", Service: "chat", Reason: "a letter"})
-	held(map[string]bool{chat: true, embed: false})
-	set(Hold{Name: "case-18", Agent: "gpu-07", Reason: "another letter"})
-	held(map[string]bool{chat: true, embed: true})
-	lift("case-18") // the other one still covers chat
-	held(map[string]bool{chat: true, embed: false})
-
-	later := f.epoch.Data(sealtest.Chat(), f.epoch.Records(2))
-	f.ship(later)
-	held(map[string]bool{later.Manifest.PayloadPath: false})
-	if done, err := ApplyRetention(t.Context(), f.config, f.deps, false); err != nil || done.Removed != 0 {
-		t.Errorf("%+v, %v", done, err)
-	}
-	held(map[string]bool{later.Manifest.PayloadPath: true, embed: false})
-	if err := remove(chat); err == nil {
-		t.Error("the store removed what is held")
-	}
-	lift("case-17")
-	held(map[string]bool{chat: false, later.Manifest.PayloadPath: false})
-	if err := remove(chat); err != nil {
-		t.Errorf("what is not held any more: %v", err)
-	}
 }
 
 // testFreshness: what another server or command changed counts within ten seconds,

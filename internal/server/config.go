@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -49,7 +50,7 @@ func DefaultConfig() Config {
 	return Config{Listen: "127.0.0.1:8443", MaxPayload: 1 << 30, Organization: "localhost", ID: "auditail-server", MaxSilence: "1h"}
 }
 
-// Deps comes from code. All fields but Lock, Journal and Transport are needed.
+// Deps comes from code. All fields but Lock, Journal, Transport and Pause are needed.
 type Deps struct {
 	Logger *slog.Logger
 	FS     durable.FS
@@ -58,6 +59,8 @@ type Deps struct {
 	Journal Journal
 	// Transport replaces connections, TLS and proxies to a bucket, for tests.
 	Transport http.RoundTripper
+	// Pause waits, for tests; nil: by the clock.
+	Pause func(ctx context.Context, wait time.Duration) error
 	// Lock takes a lock file, as durable.Lock does. Without it no other process
 	// may run over the same state.
 	Lock func(name string) (unlock func() error, err error)

@@ -147,10 +147,10 @@ func (d *directory) write(ctx context.Context, name string, data []byte, keep ti
 	if _, err = f.Write(data); err != nil {
 		return errors.Join(fmt.Errorf("write %s: %w", name, err), f.discard())
 	}
-	return errors.Join(d.commit(ctx, f, name, keep), f.discard())
+	return errors.Join(d.commit(ctx, f, name, keep, false), f.discard())
 }
 
-func (d *directory) commit(_ context.Context, f *incomingFile, name string, _ time.Time) error {
+func (d *directory) commit(_ context.Context, f *incomingFile, name string, _ time.Time, _ bool) error {
 	if err := f.Sync(); err != nil {
 		return fmt.Errorf("sync %s: %w", name, err)
 	}

@@ -113,6 +113,7 @@ func newFixtureWith(t *testing.T, fsys durable.FS, c Config, s *s3test.Server) *
 		Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		FS:     fsys,
 		Now:    func() time.Time { return time.Date(2026, 11, 20, 9, 0, 0, 0, time.UTC) },
+		Pause:  func(context.Context, time.Duration) error { return nil },
 	}
 	if _, memory := fsys.(*faulty.FS); !memory {
 		f.deps.Lock = durable.Lock

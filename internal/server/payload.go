@@ -114,13 +114,25 @@ func (s *Server) storePayload(ctx context.Context, u *upload, m *seal.Manifest) 
 		err = s.checkPayload(ctx, io.NewSectionReader(f, 0, u.length), m)
 	}
 	if err == nil {
-		err = s.store.commit(ctx, f, u.path, m.KeepUntil)
+		err = s.commitPayload(ctx, f, u, m)
 	}
 	err = errors.Join(err, f.discard())
 	if errors.Is(err, fs.ErrExist) {
 		return false, later(http.StatusServiceUnavailable, retrySoon, err, "%s was stored by another request at the same time", u.path)
 	}
 	return err == nil, err
+}
+
+// commitPayload stores what was checked, under the legal hold that covers it.
+func (s *Server) commitPayload(ctx context.Context, f *incomingFile, u *upload, m *seal.Manifest) error {
+	held, err := s.isHeld(ctx, &u.name)
+	if err != nil {
+		return err
+	}
+	if err := s.store.commit(ctx, f, u.path, m.KeepUntil, held); err != nil || held {
+		return err
+	}
+	return s.keepHeld(ctx, u) // one that was set while it was stored
 }
 
 // receiveBody copies the body and checks its digest.
@@ -164,6 +176,9 @@ func (s *Server) repeatPayload(ctx context.Context, e *epoch, u *upload, m *seal
 		if err := s.checkStoredPayload(ctx, m); err != nil {
 			return err
 		}
+	}
+	if err := s.keepHeld(ctx, u); err != nil {
+		return err
 	}
 	return s.store.makeDurable(u.path)
 }

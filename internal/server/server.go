@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/auditail/auditail/internal/archive"
@@ -29,7 +30,8 @@ type Server struct {
 		last time.Time
 	}
 	logs     logs
-	requests chan struct{}                // one of its slots a request
+	requests chan struct{} // one of its slots a request
+	known    atomic.Pointer[knownHolds]
 	checkers chan *archive.PayloadChecker // idle ones; there are as many as payloads may be checked at a time
 }
 

@@ -36,8 +36,9 @@ type storage interface {
 	// the name is taken. After any other error it may be stored or not, durable or
 	// not; makeDurable settles it.
 	write(ctx context.Context, name string, data []byte, keep time.Time) error
-	// commit is write with what was received.
-	commit(ctx context.Context, f *incomingFile, name string, keep time.Time) error
+	// commit is write with what was received; held sets a legal hold with it where
+	// the storage has such.
+	commit(ctx context.Context, f *incomingFile, name string, keep time.Time, held bool) error
 	// makeDurable is called before success is answered for a name that an earlier
 	// request gave, too: that one may have ended before it was durable.
 	makeDurable(name string) error
