@@ -66,7 +66,7 @@ func (s *step) checkPayload(ctx context.Context, v *verifier, checker *PayloadCh
 		return
 	}
 	if s.proven {
-		s.contents = newContents(m, maxWaiting)
+		s.contents = newContents(m, maxWaiting, &checker.walker)
 		if v.surveyor != nil {
 			s.tallies = newTallies()
 			s.contents.tallies = s.tallies
@@ -100,7 +100,7 @@ func (s *step) spans(ctx context.Context, v *verifier) ([]span, error) {
 	if err != nil {
 		return nil, err
 	}
-	again := newContents(s.manifest, maxSpans)
+	again := newContents(s.manifest, maxSpans, new(walker))
 	summary, err := CheckPayload(f, s.manifest, PayloadOptions{Record: again.record, Large: &v.large})
 	err = errors.Join(err, f.Close())
 	if err != nil && !summary.Proven {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 
 	"github.com/auditail/auditail/seal"
 )
@@ -31,7 +30,7 @@ type contents struct {
 	more     map[Level]int // findings beyond maxOfOne
 
 	tallies *tallies // nil without a survey
-	object  object
+	walker  *walker
 	event   []byte // of the record in hand
 	closed  bool   // its last name is agent
 
@@ -59,9 +58,10 @@ const (
 	maxSpanName = 1024
 )
 
-func newContents(m *seal.Manifest, most int) *contents {
+func newContents(m *seal.Manifest, most int, w *walker) *contents {
 	return &contents{
-		path: m.PayloadPath, expected: m.RecordsTo - m.RecordsFrom, more: make(map[Level]int), most: most,
+		walker: w,
+		path:   m.PayloadPath, expected: m.RecordsTo - m.RecordsFrom, more: make(map[Level]int), most: most,
 		closing: fmt.Appendf(nil, `"agent":{"id":%q,"seq":`, m.Origin.Agent),
 	}
 }
@@ -89,12 +89,11 @@ func (c *contents) record(index uint64, line []byte) {
 	if c.tallies != nil {
 		c.tallies.groups = c.tallies.groups[:0]
 	}
-	err := c.object.walk(line, c.member)
+	err := c.walker.walk(line, c.member)
 	seq, ok := c.seqOf(line)
 	if ok {
 		c.number(index, seq)
 	}
-	var event string
 	switch {
 	case err != nil:
 		c.form(index, err.Error())
@@ -103,15 +102,16 @@ func (c *contents) record(index uint64, line []byte) {
 		c.form(index, fmt.Sprintf("it does not end in %s…}}", c.closing))
 		return
 	}
-	if event, ok = decodeText(c.event); !ok {
+	event, ok := decode(c.event)
+	if !ok {
 		c.form(index, "it has no event")
 		return
 	}
 	if c.tallies != nil {
 		c.tallies.record(event, line)
 	}
-	if strings.HasPrefix(event, "agent.") {
-		c.own(index, line, event)
+	if bytes.HasPrefix(event, []byte("agent.")) {
+		c.own(index, line, string(event))
 	}
 }
 
@@ -170,7 +170,7 @@ func (c *contents) own(index uint64, line []byte, event string) {
 		return
 	}
 	var l loss
-	if err := l.read(&c.object, line); err != nil {
+	if err := l.read(&c.walker.object, line); err != nil {
 		c.violation(CoverageInvalid, "record %d, %s: %v", index, event, err)
 		return
 	}
@@ -264,7 +264,7 @@ func (c *contents) coverage(index uint64, line []byte) {
 	}
 	c.covered = true
 	var list elements
-	err := c.object.walk(line, func(name, value []byte) {
+	err := c.walker.object.walk(line, func(name, value []byte) {
 		if string(name) == "coverage" {
 			list = value
 		}
@@ -311,7 +311,7 @@ func (c *contents) coverageOf(element []byte) bool {
 	var lines uint64
 	err, there, wrong := errTooLong, 0, false
 	if len(element) <= 8*maxSpanName {
-		err = c.object.walk(element, func(name, value []byte) {
+		err = c.walker.object.walk(element, func(name, value []byte) {
 			var ok bool
 			switch string(name) {
 			case "source":

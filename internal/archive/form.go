@@ -131,22 +131,44 @@ func (o *object) decoded(at nameAt) ([]byte, error) {
 	raw := o.text[at.from:at.to]
 	for _, c := range raw {
 		if c == '\\' {
-			name, ok := decodeText(o.text[at.from-1 : at.to+1])
+			name, ok := decode(o.text[at.from-1 : at.to+1])
 			if !ok {
 				return nil, errNoJSON
 			}
-			return []byte(name), nil
+			return name, nil
 		}
 	}
 	return raw, nil
 }
 
-// decodeText returns what a JSON string means; ok is false for another value.
-func decodeText(value []byte) (s string, ok bool) {
+// decode returns what a JSON string means, valid as long as value; ok is false for
+// another value.
+func decode(value []byte) (text []byte, ok bool) {
 	if len(value) < 2 || value[0] != '"' {
-		return "", false
+		return nil, false
 	}
-	return s, json.Unmarshal(value, &s) == nil
+	if inside := value[1 : len(value)-1]; plain(inside) {
+		return inside, true
+	}
+	var s string
+	err := json.Unmarshal(value, &s)
+	return []byte(s), err == nil
+}
+
+// decodeText is decode for a string that is kept.
+func decodeText(value []byte) (s string, ok bool) {
+	text, ok := decode(value)
+	return string(text), ok
+}
+
+// plain tells whether the inside of a JSON string means itself.
+func plain(text []byte) bool {
+	for _, c := range text {
+		if c < ' ' || c >= utf8.RuneSelf || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 // decodeCount returns a count: decimal digits, below 2^63.

@@ -20,7 +20,7 @@ func FuzzCheckPayload(f *testing.F) {
 	f.Add(append(bytes.Clone(sealed), sealed...))
 	f.Add(sealtest.Compress(f, make([]byte, 1<<20)))
 	f.Fuzz(func(t *testing.T, file []byte) {
-		c := newContents(m, maxWaiting)
+		c := newContents(m, maxWaiting, new(walker))
 		s, err := CheckPayload(bytes.NewReader(file), m, PayloadOptions{Record: c.record})
 		if err == nil && !bytes.Equal(file, sealed) {
 			t.Error("another file passes")
@@ -41,7 +41,7 @@ func FuzzContents(f *testing.F) {
 		f.Add(line)
 	}
 	f.Fuzz(func(t *testing.T, line []byte) {
-		c := newContents(m, maxWaiting)
+		c := newContents(m, maxWaiting, new(walker))
 		c.record(0, line)
 		c.record(1, line)
 		c.end(m)

@@ -78,6 +78,7 @@ type PayloadChecker struct {
 	decoder *zstd.Decoder
 	buffer  []byte
 	part    []byte
+	walker  walker // of the caller's Record
 }
 
 // NewPayloadChecker returns a checker.

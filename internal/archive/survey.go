@@ -132,9 +132,9 @@ func (t *tallies) member(name, value []byte) {
 }
 
 // record counts the record in hand, of good form.
-func (t *tallies) record(event string, line []byte) {
-	t.events.add([]byte(event[:min(len(event), maxSpanName)]), 1)
-	if strings.HasPrefix(event, "agent.") || len(line) > maxOwn {
+func (t *tallies) record(event, line []byte) {
+	t.events.add(event[:min(len(event), maxSpanName)], 1)
+	if bytes.HasPrefix(event, []byte("agent.")) || len(line) > maxOwn {
 		return
 	}
 	t.name, t.basis = nil, nil
@@ -178,12 +178,7 @@ func (t *tallies) field(name, value []byte) {
 
 // text is what a JSON string means, shortened; anything else is empty.
 func text(value []byte) []byte {
-	if len(value) >= 2 && value[0] == '"' && bytes.IndexByte(value, '\\') < 0 {
-		value = value[1 : len(value)-1]
-	} else {
-		s, _ := decodeText(value)
-		value = []byte(s)
-	}
+	value, _ = decode(value)
 	return value[:min(len(value), maxSpanName)]
 }
 
