@@ -72,6 +72,7 @@ torture: stock-tools s3-server ## break things for hours: power cuts, failing di
 	$(GO) test -count=1 -timeout 60m -run Storm -v ./internal/endtoend -storm.kills=45 -storm.rate=1500
 	$(GO) test -count=1 -timeout 60m -run Storm -v ./internal/endtoend -storm.kills=6 -storm.rate=50000
 	$(GO) test -count=1 -timeout 30m -run DeedsOverABadBucket ./internal/server -store.faults=1
+	$(GO) test -count=1 -timeout 60m -run CentralStorm -v ./internal/endtoend -central.kills=500
 	$(GO) test -count=1 -timeout 90m -run BadNetwork -v ./internal/endtoend -network.time=1h
 
 package: $(TOOLS)/nfpm $(if $(filter yes,$(SBOM)),$(TOOLS)/cyclonedx-gomod) ## make deb, rpm, tar.gz and zip with checksums in dist/; SBOM=yes: bills of materials

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -133,34 +132,19 @@ func (e *evidence) witnessed() { e.witnessedBy(true) }
 func (e *evidence) witnessedBy(receives bool) {
 	s := e.site
 	s.t.Helper()
-	store, address := s.path("witness"), freeAddress(s.t)
-	if err := os.Mkdir(store, 0o750); err != nil {
+	if err := os.Mkdir(s.path("witness"), 0o750); err != nil {
 		s.t.Fatal(err)
 	}
-	s.run("auditail", "keys", "init", "--config", s.path("auditail.toml"))
-	s.run("auditail-server", "enroll", "--store", store, "--key", s.trust(), "--token-file", s.path("witness.token"))
-	var err error
-	for field := range strings.FieldsSeq(s.run("auditail-server", "witness", "--store", store)) {
-		if strings.Count(field, "+") >= 2 {
-			if e.witness, err = seal.ParseWitnessKey(field); err != nil {
-				s.t.Fatal(err)
-			}
-		}
-	}
+	c := newCentralAt(s.t, s.path("witness"))
+	c.enrol(s, "witness.token")
+	e.witness = c.witness()
 	e.policy = s.path("policy")
 	s.write("policy", "witness w "+e.witness.String()+"\nquorum w\n")
-	e.reload("\n[[witness]]\nurl = \"http://" + address + "/v1/witness\"\nvkey = \"" + e.witness.String() + "\"\n")
+	e.reload("\n[[witness]]\nurl = \"http://" + c.address + "/v1/witness\"\nvkey = \"" + e.witness.String() + "\"\n")
 	if receives {
-		e.reload("[[outputs.http]]\nname = \"central\"\nurl = \"http://" + address + "\"\ntoken = { file = \"DIR/witness.token\" }\n")
+		e.reload("[[outputs.http]]\nname = \"central\"\nurl = \"http://" + c.address + "\"\ntoken = { file = \"DIR/witness.token\" }\n")
 	}
-	s.start("auditail-server", "run", "--store", store, "--listen", address)
-	await(s.t, "the witness", func() bool {
-		c, err := net.Dial("tcp", address)
-		if err == nil {
-			c.Close()
-		}
-		return err == nil
-	})
+	c.serving()
 }
 
 // settle waits until lines have arrived and the log as it is then has a checkpoint.

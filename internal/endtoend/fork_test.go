@@ -155,14 +155,10 @@ func TestArchiveRolledBack(t *testing.T) {
 // The state is an older copy, and the destination a server that also holds the newer
 // batches, behind a rotation of the key: it refuses other bytes and takes the new epoch.
 func TestStateRolledBackAtTheServer(t *testing.T) {
-	store := t.TempDir() + "/archive"
-	if err := os.Mkdir(store, 0o750); err != nil {
-		t.Fatal(err)
-	}
-	address := freeAddress(t)
-	s := enrolled(t, address, store)
+	c := newCentral(t)
+	s := c.enrolled(t)
 	trust := s.trust()
-	server := s.start("auditail-server", "run", "--store", store, "--listen", address)
+	server := c.serve()
 	log := s.path("logs/access.log")
 	appendTo(t, log, accessLines(0, 100))
 	s.once()
@@ -176,11 +172,11 @@ func TestStateRolledBackAtTheServer(t *testing.T) {
 	appendTo(t, log, accessLines(300, 100))
 	s.once()
 	server.terminate(10 * time.Second)
-	m := s.manifest(filepath.Join(store, "seals", agentID, "0002/000000000000.manifest"))
+	m := s.manifest(filepath.Join(c.store, "seals", agentID, "0002/000000000000.manifest"))
 	if !strings.HasPrefix(m.Reason, "rollback "+logName+"/0001 ") {
 		t.Errorf("reason %q", m.Reason)
 	}
-	out, _ := s.try("auditail-verify", "archive", store, "--trust", trust)
+	out, _ := s.try("auditail-verify", "archive", c.store, "--trust", trust)
 	for line := range strings.Lines(out) {
 		if strings.HasPrefix(line, "violation") && !strings.Contains(line, afterClose) && !strings.Contains(line, "was accounted for before") {
 			t.Errorf("unexpected: %s", line)
@@ -195,15 +191,10 @@ func TestStateRolledBackAtTheServer(t *testing.T) {
 // the start up in nothing, and when the server is back the agent learns of it before
 // it ships, by the server's word and by no refusal.
 func TestStateRolledBackWhileTheServerIsAway(t *testing.T) {
-	store := t.TempDir() + "/archive"
-	if err := os.Mkdir(store, 0o750); err != nil {
-		t.Fatal(err)
-	}
-	address := freeAddress(t)
-	s := enrolled(t, address, store)
+	c := newCentral(t)
+	s := c.enrolled(t)
 	trust := s.trust()
-	serve := func() *process { return s.start("auditail-server", "run", "--store", store, "--listen", address) }
-	server := serve()
+	server := c.serve()
 	log := s.path("logs/access.log")
 	appendTo(t, log, accessLines(0, 100))
 	s.once()
@@ -214,9 +205,9 @@ func TestStateRolledBackWhileTheServerIsAway(t *testing.T) {
 	copyTree(t, s.path("copy"), s.path("data"))
 	appendTo(t, log, accessLines(200, 100))
 	agent := s.start("auditail", "run", "--config", s.path("auditail.toml")).logged("msg=running").logged("delivery delayed, trying again")
-	server = serve()
+	server = c.serve()
 	agent.logged("ALARM: the log may not go on in this epoch")
-	opened := filepath.Join(store, "seals", agentID, "0002/000000000000.manifest")
+	opened := filepath.Join(c.store, "seals", agentID, "0002/000000000000.manifest")
 	await(t, "a new epoch", func() bool {
 		_, err := os.Stat(opened)
 		return err == nil
@@ -226,7 +217,7 @@ func TestStateRolledBackWhileTheServerIsAway(t *testing.T) {
 	if m := s.manifest(opened); !strings.HasPrefix(m.Reason, "rollback "+logName+"/0001 ") {
 		t.Errorf("reason %q", m.Reason)
 	}
-	out, _ := s.try("auditail-verify", "archive", store, "--trust", trust)
+	out, _ := s.try("auditail-verify", "archive", c.store, "--trust", trust)
 	for line := range strings.Lines(out) {
 		if strings.HasPrefix(line, "violation") && !strings.Contains(line, afterClose) && !strings.Contains(line, "was accounted for before") {
 			t.Errorf("unexpected: %s", line)

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"slices"
@@ -42,27 +41,15 @@ type manyAgent struct {
 // acknowledged, and stored. With the flags of `make bench-central` it measures: a
 // batch's time is that of its four objects one after the other, each durable.
 func TestManyAgents(t *testing.T) {
-	store := t.TempDir() + "/archive"
-	if err := os.Mkdir(store, 0o750); err != nil {
-		t.Fatal(err)
-	}
+	c := newCentral(t)
 	config := server.DefaultConfig()
-	config.Store = store
+	config.Store = c.store
 	deps := server.Deps{Logger: slog.New(slog.DiscardHandler), FS: durable.OS{}, Now: time.Now, Lock: durable.Lock}
 	agents := make([]*manyAgent, *manyAgents)
 	for i := range agents {
 		agents[i] = newManyAgent(t, config, deps, i)
 	}
-	s := &site{t: t, dir: t.TempDir()}
-	address := freeAddress(t)
-	process := s.start("auditail-server", "run", "--store", store, "--listen", address)
-	await(t, "the server", func() bool {
-		c, err := net.Dial("tcp", address)
-		if err == nil {
-			c.Close()
-		}
-		return err == nil
-	})
+	process := c.serving()
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: len(agents), IdleConnTimeout: time.Minute}}
 	defer client.CloseIdleConnections()
 	var mu sync.Mutex
@@ -75,7 +62,7 @@ func TestManyAgents(t *testing.T) {
 				due := began.Add(time.Duration(n)**manyEvery + time.Duration(i)**manyEvery/time.Duration(len(agents)))
 				time.Sleep(time.Until(due)) // agents ship by the clock
 				start := time.Now()
-				if err := a.ship(t.Context(), client, address, n); err != nil {
+				if err := a.ship(t.Context(), client, c.address, n); err != nil {
 					t.Error(err)
 					return
 				}
@@ -99,7 +86,7 @@ func TestManyAgents(t *testing.T) {
 	t.Logf("%d agents, a batch each %s: %d batches in %s; acknowledged p50 %s, p99 %s, most %s; server %s of memory at most, %s of CPU",
 		len(agents), *manyEvery, len(took), wall.Round(time.Millisecond), at(0.5), at(0.99), at(1), memory, cpu)
 	for path, content := range agents[0].files {
-		if have, err := os.ReadFile(store + "/" + path); err != nil || !bytes.Equal(have, content) {
+		if have, err := os.ReadFile(c.store + "/" + path); err != nil || !bytes.Equal(have, content) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}

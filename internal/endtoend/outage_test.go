@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
-	"net"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -49,15 +47,10 @@ batch_size = "512KiB"
 // of an output. Loading it again with that mended, and another parser for an input that
 // waits for the disk, is what an operator does then: every line is there once.
 func TestReloadWhileFull(t *testing.T) {
-	store := t.TempDir() + "/archive"
-	if err := os.Mkdir(store, 0o750); err != nil {
-		t.Fatal(err)
-	}
-	nobody, address := freeAddress(t), freeAddress(t)
+	nobody, c := freeAddress(t), newCentral(t)
 	s := newSite(t, strings.NewReplacer("PARSER", "vllm", "ADDRESS", nobody).Replace(fullConfig), "")
-	s.run("auditail", "keys", "init", "--config", s.path("auditail.toml"))
-	s.run("auditail-server", "enroll", "--store", store, "--key", s.trust(), "--token-file", s.path("token"))
-	server := s.start("auditail-server", "run", "--store", store, "--listen", address).logged("listening")
+	c.enrol(s, "token")
+	server := c.serve().logged("listening")
 	agent := s.start("auditail", "run", "--config", s.path("auditail.toml")).logged("msg=running")
 	const each, held = 60_000, 50
 	var joins bytes.Buffer
@@ -72,45 +65,31 @@ func TestReloadWhileFull(t *testing.T) {
 	agent.logged("reading stops")
 
 	wrong := string(s.file("auditail.toml"))
-	s.write("auditail.toml", strings.NewReplacer(nobody, address, `"vllm"`, `"uvicorn"`).Replace(wrong))
+	s.write("auditail.toml", strings.NewReplacer(nobody, c.address, `"vllm"`, `"uvicorn"`).Replace(wrong))
 	hangUp(t, agent)
 	agent.logged("the configuration was loaded again")
-	central := &site{t: t, dir: strings.TrimSuffix(store, "/archive")}
-	await(t, "all lines at the server", func() bool { return central.arrived() >= 2*each })
+	await(t, "all lines at the server", func() bool { return c.arrived() >= 2*each })
 	agent.terminate(patience)
 	server.terminate(patience)
-	c := s.read(store)
-	if c.lines.Read != 2*each || c.repeated() != 0 {
-		t.Errorf("%+v: %d lines were written; %d records are there twice", c.lines, 2*each, c.repeated())
+	found := s.read(c.store)
+	if found.lines.Read != 2*each || found.repeated() != 0 {
+		t.Errorf("%+v: %d lines were written; %d records are there twice", found.lines, 2*each, found.repeated())
 	}
-	s.verify(store, "--expect-size", fmt.Sprint(c.batches))
+	s.verify(c.store, "--expect-size", fmt.Sprint(found.batches))
 }
 
 // TestLongOutage: the server is away while far more is written than the disk cap
 // holds. The agent stops reading when the cap is reached, stays below it, and takes up
 // what waits in the source when the server is back: every line once.
 func TestLongOutage(t *testing.T) {
-	store := t.TempDir() + "/archive"
-	if err := os.Mkdir(store, 0o750); err != nil {
-		t.Fatal(err)
-	}
-	address := freeAddress(t)
-	s := newSite(t, accessInput, strings.ReplaceAll(outageOutput, "ADDRESS", address))
-	s.run("auditail", "keys", "init", "--config", s.path("auditail.toml"))
-	s.run("auditail-server", "enroll", "--store", store, "--key", s.trust(), "--token-file", s.path("token"))
+	c := newCentral(t)
+	s := newSite(t, accessInput, strings.ReplaceAll(outageOutput, "ADDRESS", c.address))
+	c.enrol(s, "token")
 	const live = 2_000
-	server := s.start("auditail-server", "run", "--store", store, "--listen", address)
-	await(t, "the server", func() bool {
-		c, err := net.Dial("tcp", address)
-		if err == nil {
-			c.Close()
-		}
-		return err == nil
-	})
+	server := c.serving()
 	agent := s.start("auditail", "run", "--config", s.path("auditail.toml"))
-	central := &site{t: t, dir: strings.TrimSuffix(store, "/archive")}
 	appendTo(t, s.path("logs/access.log"), accessLines(0, live))
-	await(t, "what was written live", func() bool { return central.arrived() == live })
+	await(t, "what was written live", func() bool { return c.arrived() == live })
 	server.kill()
 
 	lines := live + *outageLines
@@ -119,17 +98,14 @@ func TestLongOutage(t *testing.T) {
 	if size := folderSize(t, s.path("data")); size > 5<<20 {
 		t.Errorf("%d bytes lie under a cap of 4 MiB", size)
 	}
-	server = s.start("auditail-server", "run", "--store", store, "--listen", address)
-	server.logged("listening")
+	server = c.serve().logged("listening")
 	began := time.Now()
-	await(t, "what was written during the outage", func() bool { return central.arrived() == uint64(lines) }) //nolint:gosec // small
+	await(t, "what was written during the outage", func() bool { return c.arrived() == uint64(lines) }) //nolint:gosec // small
 	took := time.Since(began)
 	memory, cpu := usage(t, agent.command.Process.Pid)
 	t.Logf("%d records caught up in %s, %.0f a second; the agent had %s of memory at most and took %s of CPU in all",
 		*outageLines, took.Round(time.Millisecond), float64(*outageLines)/took.Seconds(), memory, cpu)
 	agent.terminate(patience)
 	server.terminate(patience)
-	c := s.read(store)
-	wantLines(t, c, lines)
-	s.verify(store, "--expect-size", fmt.Sprint(c.batches))
+	c.holds(s, lines)
 }
