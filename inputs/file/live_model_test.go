@@ -3,7 +3,6 @@ package file
 import (
 	"flag"
 	"fmt"
-	"log/slog"
 	"maps"
 	"slices"
 	"testing"
@@ -11,6 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/auditail/auditail/inputs"
 	"github.com/auditail/auditail/inputs/inputstest"
 )
 
@@ -22,17 +22,24 @@ type liveModel struct {
 	model
 	outer   *testing.T
 	running *inputstest.Running
-	steps   []string // what happened, for the report of a failure
 }
 
 func (m *liveModel) start() {
-	in, err := New(Config{Name: "model", Paths: []string{m.path(live + "*")}, Multiline: m.multiline}, Deps{Logger: slog.New(slog.DiscardHandler)})
+	in, err := New(Config{Name: "model", Paths: []string{m.path(live + "*")}, Multiline: m.multiline}, Deps{Logger: m.story.logger()})
 	m.check(err)
 	in.limits = quick()
 	in.limits.maxLines = 25 // several chunks a file
 	// A short copy is taken for a file of its own when its original is not
 	// truncated for so long: the model must not be slower than that.
 	in.limits.grace = defaultLimits().grace
+	m.to.Before(func(_ int, c inputs.Chunk) error {
+		for i, l := range c.Lines {
+			if i == 0 || l.Generation != c.Lines[i-1].Generation {
+				m.story.tell("chunk: generation %s from %d: %.20q", l.Generation, l.Offset, l.Data)
+			}
+		}
+		return nil
+	})
 	m.running = inputstest.Start(m.outer, in, m.to)
 }
 
@@ -55,7 +62,7 @@ func (m *liveModel) caughtUp(rt *rapid.T) {
 		return true
 	}
 	if !m.to.Wait(time.Minute, there) {
-		rt.Fatalf("%s is never read, after %v", missing, m.steps)
+		rt.Fatalf("%s is never read, after\n%s", missing, m.story)
 	}
 	for _, lines := range m.files {
 		for _, line := range lines {
@@ -77,6 +84,7 @@ func (m *liveModel) stopped(rt *rapid.T, actions map[string]func(*rapid.T)) {
 	} else {
 		m.running.Stop()
 	}
+	m.story.tell("stopped")
 	for range rapid.IntRange(0, 3).Draw(rt, "meanwhile") {
 		m.act(rt, actions)
 	}
@@ -85,8 +93,21 @@ func (m *liveModel) stopped(rt *rapid.T, actions map[string]func(*rapid.T)) {
 
 func (m *liveModel) act(rt *rapid.T, actions map[string]func(*rapid.T)) {
 	name := rapid.SampledFrom(slices.Sorted(maps.Keys(actions))).Draw(rt, "action")
-	m.steps = append(m.steps, name)
+	m.story.tell("%s begins", name)
 	actions[name](rt)
+	m.story.tell("%s done, %v", name, m.sizes())
+}
+
+// sizes is what the files are and how many lines each has.
+func (m *liveModel) sizes() []string {
+	var out []string
+	for name, lines := range m.files {
+		st, err := statPath(m.path(name))
+		m.check(err)
+		out = append(out, fmt.Sprintf("%s: inode %d, %d lines", name, st.id.inode, len(lines)))
+	}
+	slices.Sort(out)
+	return out
 }
 
 // TestModelLive compares an input that follows, is stopped and is killed to the
@@ -106,7 +127,7 @@ func testLive(t *testing.T, rt *rapid.T) {
 		t: rt, dir: t.TempDir(), to: inputstest.NewRecorder(t),
 		dated:     rapid.Bool().Draw(rt, "dated"),
 		multiline: rapid.SampledFrom([]Multiline{{}, {Continue: "^never"}}).Draw(rt, "multiline"),
-		files:     map[string][]string{}, fate: map[string]bool{}, read: map[string]bool{},
+		files:     map[string][]string{}, fate: map[string]bool{}, read: map[string]bool{}, story: &story{},
 	}}
 	done := map[string]func(*rapid.T){
 		"append": m.append, "rename": m.rename, "copytruncate": m.copyTruncate, "pack": m.pack,
@@ -130,7 +151,7 @@ func testLive(t *testing.T, rt *rapid.T) {
 	m.invariant(rt)
 	for line, must := range m.fate {
 		if must && !m.read[line] {
-			rt.Fatalf("%q was neither destroyed nor read, after %v", line, m.steps)
+			rt.Fatalf("%q was neither destroyed nor read, after\n%s", line, m.story)
 		}
 	}
 }

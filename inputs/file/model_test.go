@@ -1,6 +1,7 @@
 package file
 
 import (
+	"bytes"
 	"compress/gzip"
 	"context"
 	"fmt"
@@ -10,7 +11,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -32,6 +35,35 @@ type model struct {
 	read  map[string]bool     // lines that stood in a file at a finished scan
 	// A pattern that joins nothing: the same lines, by way of the framer.
 	multiline Multiline
+	story     *story // for the report of a failure
+}
+
+// story is what happened to the files and what the input said and handed over,
+// in one order.
+type story struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+// Write takes what the input logs.
+func (s *story) Write(line []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(line)
+}
+
+func (s *story) tell(format string, args ...any) {
+	fmt.Fprintf(s, time.Now().Format("05.000")+" "+format+"\n", args...)
+}
+
+func (s *story) logger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(s, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+func (s *story) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
 }
 
 const live = "x.log"
@@ -194,7 +226,7 @@ func (m *model) truncate(*rapid.T) {
 }
 
 func (m *model) input() *Input {
-	in, err := New(Config{Name: "model", Paths: []string{m.path(live + "*")}, Multiline: m.multiline}, Deps{Logger: slog.New(slog.DiscardHandler)})
+	in, err := New(Config{Name: "model", Paths: []string{m.path(live + "*")}, Multiline: m.multiline}, Deps{Logger: m.story.logger()})
 	m.check(err)
 	in.limits.maxLines = 25 // several chunks a scan
 	return in
@@ -229,7 +261,7 @@ func (m *model) invariant(t *rapid.T) {
 	count := map[string]int{}
 	for _, line := range m.to.Data() {
 		if count[line]++; count[line] > 1 {
-			t.Fatalf("%q is durable twice", line)
+			t.Fatalf("%q is durable twice, after\n%s", line, m.story)
 		}
 		if _, ok := m.fate[line]; !ok {
 			t.Fatalf("%q was never written", line)
@@ -237,7 +269,7 @@ func (m *model) invariant(t *rapid.T) {
 	}
 	for line := range m.read {
 		if count[line] == 0 {
-			t.Fatalf("%q stood in a file during a scan and is not durable", line)
+			t.Fatalf("%q stood in a file during a scan and is not durable, after\n%s", line, m.story)
 		}
 	}
 }
@@ -251,7 +283,7 @@ func TestModel(t *testing.T) {
 			t: rt, dir: t.TempDir(), to: inputstest.NewRecorder(t),
 			dated:     rapid.Bool().Draw(rt, "dated"),
 			multiline: rapid.SampledFrom([]Multiline{{}, {Continue: "^never"}}).Draw(rt, "multiline"),
-			files:     map[string][]string{}, fate: map[string]bool{}, read: map[string]bool{},
+			files:     map[string][]string{}, fate: map[string]bool{}, read: map[string]bool{}, story: &story{},
 		}
 		m.append(rt)
 		m.scan(rt)
