@@ -292,6 +292,10 @@ func (f *follower) isSuspect(ctx context.Context, m found, now time.Time) bool {
 	if !known || s.size != m.st.size {
 		s = suspect{size: m.st.size, since: now}
 	}
+	if m.st.size == 0 && len(f.kin(m.name)) > 0 {
+		f.suspects[m.st.id] = s
+		return true // whatever became of the original meanwhile
+	}
 	if 0 < m.st.size && m.st.size < sampleSize && known && now.Sub(s.since) >= f.limits.grace {
 		return false
 	}
@@ -432,6 +436,7 @@ func (f *follower) isEdited(ctx context.Context, m found) bool {
 		return false
 	}
 	g.attached, g.round = true, f.round
+	f.nameForCopies(g)
 	if m.name == g.path {
 		g.over, g.left = false, time.Time{}
 	}

@@ -48,6 +48,35 @@ func TestCopyOfWhatNobodySawYet(t *testing.T) {
 	}
 }
 
+// A copy begins to be made of a log that an editor wrote anew since anybody
+// looked: the copy may be listed before the log is known again.
+func TestCopyOfWhatWasEdited(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"x.log.1", "x-20251121.log"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t, without)
+			s.config.Paths = []string{s.path("x*")}
+			s.write(50)
+			f := s.watching()
+			s.copyTo(s.path("edited"))
+			s.rename(s.path("edited"), s.log)
+			appendTo(t, s.path(name), "")
+			f.look(t.Context())
+			st, err := statPath(s.path(name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if g := f.byIdent[st.id]; g != nil {
+				t.Errorf("%s is followed as a file of its own", g.path)
+			}
+			if _, ok := f.suspects[st.id]; !ok {
+				t.Error("it is no suspect")
+			}
+		})
+	}
+}
+
 // An empty copy stays one, however long nothing comes: whoever makes it is slow.
 func TestSlowCopy(t *testing.T) {
 	t.Parallel()
