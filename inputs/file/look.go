@@ -102,10 +102,12 @@ func (f *follower) look(ctx context.Context) {
 }
 
 // nameForEvents makes a generation be found by the names that events carry.
+// One that is looked for may have had the name of another.
 func (f *follower) nameForEvents(g *generation) {
-	f.byName[g.name] = g
 	if g.attached {
-		f.byName[g.real] = g
+		f.byName[g.name], f.byName[g.real] = g, g
+	} else if f.byName[g.name] == nil {
+		f.byName[g.name] = g
 	}
 }
 
@@ -228,7 +230,8 @@ func (f *follower) confirm(ctx context.Context, g *generation, m found) bool {
 		g.mismatch = inputs.CauseTruncated
 	}
 	f.log.InfoContext(ctx, "file holds other content than before the start", "path", m.name)
-	delete(f.byIdent, g.ident)
+	f.forgetIdent(g)
+	f.touch(g)
 	return false
 }
 

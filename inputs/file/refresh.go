@@ -33,7 +33,7 @@ func (f *follower) refresh(ctx context.Context, g *generation, now time.Time) {
 	}
 	if g.file == nil {
 		st, err := statPath(g.name)
-		if err != nil || st.id != g.ident {
+		if err != nil || st.id != g.ident || f.taken(st.id, g) {
 			f.lookDue = true
 			g.checkAt = now.Add(f.limits.retry)
 			return

@@ -91,11 +91,13 @@ func (f *follower) search(ctx context.Context, g *generation, l *listings, now t
 		if g.over && m.st.modified == g.modified {
 			// Nothing happened to it since it was read to its end. Should
 			// that change, its content is compared before it is read.
-			g.name, g.resumed, g.missing = m.name, false, time.Time{}
+			f.forgetIdent(g)
+			g.name, g.ident, g.resumed, g.missing = m.name, m.st.id, false, time.Time{}
+			f.byIdent[g.ident] = g
 			return true
 		}
-		if g.head.length == 0 && m.st.id != g.ident && !related(filepath.Base(g.real), filepath.Base(m.name)) {
-			continue // it was empty: an inode alone proves nothing
+		if g.head.length == 0 && !g.renamedTo(m) {
+			continue
 		}
 		h, err := f.openPath(m.name)
 		if err != nil {
@@ -115,6 +117,18 @@ func (f *follower) search(ctx context.Context, g *generation, l *listings, now t
 		return true
 	}
 	return f.continueInCopy(ctx, g, l)
+}
+
+// renamedTo tells whether a file of the same inode is that of a generation of
+// which nothing is known but that it was empty. Where the file system keeps no
+// birth times an inode alone proves nothing, and what is compressed is no file
+// that was renamed.
+func (g *generation) renamedTo(m *sibling) bool {
+	if m.st.id.born != 0 {
+		return m.st.id.born == g.ident.born
+	}
+	_, packed := plainName(m.name)
+	return g.ident.born == 0 && !packed && related(filepath.Base(g.real), filepath.Base(m.name))
 }
 
 // found goes on with a generation whose file was found under another name.
