@@ -390,11 +390,13 @@ func (r *Recorder) MaxInFlight() int {
 }
 
 // Wait returns true as soon as enough holds, which it asks after every Append,
-// and false when it does not within the given time.
+// and false when it does not within the given time. That is counted in ticks:
+// a machine that stands still for longer gets the rest of it afterwards.
 func (r *Recorder) Wait(within time.Duration, enough func() bool) bool {
-	deadline := time.NewTimer(within)
-	defer deadline.Stop()
-	for {
+	const ticks = 16
+	ticker := time.NewTicker(max(within/ticks, time.Microsecond))
+	defer ticker.Stop()
+	for passed := 0; ; {
 		r.mu.Lock()
 		changed := r.changed
 		r.mu.Unlock()
@@ -403,8 +405,10 @@ func (r *Recorder) Wait(within time.Duration, enough func() bool) bool {
 		}
 		select {
 		case <-changed:
-		case <-deadline.C:
-			return enough()
+		case <-ticker.C:
+			if passed++; passed == ticks {
+				return enough()
+			}
 		}
 	}
 }
