@@ -128,3 +128,43 @@ func TestEarlyFilesAreBounded(t *testing.T) {
 		}
 	}
 }
+
+// What comes into a directory is noticed at once beside a log that is written to all
+// the time, of which events tell nothing new.
+func TestGoneBesideABusyLog(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, without)
+	s.config.Paths = []string{s.path("*.log")}
+	appendTo(t, s.path("busy.log"), "busy\n")
+	s.expect("busy")
+	s.running = inputstest.Start(t, newInput(t, s.config), s.to)
+	s.to.WaitLines(1)
+	stop, stopped := make(chan struct{}), make(chan int)
+	go func() {
+		tick, lines := time.NewTicker(time.Millisecond), 0
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				appendTo(t, s.path("busy.log"), fmt.Sprintf("busy %d\n", lines))
+				lines++
+			case <-stop:
+				stopped <- lines
+				return
+			}
+		}
+	}()
+	s.to.WaitLines(100)
+	for range 5 {
+		s.write(100)
+		heldOpen(t, s.log)
+		s.closeWriter()
+		s.remove(s.log)
+	}
+	close(stop)
+	for i := range <-stopped {
+		s.expect(fmt.Sprintf("busy %d", i))
+	}
+	s.finish()
+	s.noGaps()
+}

@@ -313,8 +313,11 @@ func (f *follower) lookIfDue(ctx context.Context) {
 	}
 }
 
-// takeHints polls the files that were written to.
+// takeHints polls when one of the files that were written to was not polled until now.
+// Of the others it is known that they are written to: their turn comes with the timer,
+// and every poll makes a chunk, which costs more than the lines in it.
 func (f *follower) takeHints(ctx context.Context) {
+	warm := len(f.hot)
 	look, all := f.watch.take(func(name string) {
 		if g := f.byName[name]; g != nil && !g.ended {
 			f.warm(g)
@@ -328,7 +331,7 @@ func (f *follower) takeHints(ctx context.Context) {
 			f.warm(g)
 		}
 	}
-	if f.now().Sub(f.polled) >= f.limits.poll/4 {
+	if len(f.hot) > warm && f.now().Sub(f.polled) >= f.limits.poll/4 {
 		f.poll(ctx)
 	}
 }
@@ -368,6 +371,9 @@ func (f *follower) poll(ctx context.Context) {
 	}
 	clear(hot[len(kept):])
 	f.hot = append(kept, f.hot...)
+	if f.watch != nil {
+		f.watch.relax(len(f.hot) > 0 && len(f.dirs) <= maxGlances && !f.stirs())
+	}
 }
 
 // enqueue makes a generation be read when it has something to read.

@@ -31,13 +31,22 @@ func (f *follower) rest(dirs map[string]watchedDir) {
 // mounted over, or that names came into.
 func (f *follower) glance(now time.Time) {
 	f.glanced = now
+	f.lookDue = f.lookDue || f.stirs()
+}
+
+// maxGlances is in how many directories is looked between two polls whether they are
+// still as they were.
+const maxGlances = 8
+
+// stirs tells whether names came into or left the directories since they were listed.
+func (f *follower) stirs() bool {
 	for name, before := range f.dirs {
 		st, err := statPath(name)
 		if err != nil || st.id != before.id || st.modified != before.modified {
-			f.lookDue = true
-			return
+			return true
 		}
 	}
+	return false
 }
 
 // stir ends the rest: a file was written to that is not followed, perhaps

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -31,6 +32,10 @@ type watcher struct {
 	vanished []string // names of files that went before they could be opened
 
 	arrivals arrivals // of the draining goroutine
+	busy     bool     // so is this: since the last pause nothing happened but that files were written to
+
+	relaxed atomic.Bool   // who takes the hints looks anyway at what is written to: see relax
+	stirred chan struct{} // carries one token when it is not any more
 
 	dirs    map[string]fileID // watched now; of the goroutine that calls watch
 	deaf    map[string]bool   // of them, those in which things happen that no event tells
@@ -60,6 +65,8 @@ const (
 	// log while nobody drains: 50,000 events/s would cost a tenth of a core.
 	drainFor   = 2 * time.Millisecond
 	drainPause = 10 * time.Millisecond
+	// drainRest is the pause where events say nothing but what is known.
+	drainRest = 40 * time.Millisecond
 )
 
 // newWatcher never fails: when start does, the input polls. open is called with
@@ -69,7 +76,7 @@ func newWatcher(
 ) *watcher {
 	w := &watcher{
 		log: log, open: open, C: make(chan struct{}, 1), dirs: map[string]fileID{}, deaf: map[string]bool{}, arrivals: arrivals{},
-		closing: make(chan struct{}), drained: make(chan struct{}),
+		closing: make(chan struct{}), drained: make(chan struct{}), stirred: make(chan struct{}, 1),
 	}
 	w.hints.written = map[string]struct{}{}
 	events, err := start()
@@ -105,11 +112,29 @@ func (w *watcher) drain() {
 		for w.receive(burst.C) {
 			continue
 		}
-		burst.Reset(drainPause)
+		pause := drainPause
+		if w.busy && w.relaxed.Load() {
+			pause = drainRest
+		}
+		w.busy = true
+		burst.Reset(pause)
 		select {
 		case <-burst.C:
+		case <-w.stirred:
 		case <-w.closing:
 			return
+		}
+	}
+}
+
+// relax says whether the files that are written to are looked at without events, and
+// nothing came into or left the directories: a log that is written to all the time
+// then wakes nobody more often than its lines are read.
+func (w *watcher) relax(calm bool) {
+	if w.relaxed.Swap(calm) && !calm {
+		select {
+		case w.stirred <- struct{}{}:
+		default:
 		}
 	}
 }
@@ -119,6 +144,7 @@ func (w *watcher) receive(stop <-chan time.Time) bool {
 	select {
 	case event, open := <-w.fs.Events:
 		if open {
+			w.busy = w.busy && event.Op == fsnotify.Write
 			w.note(event)
 		}
 		return open
