@@ -179,10 +179,11 @@ func fillAlert(r *audit.Record, e *server.Event) {
 	r.SetString(audit.AlertRule, "auditail-server."+e.Reason)
 	r.SetString(audit.AlertRuleVersion, "1")
 	r.SetString(audit.AlertTitle, e.Log+": "+e.Detail)
-	r.SetString(audit.AlertGroup, e.Log)
+	group := audit.AppendString([]byte(`{"log":`), e.Log)
+	r.SetJSON(audit.AlertGroup, append(group, '}'))
 	state := "open"
-	if e.Event == "alert.close" {
-		state = "closed"
+	if e.Event == "alert.close" { // the server saw it end; nobody judged it
+		state = "auto_resolved"
 	}
 	r.SetString(audit.AlertState, state)
 	r.SetInt(audit.Severity, 4)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"errors"
@@ -21,6 +22,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/auditail/auditail/audit"
 	"github.com/auditail/auditail/internal/archive"
 	"github.com/auditail/auditail/seal"
 	"github.com/auditail/auditail/seal/sealtest"
@@ -164,6 +166,9 @@ func records(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		return err
 	}))
+	for line := range bytes.Lines(lines) {
+		ts.Check(audit.Validate(bytes.TrimSuffix(line, []byte("\n"))))
+	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[2]), lines, 0o600))
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -14,6 +15,9 @@ import (
 	"github.com/auditail/auditail/internal/durable"
 	"github.com/auditail/auditail/internal/server"
 )
+
+// defaultFile is where the packages put the configuration.
+const defaultFile = "/etc/auditail/auditail-server.toml"
 
 // options are the flags that lead to a server.Config. A flag that was given
 // overrides the file.
@@ -27,7 +31,7 @@ type options struct {
 func storeOptions(c *cobra.Command) *options {
 	o := &options{command: c}
 	f := c.Flags()
-	f.StringVar(&o.file, "config", "", "configuration file (TOML)")
+	f.StringVar(&o.file, "config", "", "configuration file (TOML; default where it is, and without --store: "+defaultFile+")")
 	f.StringVar(&o.flags.Store, "store", "", "root directory of the archive, which must exist, or s3://bucket/prefix")
 	f.StringVar(&o.flags.State, "state", "", "directory of enrolments and incoming files, on the store's file system and outside of it (default: the store's path + \".state\"; needed with a bucket)")
 	return o
@@ -41,6 +45,9 @@ func (o *options) look(do work) func(*cobra.Command, []string) error {
 	return func(c *cobra.Command, args []string) error {
 		config, err := o.config()
 		if err != nil {
+			return err
+		}
+		if err := server.CheckUser(config); err != nil {
 			return err
 		}
 		return do(c, args, config, deps(c.ErrOrStderr(), slog.LevelInfo))
@@ -111,6 +118,11 @@ func listenOptions(c *cobra.Command) *options {
 // config returns the effective configuration.
 func (o *options) config() (server.Config, error) {
 	c := server.DefaultConfig()
+	if o.file == "" && o.flags.Store == "" {
+		if _, err := os.Stat(defaultFile); err == nil {
+			o.file = defaultFile
+		}
+	}
 	if o.file != "" {
 		var err error
 		if c, err = server.LoadConfig(durable.OS{}, o.file); err != nil {

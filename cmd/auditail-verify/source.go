@@ -33,7 +33,9 @@ server, read with an auditor's token.`
 
 func (o *sourceOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.tokenFile, "token-file", "", "file with an auditor's token, for an archive at https://…")
-	f.StringVar(&o.ca, "ca", "", "file with the certificates (PEM) to trust in place of the system's, for https")
+	f.StringVar(&o.ca, "ca-file", "", "PEM file of the authorities to trust instead of the system's, for https and s3")
+	f.StringVar(&o.ca, "ca", "", "")
+	_ = f.MarkDeprecated("ca", "use --ca-file") // the flag is there
 	f.StringVar(&o.endpoint, "endpoint", "", "URL of a store that is not AWS, for an archive at s3://…")
 	f.StringVar(&o.region, "region", "", "region of the bucket (default: as the AWS tools find it)")
 }
@@ -54,11 +56,11 @@ func (o *sourceOptions) open(ctx context.Context, name string) (remote.Source, e
 	if o.ca != "" {
 		pem, err := os.ReadFile(o.ca)
 		if err != nil {
-			return nil, fmt.Errorf("read --ca: %w", err)
+			return nil, fmt.Errorf("read --ca-file: %w", err)
 		}
 		roots := x509.NewCertPool()
 		if !roots.AppendCertsFromPEM(pem) {
-			return nil, errors.New("read --ca: no certificate in " + o.ca)
+			return nil, errors.New("read --ca-file: no certificate in " + o.ca)
 		}
 		transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:errcheck,forcetypeassert // the standard library's own
 		transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}

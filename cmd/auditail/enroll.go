@@ -43,7 +43,7 @@ it is read from standard input, where no other user sees it.`,
 	server := cmd.Flags().String("server", "", "base URL of the server")
 	token := cmd.Flags().String("token", "", "the one-time token")
 	tokenFile := cmd.Flags().String("token-file", "", "where the bearer token goes (default: <data_dir>/token)")
-	caFile := cmd.Flags().String("ca-file", "", "PEM file of the authorities to trust instead of the system's")
+	caFile := cmd.Flags().String("ca-file", "", "PEM file of the authorities to trust instead of the system's (default: ca_file of the output with this URL)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := config.Load(*path)
 		if err != nil {
@@ -61,6 +61,9 @@ it is read from standard input, where no other user sees it.`,
 				return fmt.Errorf("read the one-time token: %w", err)
 			}
 			*token = strings.TrimSpace(string(text))
+		}
+		if *caFile == "" {
+			*caFile = caFileOf(cfg, *server)
 		}
 		client, err := enrollClient(*caFile)
 		if err != nil {
@@ -101,6 +104,16 @@ func checkServerURL(text string) error {
 		return fmt.Errorf("--server %s: plain HTTP is for loopback addresses only, the token would be readable on the way; use https", text)
 	}
 	return nil
+}
+
+// caFileOf returns the authorities that the output to the same server trusts.
+func caFileOf(cfg *config.Config, server string) string {
+	for _, o := range cfg.Outputs.HTTP {
+		if strings.TrimSuffix(o.URL, "/") == strings.TrimSuffix(server, "/") {
+			return o.CAFile
+		}
+	}
+	return ""
 }
 
 func enrollClient(caFile string) (*http.Client, error) {

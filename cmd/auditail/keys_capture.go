@@ -57,7 +57,7 @@ func rotateCaptureKey(cmd *cobra.Command, cfg *config.Config) error {
 	if file == "" {
 		return fmt.Errorf("the capture key is in %s, which auditail can not write: make one with auditail keys init elsewhere and add its line at the end", cfg.Capture.HMACKey)
 	}
-	if owner, other := otherOwner(file); other {
+	if owner, other := durable.OtherOwner(file); other {
 		return fmt.Errorf("%s belongs to user %d: run this as that user, with runuser or sudo -u, so that the agent can read the new file", file, owner)
 	}
 	list = list.Rotate(time.Now())

@@ -76,7 +76,7 @@ func (k fileKey) Public() (ed25519.PublicKey, error) {
 func (k fileKey) Make() (crypto.Signer, bool, error) { return keys.LoadOrMakeIdentity(k.fs, k.path) }
 
 func (k fileKey) Rotate() (ed25519.PublicKey, bool, error) {
-	if owner, other := otherOwner(k.path); other {
+	if owner, other := durable.OtherOwner(k.path); other {
 		return nil, false, fmt.Errorf("%s belongs to user %d: run this as that user, with runuser or sudo -u, so that the agent can read the new key", k.path, owner)
 	}
 	key, made, err := keys.MakeSuccessor(k.fs, k.path)

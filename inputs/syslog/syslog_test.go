@@ -2,22 +2,14 @@ package syslog
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"math/big"
 	"net"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -28,6 +20,7 @@ import (
 	"github.com/auditail/auditail/inputs/inputstest"
 	"github.com/auditail/auditail/inputs/internal/listen"
 	"github.com/auditail/auditail/inputs/internal/web/webtest"
+	"github.com/auditail/auditail/internal/certtest"
 )
 
 // sender writes messages to a socket, each once: again only what was not taken
@@ -450,80 +443,13 @@ func TestTooManyConnectionsAreRefused(t *testing.T) {
 	to.Same([]string{"one", "two"})
 }
 
-// authority makes certificates.
-type authority struct {
-	t    *testing.T
-	dir  string
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
-
-func newAuthority(t *testing.T) *authority {
-	a := &authority{t: t, dir: t.TempDir()}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"}, NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if a.cert, err = x509.ParseCertificate(der); err != nil {
-		t.Fatal(err)
-	}
-	a.key = key
-	a.write("ca.pem", "CERTIFICATE", der)
-	return a
-}
-
-func (a *authority) write(name, kind string, der []byte) string {
-	a.t.Helper()
-	path := filepath.Join(a.dir, name)
-	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-		a.t.Fatal(err)
-	}
-	return path
-}
-
-// issue returns the files of a certificate and its key.
-func (a *authority) issue(name string) (cert, key string) {
-	a.t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &private.PublicKey, a.key)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	secret, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return a.write(name+".pem", "CERTIFICATE", der), a.write(name+".key", "PRIVATE KEY", secret)
-}
-
 func TestMutualTLS(t *testing.T) {
-	authority := newAuthority(t)
-	cert, key := authority.issue("server")
+	authority, dir := certtest.New(t, "test authority"), t.TempDir()
+	cert, key := authority.Issue(t, "server").Write(t, dir, "server")
 	to := inputstest.NewRecorder(t)
-	config := Config{Listen: "tcp:127.0.0.1:0", TLS: listen.TLS{Cert: cert, Key: key, ClientCA: filepath.Join(authority.dir, "ca.pem")}}
+	config := Config{Listen: "tcp:127.0.0.1:0", TLS: listen.TLS{Cert: cert, Key: key, ClientCA: authority.Write(t, dir, "ca")}}
 	a, running := start(t, config, Deps{}, nil, to)
-	roots := x509.NewCertPool()
-	roots.AddCert(authority.cert)
-	pair, err := tls.LoadX509KeyPair(authority.issue("client"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	roots, pair := authority.Pool(), authority.Issue(t, "client").TLS(t)
 	known := tls.Client(dial(t, a), &tls.Config{RootCAs: roots, ServerName: "127.0.0.1", Certificates: []tls.Certificate{pair}}) //nolint:gosec // a test
 	write(t, known, "12 <13>by known")
 	stranger := tls.Client(dial(t, a), &tls.Config{RootCAs: roots, ServerName: "127.0.0.1"}) //nolint:gosec // a test
@@ -540,8 +466,8 @@ func TestMutualTLS(t *testing.T) {
 }
 
 func TestRenewedCertificateIsUsed(t *testing.T) {
-	authority := newAuthority(t)
-	cert, key := authority.issue("server")
+	authority, dir := certtest.New(t, "test authority"), t.TempDir()
+	cert, key := authority.Issue(t, "server").Write(t, dir, "server")
 	now := time.Now()
 	var mu sync.Mutex
 	clock := func() time.Time {
@@ -553,9 +479,7 @@ func TestRenewedCertificateIsUsed(t *testing.T) {
 	config := Config{Listen: "tcp:127.0.0.1:0", TLS: listen.TLS{Cert: cert, Key: key}}
 	a, running := start(t, config, Deps{Now: clock}, nil, to)
 	serial := func() string {
-		roots := x509.NewCertPool()
-		roots.AddCert(authority.cert)
-		conn := tls.Client(dial(t, a), &tls.Config{RootCAs: roots, ServerName: "127.0.0.1"}) //nolint:gosec // a test
+		conn := tls.Client(dial(t, a), &tls.Config{RootCAs: authority.Pool(), ServerName: "127.0.0.1"}) //nolint:gosec // a test
 		defer conn.Close()
 		if err := conn.HandshakeContext(t.Context()); err != nil {
 			t.Fatal(err)
@@ -563,7 +487,7 @@ func TestRenewedCertificateIsUsed(t *testing.T) {
 		return conn.ConnectionState().PeerCertificates[0].SerialNumber.String()
 	}
 	before := serial()
-	authority.issue("server") // over the same files
+	authority.Issue(t, "server").Write(t, dir, "server") // over the same files
 	later := time.Now().Add(time.Second)
 	for _, name := range []string{cert, key} {
 		if err := os.Chtimes(name, later, later); err != nil {

@@ -19,6 +19,9 @@ var (
 	networkSeed = flag.Uint64("network.seed", 1, "seed of TestBadNetwork")
 )
 
+// phase is how long the network of a long run is bad twice, and then good once.
+const phase = 15 * time.Second
+
 // TestBadNetwork: an agent ships to two servers over one bucket, and has its log
 // cosigned by them, through a network that cuts, mutes, throttles and refuses
 // connections on both ways, to the servers and from them to the store, while the
@@ -71,23 +74,36 @@ func TestBadNetwork(t *testing.T) {
 	random := rand.New(rand.NewPCG(*networkSeed, 2))
 	toServers.Hurt(*networkSeed, 0.5)
 	toStore.Hurt(*networkSeed+1, 0.2)
-	lines, kills := 0, 0
+	lines, kills, kill := 0, 0, 10
+	if *networkTime > time.Minute {
+		kill = 60 // a server that lives for seconds does nothing: each start asks the store some twenty times
+	}
 	// Long runs write as many lines as short ones: what is tried is the network.
 	most := max(10, int(2000*15*time.Second / *networkTime))
-	report := time.Now()
+	report, good := time.Now(), false
 	for began := time.Now(); time.Since(began) < *networkTime; {
 		if time.Since(report) > time.Minute {
 			report = time.Now()
-			t.Logf("%d lines, %d kills, %d connections hurt", lines, kills, toServers.Hurts()+toStore.Hurts())
+			t.Logf("%d lines, %d kills, %d connections hurt, %d objects stored", lines, kills, toServers.Hurts()+toStore.Hurts(), store.Count(t, "central-audit", "v1/"))
+		}
+		// A network that is never good is an outage. In long runs it is for a while.
+		if now := int(time.Since(began)/phase)%3 == 2; now != good {
+			if good = now; good {
+				toServers.Heal()
+				toStore.Heal()
+			} else {
+				toServers.Hurt(random.Uint64(), 0.5)
+				toStore.Hurt(random.Uint64(), 0.2)
+			}
 		}
 		n := most/10 + random.IntN(most)
 		appendTo(t, s.path("logs/access.log"), accessLines(lines, n))
 		lines += n
 		time.Sleep(time.Duration(random.IntN(600)) * time.Millisecond) // the network is bad for so long
-		if random.IntN(10) == 0 {
+		if random.IntN(10) == 0 && !good {
 			toServers.Hurt(random.Uint64(), 0.5) // ends connections that were spared
 		}
-		if i := random.IntN(len(servers)); random.IntN(10) == 0 {
+		if i := random.IntN(len(servers)); random.IntN(kill) == 0 {
 			servers[i].end()
 			kills++
 			run(i)
@@ -105,7 +121,7 @@ func TestBadNetwork(t *testing.T) {
 		t.Error("hardly anything was hurt")
 	}
 	agent.terminate(patience)
-	s.once() // what was not taken in time
+	s.run("auditail", "run", "--once", "--timeout", "30m", "--config", s.path("auditail.toml")) // what was not taken in time
 	archive := s.path("central")
 	for path, content := range store.Files(t, "central-audit", "v1/") {
 		name := filepath.Join(archive, filepath.FromSlash(path))

@@ -15,6 +15,7 @@ import (
 	"crypto"
 	"crypto/ed25519"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -23,6 +24,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/auditail/auditail/internal/wire"
 	"github.com/auditail/auditail/seal"
 )
 
@@ -89,8 +91,11 @@ func Do(ctx context.Context, client *http.Client, base string, r *Request) (*Res
 	}
 	request.Header.Set("Content-Type", "application/json")
 	answer, err := client.Do(request)
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return nil, fmt.Errorf("enrol: %w; give the certificate of your own authority with --ca-file", err)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("enrol: %w", err)
+		return nil, fmt.Errorf("enrol: %w", wire.ConnectionFault(err).Err)
 	}
 	defer answer.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(answer.Body, MaxBody))
@@ -102,7 +107,7 @@ func Do(ctx context.Context, client *http.Client, base string, r *Request) (*Res
 			Detail string `json:"detail"`
 		}
 		if json.Unmarshal(data, &problem) != nil || problem.Detail == "" {
-			problem.Detail = "is this the URL of an auditail-server?"
+			problem.Detail = "is this the URL of an auditail-server, with https where it has TLS?"
 		}
 		return nil, fmt.Errorf("enrol: the server answered %s: %s", answer.Status, problem.Detail)
 	}

@@ -9,17 +9,10 @@ package s3test
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
-	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -33,6 +26,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"github.com/auditail/auditail/internal/certtest"
 )
 
 // Region is where the server says it is.
@@ -313,57 +308,30 @@ func (s *Server) Files(t *testing.T, bucket, prefix string) map[string][]byte {
 	}
 }
 
+// Count returns how many objects there are below a prefix.
+func (s *Server) Count(t *testing.T, bucket, prefix string) (n int) {
+	t.Helper()
+	pages := s3.NewListObjectsV2Paginator(s.Client(t, s.Root), &s3.ListObjectsV2Input{Bucket: &bucket, Prefix: &prefix})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(t.Context())
+		if err != nil {
+			t.Fatalf("list objects: %v", err)
+		}
+		n += len(page.Contents)
+	}
+	return n
+}
+
 func (s *Server) file(name string) string { return filepath.Join(s.dir, name) }
 
 // makeCertificate makes an authority and a server certificate that it signed.
 func (s *Server) makeCertificate(t *testing.T) {
 	t.Helper()
-	now := time.Now()
-	authority := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "s3test authority"}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageCertSign, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour),
-	}
-	authorityKey := newKey(t)
 	hosts := []string{"localhost"}
 	if s.options.VirtualDomain != "" {
 		hosts = append(hosts, s.options.VirtualDomain, "*."+s.options.VirtualDomain)
 	}
-	server := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "s3test"}, DNSNames: hosts, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour), ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
-	serverKey := newKey(t)
-	s.CAFile = s.file("ca.pem")
-	writeCertificate(t, s.CAFile, authority, authority, authorityKey, authorityKey)
-	writeCertificate(t, s.file("server.pem"), server, authority, serverKey, authorityKey)
-	key, err := x509.MarshalPKCS8PrivateKey(serverKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	writePEM(t, s.file("server.key"), "PRIVATE KEY", key)
-}
-
-func newKey(t *testing.T) *ecdsa.PrivateKey {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
-
-func writeCertificate(t *testing.T, name string, c, parent *x509.Certificate, key, parentKey *ecdsa.PrivateKey) {
-	t.Helper()
-	der, err := x509.CreateCertificate(rand.Reader, c, parent, key.Public(), parentKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	writePEM(t, name, "CERTIFICATE", der)
-}
-
-func writePEM(t *testing.T, name, kind string, der []byte) {
-	t.Helper()
-	if err := os.WriteFile(name, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-		t.Fatal(fmt.Errorf("write %s: %w", kind, err))
-	}
+	authority := certtest.New(t, "s3test authority")
+	s.CAFile = authority.Write(t, s.dir, "ca")
+	authority.Issue(t, "s3test", certtest.For(hosts...)).Write(t, s.dir, "server")
 }

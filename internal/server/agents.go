@@ -103,7 +103,7 @@ func (p *places) kept(ctx context.Context) (counts struct{ forks, owed map[strin
 
 // status brings what is known of a log up to date with the store.
 func (p *places) status(ctx context.Context, e *Enrolment, status *AgentStatus, now time.Time) error {
-	defer func() { status.State = status.words() }()
+	defer func() { status.State = status.words(now) }()
 	status.Late = p.late(status, now)
 	if p.bucket != nil && status.Epoch > 0 && !status.Late && !status.NextBy.IsZero() {
 		return nil // a look costs requests, and it is not due yet
@@ -163,7 +163,7 @@ func (p *places) manifest(ctx context.Context, origin seal.Origin, batch uint64)
 }
 
 // words sums up what an operator should look at.
-func (a *AgentStatus) words() string {
+func (a *AgentStatus) words(now time.Time) string {
 	var words []string
 	switch {
 	case !a.Revoked.IsZero():
@@ -171,7 +171,7 @@ func (a *AgentStatus) words() string {
 	case a.Epoch == 0:
 		words = append(words, "nothing received")
 	case a.Late:
-		words = append(words, "LATE")
+		words = append(words, "LATE, nothing for "+silentFor(now.Sub(a.LastReceived)))
 	case a.NextBy.IsZero():
 		words = append(words, "closed")
 	default:
@@ -253,4 +253,18 @@ func (p *places) run(ctx context.Context, origin seal.Origin, from uint64) (uint
 		}
 	}
 	return low, nil
+}
+
+// silentFor spells a time in the unit that an operator thinks in.
+func silentFor(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch {
+	case d >= 2*day:
+		return fmt.Sprintf("%d days", d/day)
+	case d >= 2*time.Hour:
+		return fmt.Sprintf("%d hours", d/time.Hour)
+	case d >= 2*time.Minute:
+		return fmt.Sprintf("%d minutes", d/time.Minute)
+	}
+	return fmt.Sprintf("%d seconds", max(0, d)/time.Second)
 }

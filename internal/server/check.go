@@ -3,7 +3,44 @@ package server
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
+	"time"
 )
+
+// checkTLS says with which certificate the server would answer, for which names and
+// until when.
+func (c Config) checkTLS(now time.Time) (string, error) {
+	if err := c.checkListen(); err != nil {
+		return "", err
+	}
+	if c.TLSCert == "" {
+		return "plain HTTP on a loopback address", nil
+	}
+	if err := c.checkFiles(); err != nil {
+		return "", err
+	}
+	files := &certificateFiles{cert: c.TLSCert, key: c.TLSKey}
+	if err := files.load(); err != nil {
+		return "", err
+	}
+	leaf := files.current.Leaf
+	names := slices.Clone(leaf.DNSNames)
+	for _, ip := range leaf.IPAddresses {
+		names = append(names, ip.String())
+	}
+	switch {
+	case now.After(leaf.NotAfter):
+		return "", fmt.Errorf("%s expired on %s: agents refuse it; renew it, a running server takes it up by itself", c.TLSCert, clock(leaf.NotAfter))
+	case now.Before(leaf.NotBefore):
+		return "", fmt.Errorf("%s is good from %s on only: agents refuse it until then; is the clock of this host right?", c.TLSCert, clock(leaf.NotBefore))
+	case len(names) == 0:
+		return "", fmt.Errorf("%s names no host (subjectAltName): agents refuse it; have it issued for the name in their url", c.TLSCert)
+	}
+	return fmt.Sprintf("%s and its key match; for %s, until %s", c.TLSCert, strings.Join(names, ", "), clock(leaf.NotAfter)), nil
+}
+
+func clock(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 // Finding is one thing that Check looked at.
 type Finding struct {
@@ -32,11 +69,8 @@ func Check(ctx context.Context, c Config, d Deps) []Finding {
 		enrolments, err := p.registry.list(ctx)
 		add("registry", fmt.Sprintf("%s: %d agents", p.state, len(enrolments)), err)
 	}
-	tls := "plain HTTP on a loopback address"
-	if c.TLSCert != "" {
-		tls = c.TLSCert + " and its key match"
-	}
-	add("tls", tls, c.checkFiles())
+	tls, err := c.checkTLS(d.Now())
+	add("tls", tls, err)
 	l, err := Listen(ctx, c)
 	if err == nil {
 		err = l.Close()

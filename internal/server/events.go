@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -53,17 +54,36 @@ func (s *Server) note(ctx context.Context, e Event) {
 // and a log that grows with each would be a way to fill the disk.
 const refusalEvery = time.Second
 
-// noteRefusal keeps a refusal, unless one was kept a moment ago. The operator's
-// log has them all.
-func (s *Server) noteRefusal(r *http.Request, e Event) {
-	now := s.clock()
-	s.refusals.Lock()
-	quiet := now.Sub(s.refusals.last) < refusalEvery && now.After(s.refusals.last)
-	if !quiet {
-		s.refusals.last = now
+// maxRefusals is of how many kinds it is remembered when one was kept last.
+const maxRefusals = 10_000
+
+// refusals remembers when a refusal of a kind was kept last.
+type refusals struct {
+	mu   sync.Mutex
+	last map[string]time.Time
+}
+
+// due tells whether a refusal is to be kept, unless one like it was a moment ago.
+func (r *refusals) due(kind string, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if last, ok := r.last[kind]; ok && now.Sub(last) < refusalEvery && now.After(last) {
+		return false
 	}
-	s.refusals.Unlock()
-	if !quiet {
-		s.note(r.Context(), e)
+	if r.last == nil || len(r.last) >= maxRefusals {
+		r.last = make(map[string]time.Time)
 	}
+	r.last[kind] = now
+	return true
+}
+
+// noteRefusal keeps a refusal that somebody may have to answer for. The operator's log
+// has them all.
+func (s *Server) noteRefusal(r *http.Request, p *problem) {
+	if p.event == nil || !s.refusals.due(p.event.Reason+" "+p.event.Actor, s.clock()) {
+		return
+	}
+	e := *p.event
+	e.Client, e.Path, e.Status, e.Detail = r.RemoteAddr, logged(r.URL.Path), p.Status, p.Detail
+	s.note(r.Context(), e)
 }

@@ -49,6 +49,7 @@ func (s *Server) Handler() http.Handler {
 		p := asProblem(err)
 		s.metrics.answered(r, p, time.Since(began))
 		s.logProblem(r, p)
+		s.noteRefusal(r, p)
 		p.write(w)
 	})
 }
@@ -127,7 +128,7 @@ func (s *Server) authorize(r *http.Request, path string) (*Enrolment, seal.Objec
 		return nil, seal.ObjectName{}, err
 	}
 	if who.enrolment == nil {
-		return nil, seal.ObjectName{}, refuse(http.StatusForbidden, "the account %s reads; only agents write", who)
+		return nil, seal.ObjectName{}, refuse(http.StatusForbidden, "the account %s reads; only agents write", who).kept("auth.failure", "role", who.String())
 	}
 	name, err := seal.ParsePath(path)
 	if err != nil {
@@ -156,6 +157,9 @@ func (s *Server) put(w http.ResponseWriter, r *http.Request, path string) error 
 		defer a.release()
 		return s.receive(r.Context(), a, u)
 	}()
+	if p, ok := errors.AsType[*problem](err); ok && p.final() {
+		p.event = &Event{Event: "store.verify", Outcome: "failed", Reason: "refused", Actor: e.Log.String(), Log: e.Log.String()}
+	}
 	if err != nil {
 		return err
 	}

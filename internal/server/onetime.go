@@ -94,7 +94,7 @@ func (s *Server) enroll(w http.ResponseWriter, r *http.Request) error {
 	}
 	start, err := s.claim(r.Context(), &request, log)
 	if err != nil {
-		return err
+		return refusedEnrolment(err)
 	}
 	e := Enrolment{Log: log, Key: key, Enrolled: s.clock().UTC().Truncate(time.Second)}
 	if e.Anchors, err = parseStart(start); err != nil {
@@ -105,7 +105,7 @@ func (s *Server) enroll(w http.ResponseWriter, r *http.Request) error {
 	}
 	token, err := s.enrolClaimed(r.Context(), e)
 	if err != nil {
-		return err
+		return refusedEnrolment(err)
 	}
 	if err := s.record(r.Context(), Event{Event: "auth.key", Actor: log.String(), Log: log.String(), Client: r.RemoteAddr, Detail: "enrolled with a one-time token"}); err != nil {
 		return err
@@ -119,6 +119,15 @@ func (s *Server) enroll(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Content-Length", strconv.Itoa(len(answer)))
 	w.Write(answer)
 	return nil
+}
+
+// refusedEnrolment has it kept that somebody was not enrolled. The name that they gave
+// themselves is not proven.
+func refusedEnrolment(err error) error {
+	if p, ok := errors.AsType[*problem](err); ok && p.retryAfter == 0 {
+		return p.kept("auth.failure", "enrolment", "")
+	}
+	return err
 }
 
 // claim uses a one-time token for a key, or finds that it was used for the same

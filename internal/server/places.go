@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -52,11 +54,7 @@ func (p *places) openDirectory(c Config, d Deps, create bool) error {
 	if err != nil {
 		return err
 	}
-	state := c.State
-	if state == "" {
-		state = filepath.Clean(c.Store) + ".state"
-	}
-	if err := p.openState(c, d, create, state, func(dir string) error { return outside(root, dir) }); err != nil {
+	if err := p.openState(c, d, create, c.stateDir(), func(dir string) error { return outside(root, dir) }); err != nil {
 		return err
 	}
 	if err := privateDirs(d, create, filepath.Join(p.dir, "agents"), filepath.Join(p.dir, "forks"), filepath.Join(p.dir, "owed")); err != nil {
@@ -97,6 +95,9 @@ func (p *places) openBucket(ctx context.Context, c Config, d Deps, create bool) 
 	return nil
 }
 
+// incomingFolder is in the state directory, and is made by the server or by a command.
+const incomingFolder = "incoming"
+
 // openState opens the directory of what is this server's alone.
 func (p *places) openState(c Config, d Deps, create bool, state string, check func(dir string) error) error {
 	// Its parent is not made: it may be a file system that is not mounted.
@@ -119,7 +120,7 @@ func (p *places) openState(c Config, d Deps, create bool, state string, check fu
 	if err := check(state); err != nil { // it may be a link itself
 		return err
 	}
-	p.dir, p.incoming = state, &incoming{fs: d.FS, dir: filepath.Join(state, "incoming", c.ID)}
+	p.dir, p.incoming = state, &incoming{fs: d.FS, dir: filepath.Join(state, incomingFolder, c.ID)}
 	return privateDirs(d, create, state, p.incoming.dir)
 }
 
@@ -145,7 +146,7 @@ func privateDirs(d Deps, create bool, dirs ...string) error {
 // existing returns the absolute path of a directory, links resolved.
 func existing(fsys durable.FS, what, dir string) (string, error) {
 	if dir == "" {
-		return "", fmt.Errorf("no %s given; set --%s", what, what)
+		return "", fmt.Errorf("no %s given; set --%s or --config", what, what)
 	}
 	info, err := fsys.Stat(dir)
 	switch {
@@ -172,6 +173,32 @@ func outside(root, state string) error {
 		return fmt.Errorf("state directory %s lies inside the store %s, which holds nothing but the archive; set state to a directory beside it", state, root)
 	}
 	return nil
+}
+
+// CheckUser refuses to run a command as another user than the server, who could not
+// read then what the command wrote.
+func CheckUser(c Config) error {
+	state := c.stateDir()
+	if state == "" {
+		return nil
+	}
+	uid, other := durable.OtherOwner(filepath.Join(state, incomingFolder))
+	if !other {
+		return nil
+	}
+	name := fmt.Sprintf("#%d", uid)
+	if found, err := user.LookupId(strconv.FormatUint(uint64(uid), 10)); err == nil {
+		name = found.Username
+	}
+	return fmt.Errorf("the server over %s runs as %s, who could not read what you write there: sudo -u '%s' auditail-server …", state, name, name)
+}
+
+// stateDir is where the configuration leads to; "" when that is not said.
+func (c Config) stateDir() string {
+	if c.State == "" && c.Store != "" && !c.inBucket() {
+		return filepath.Clean(c.Store) + ".state"
+	}
+	return c.State
 }
 
 // StateDir returns the directory of what is one server's alone, made where it is

@@ -19,8 +19,16 @@ type problem struct {
 	// Next is the batch that the log goes on with, beside 424.
 	Next *uint64 `json:"next,omitempty"`
 
-	retryAfter int   // seconds; 0 for none
-	cause      error // for the operator only: it may name local files
+	retryAfter int    // seconds; 0 for none
+	cause      error  // for the operator only: it may name local files
+	event      *Event // what is kept of it in the server's own log; nil: nothing
+}
+
+// kept adds what the server's own log keeps of a refusal: who was refused, and why in
+// one word.
+func (p *problem) kept(event, reason, actor string) *problem {
+	p.event = &Event{Event: event, Reason: reason, Actor: actor, Outcome: "denied"}
+	return p
 }
 
 func (p *problem) Error() string {

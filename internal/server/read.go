@@ -39,24 +39,28 @@ func (s *Server) authenticate(r *http.Request) (caller, error) {
 	if _, ok := tokenName(accountToken, token); ok {
 		account, err := s.account(r.Context(), token, s.clock())
 		if errors.Is(err, errUnknown) {
-			return caller{}, s.unauthorized(r, "the bearer token is that of no account, or of one that expired or was revoked")
+			return caller{}, unauthorized("the bearer token is that of no account, or of one that expired or was revoked")
 		}
 		return caller{account: account}, err
 	}
 	e, err := s.registry.authenticate(r.Context(), token)
 	if errors.Is(err, errUnknown) {
-		return caller{}, s.unauthorized(r, "the bearer token is not that of an enrolled agent")
+		return caller{}, unauthorized("the bearer token is not that of an enrolled agent")
 	}
 	if err == nil && e.revoked() {
-		return caller{}, refuse(http.StatusForbidden, "%s was revoked", e.Log)
+		return caller{}, revoked(e.Log)
 	}
 	return caller{enrolment: e}, err
 }
 
-// unauthorized refuses a token that is wrong, and keeps that it was tried.
-func (s *Server) unauthorized(r *http.Request, detail string) error {
-	s.noteRefusal(r, Event{Event: "auth.failure", Outcome: "denied", Reason: "unknown_token", Client: r.RemoteAddr, Path: logged(r.URL.Path), Status: http.StatusUnauthorized})
-	return refuse(http.StatusUnauthorized, "%s", detail)
+// unauthorized refuses a token that is wrong.
+func unauthorized(detail string) error {
+	return refuse(http.StatusUnauthorized, "%s", detail).kept("auth.failure", "unknown_token", "")
+}
+
+// revoked refuses an agent that may write no more.
+func revoked(log seal.Log) error {
+	return refuse(http.StatusForbidden, "%s was revoked", log).kept("auth.failure", "revoked", log.String())
 }
 
 // accessed keeps that an account read something, before it does.
@@ -111,7 +115,8 @@ func (s *Server) get(w http.ResponseWriter, r *http.Request, path string) error 
 
 // notOwn refuses an agent what belongs to another's log.
 func notOwn(who caller, agent string) error {
-	return refuse(http.StatusForbidden, "the token belongs to %s, the object to the agent %q", who, agent)
+	return refuse(http.StatusForbidden, "the token belongs to %s, the object to the agent %q", who, agent).
+		kept("auth.failure", "foreign_log", who.String())
 }
 
 // head tells an agent how far its own log is stored, so that one whose state was set

@@ -3,15 +3,10 @@ package server
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -21,44 +16,18 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/auditail/auditail/internal/certtest"
 	"github.com/auditail/auditail/internal/durable"
 	"github.com/auditail/auditail/seal"
 	"github.com/auditail/auditail/seal/sealtest"
 )
 
-// certificate writes a self-signed certificate for 127.0.0.1 and its key.
+// certificate writes a certificate for 127.0.0.1 and its key, and returns who signed.
 func certificate(t *testing.T, dir, name string) (cert, key string, pool *x509.CertPool) {
 	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	now := time.Now()
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	for file, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "PRIVATE KEY", Bytes: keyDER}} {
-		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	parsed, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool = x509.NewCertPool()
-	pool.AddCert(parsed)
-	return cert, key, pool
+	authority := certtest.New(t, "authority of "+name)
+	cert, key = authority.Issue(t, name).Write(t, dir, "server")
+	return cert, key, authority.Pool()
 }
 
 // run runs the fixture's server on a free port until the test ends or stop is
@@ -272,6 +241,7 @@ func TestRenewedCertificateIsUsed(t *testing.T) {
 
 func TestCheck(t *testing.T) {
 	f := newFixture(t)
+	f.deps.Now = time.Now // certificates are made now
 	f.config.Listen = "127.0.0.1:0"
 	find := func(what string) Finding {
 		t.Helper()
@@ -290,9 +260,19 @@ func TestCheck(t *testing.T) {
 	}
 	dir := t.TempDir()
 	f.config.TLSCert, f.config.TLSKey, _ = certificate(t, dir, "central")
+	if found := find("tls"); !found.OK || !strings.Contains(found.Detail, "for 127.0.0.1, until ") {
+		t.Errorf("%+v", found)
+	}
+	f.deps.Now = func() time.Time { return time.Now().AddDate(1, 0, 0) }
+	if found := find("tls"); found.OK || !strings.Contains(found.Detail, "expired on") {
+		t.Errorf("an expired certificate: %+v", found)
+	}
+	f.deps.Now = time.Now
+	f.config.Listen = ":0"
 	if found := find("tls"); !found.OK {
 		t.Errorf("%+v", found)
 	}
+	f.config.Listen = "127.0.0.1:0"
 	if err := os.Chmod(f.config.TLSKey, 0o622); err != nil {
 		t.Fatal(err)
 	}

@@ -25,10 +25,7 @@ type Server struct {
 	witness  *witness
 	journal  Journal
 	metrics  *metrics
-	refusals struct {
-		sync.Mutex
-		last time.Time
-	}
+	refusals refusals
 	logs     logs
 	requests chan struct{} // one of its slots a request
 	known    atomic.Pointer[knownHolds]

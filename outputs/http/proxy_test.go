@@ -7,12 +7,12 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/auditail/auditail/internal/certtest"
 	"github.com/auditail/auditail/seal/sealtest"
 )
 
@@ -63,11 +63,10 @@ func TestProxy(t *testing.T) {
 		}
 		return
 	}
-	ours := newAuthority(t, "ours")
-	ca := filepath.Join(t.TempDir(), "ca.pem")
-	write(t, ca, ours.pem())
+	ours := certtest.New(t, "ours")
+	ca := ours.Write(t, t.TempDir(), "ca")
 	s := &store{central: true, files: make(map[string][]byte)}
-	server := ours.listen(s, time.Now().Add(time.Hour), nil)
+	server := listen(t, ours, s, time.Now().Add(time.Hour), nil)
 	at := strings.TrimPrefix(server.URL, "https://")
 	_, port, err := net.SplitHostPort(at)
 	if err != nil {

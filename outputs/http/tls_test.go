@@ -1,15 +1,8 @@
 package httpoutput_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/http/httptest"
 	"os"
@@ -18,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/auditail/auditail/internal/certtest"
 	httpoutput "github.com/auditail/auditail/outputs/http"
 	"github.com/auditail/auditail/seal/sealtest"
 )
@@ -26,87 +20,19 @@ import (
 // no resolver, knows.
 const proxiedName = "central.example"
 
-// authority is a certificate authority of a test.
-type authority struct {
-	t           *testing.T
-	name        string
-	key         *ecdsa.PrivateKey
-	certificate *x509.Certificate
-}
-
-func newAuthority(t *testing.T, name string) *authority {
+// listen serves a store over TLS on loopback with a certificate of an authority.
+func listen(t *testing.T, by *certtest.Authority, s *store, end time.Time, clients *certtest.Authority) *httptest.Server {
 	t.Helper()
-	a := &authority{t: t, name: name}
-	a.key = newKey(t)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour),
-		NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, a.key.Public(), a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if a.certificate, err = x509.ParseCertificate(der); err != nil {
-		t.Fatal(err)
-	}
-	return a
-}
-
-func newKey(t *testing.T) *ecdsa.PrivateKey {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
-
-// issue returns certificate and key in PEM form, valid from an hour ago until the end.
-func (a *authority) issue(name string, end time.Time) (certificate, key []byte) {
-	a.t.Helper()
-	private := newKey(a.t)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-2 * time.Hour),
-		NotAfter: end, DNSNames: []string{proxiedName}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, KeyUsage: x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.certificate, private.Public(), a.key)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
-}
-
-func (a *authority) pem() []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.certificate.Raw})
-}
-
-func (a *authority) pool() *x509.CertPool {
-	pool := x509.NewCertPool()
-	pool.AddCert(a.certificate)
-	return pool
-}
-
-// listen serves a store over TLS on loopback with a certificate of the authority.
-func (a *authority) listen(s *store, end time.Time, clients *authority) *httptest.Server {
-	a.t.Helper()
-	pair, err := tls.X509KeyPair(a.issue("server", end))
-	if err != nil {
-		a.t.Fatal(err)
-	}
+	pair := by.Issue(t, "server", certtest.Until(end), certtest.For(proxiedName)).TLS(t)
 	server := httptest.NewUnstartedServer(s)
 	server.EnableHTTP2 = true
 	server.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
 	if clients != nil {
-		server.TLS.ClientAuth, server.TLS.ClientCAs = tls.RequireAndVerifyClientCert, clients.pool()
+		server.TLS.ClientAuth, server.TLS.ClientCAs = tls.RequireAndVerifyClientCert, clients.Pool()
 	}
 	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo) // refused handshakes are what tests are about
 	server.StartTLS()
-	a.t.Cleanup(server.Close)
+	t.Cleanup(server.Close)
 	return server
 }
 
@@ -130,19 +56,17 @@ func newOutput(t *testing.T, c httpoutput.Config) *httpoutput.Output {
 // TestTLS ships over real sockets, HTTP/2 and mutual TLS, and goes on when all
 // files are replaced.
 func TestTLS(t *testing.T) {
-	old, renewed := newAuthority(t, "old"), newAuthority(t, "renewed")
+	old, renewed := certtest.New(t, "old"), certtest.New(t, "renewed")
 	s := &store{central: true, files: make(map[string][]byte)}
 	end := time.Now().Add(time.Hour)
-	before, after := old.listen(s, end, old), renewed.listen(s, end, renewed)
+	before, after := listen(t, old, s, end, old), listen(t, renewed, s, end, renewed)
 
 	dir := t.TempDir()
 	c := s.config()
 	c.CAFile, c.CertFile, c.KeyFile = filepath.Join(dir, "ca.pem"), filepath.Join(dir, "client.pem"), filepath.Join(dir, "client.key")
-	install := func(a *authority) {
-		certificate, key := a.issue("gpu-07", end)
-		write(t, c.CAFile, a.pem())
-		write(t, c.CertFile, certificate)
-		write(t, c.KeyFile, key)
+	install := func(a *certtest.Authority) {
+		a.Write(t, dir, "ca")
+		a.Issue(t, "gpu-07").Write(t, dir, "client")
 	}
 	install(old)
 	c.URL = before.URL + "/base"
@@ -193,13 +117,12 @@ func TestTLS(t *testing.T) {
 
 // TestWrongCertificate: each is one clear sentence, and nothing is sent.
 func TestWrongCertificate(t *testing.T) {
-	ours, theirs := newAuthority(t, "ours"), newAuthority(t, "theirs")
-	ca := filepath.Join(t.TempDir(), "ca.pem")
-	write(t, ca, ours.pem())
+	ours, theirs := certtest.New(t, "ours"), certtest.New(t, "theirs")
+	ca := ours.Write(t, t.TempDir(), "ca")
 	hour := time.Now().Add(time.Hour)
 	for name, test := range map[string]struct {
-		authority *authority
-		clients   *authority
+		authority *certtest.Authority
+		clients   *certtest.Authority
 		end       time.Time
 		host      string
 		text      string
@@ -211,8 +134,7 @@ func TestWrongCertificate(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &store{central: true, files: make(map[string][]byte)}
-			test.authority.t = t
-			server := test.authority.listen(s, test.end, test.clients)
+			server := listen(t, test.authority, s, test.end, test.clients)
 			c := s.config()
 			c.URL, c.CAFile = strings.Replace(server.URL, "127.0.0.1", test.host, 1)+"/base", ca
 			err := newOutput(t, c).Probe(t.Context())

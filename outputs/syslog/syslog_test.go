@@ -4,18 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"math/big"
 	"net"
 	"os"
 	"os/exec"
@@ -28,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/auditail/auditail/internal/certtest"
 	"github.com/auditail/auditail/outputs"
 	syslogoutput "github.com/auditail/auditail/outputs/syslog"
 	"github.com/auditail/auditail/seal"
@@ -40,54 +34,13 @@ func certificates(t *testing.T) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
 	for _, name := range []string{"ca", "other"} {
-		key, authority := certificate(t, name, nil, nil)
-		writePEM(t, filepath.Join(dir, name+".pem"), "CERTIFICATE", authority.Raw)
+		authority := certtest.New(t, name)
+		authority.Write(t, dir, name)
 		for _, leaf := range []string{"server", "client"} {
-			leafKey, c := certificate(t, leaf, authority, key)
-			writePEM(t, filepath.Join(dir, name+"-"+leaf+".pem"), "CERTIFICATE", c.Raw)
-			der, err := x509.MarshalPKCS8PrivateKey(leafKey)
-			if err != nil {
-				t.Fatal(err)
-			}
-			writePEM(t, filepath.Join(dir, name+"-"+leaf+".key"), "PRIVATE KEY", der)
+			authority.Issue(t, leaf).Write(t, dir, name+"-"+leaf)
 		}
 	}
 	return dir
-}
-
-// certificate makes a certificate; without a parent, that of an authority.
-func certificate(t *testing.T, name string, parent *x509.Certificate, parentKey *ecdsa.PrivateKey) (*ecdsa.PrivateKey, *x509.Certificate) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, KeyUsage: x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	if parent == nil {
-		template.IsCA, template.BasicConstraintsValid, template.KeyUsage, template.ExtKeyUsage = true, true, x509.KeyUsageCertSign, nil
-		parent, parentKey = template, key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), parentKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key, c
-}
-
-func writePEM(t *testing.T, name, kind string, der []byte) {
-	t.Helper()
-	if err := os.WriteFile(name, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-		t.Fatal(err)
-	}
 }
 
 func newOutput(t *testing.T, c syslogoutput.Config, log io.Writer) *syslogoutput.Output {

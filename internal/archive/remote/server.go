@@ -3,6 +3,7 @@ package remote
 import (
 	"cmp"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -170,6 +171,9 @@ func (c *Central) get(ctx context.Context, path string, query url.Values, from i
 			want = http.StatusPartialContent
 		}
 		response, err := c.do(request)
+		if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+			return nil, fmt.Errorf("%w; give the certificate of the server's own authority with --ca-file", err)
+		}
 		if err != nil {
 			if ctx.Err() != nil || isCertificate(err) {
 				return nil, err

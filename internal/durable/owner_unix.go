@@ -1,15 +1,15 @@
 //go:build unix
 
-package main
+package durable
 
 import (
 	"os"
 	"syscall"
 )
 
-// otherOwner tells whether a file belongs to another user than the one who runs
+// OtherOwner tells whether a file belongs to another user than the one who runs
 // this program, and to whom.
-func otherOwner(name string) (uid uint32, other bool) {
+func OtherOwner(name string) (uid uint32, other bool) {
 	info, err := os.Stat(name)
 	if err != nil {
 		return 0, false
