@@ -19,14 +19,14 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code, done := service.Run(ctx, "auditail-server", func(ctx context.Context, stderr io.Writer) int {
+	code, done := service.Run("auditail-server", os.Args[1:], func(ctx context.Context, stderr io.Writer) int {
 		return run(ctx, os.Args[1:], stderr, stderr)
 	})
 	if !done {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		code = run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+		stop()
 	}
-	stop()
 	os.Exit(code)
 }
 

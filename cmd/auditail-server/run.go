@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net"
-	"os"
 	"sync"
 
 	"github.com/spf13/cobra"
@@ -60,7 +59,7 @@ func runCommand() *cobra.Command {
 		watched, unwatch := context.WithCancel(c.Context())
 		var watching sync.WaitGroup
 		watching.Go(func() {
-			supervise(watched, sdnotify.FromEnvironment(os.Getenv, os.Getpid()), config, l.Addr(), d.Logger)
+			supervise(watched, sdnotify.ForProcess(watched), config, l.Addr(), d.Logger)
 		})
 		err = serve(c.Context(), s, l, keepLog)
 		unwatch()

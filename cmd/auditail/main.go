@@ -13,14 +13,14 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once; the next start recovers
-	code, done := service.Run(ctx, "auditail", func(ctx context.Context, stderr io.Writer) int {
+	code, done := service.Run("auditail", os.Args[1:], func(ctx context.Context, stderr io.Writer) int {
 		return execute(ctx, os.Args[1:], os.Stdin, stderr, stderr)
 	})
 	if !done {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		context.AfterFunc(ctx, stop) // a second signal ends the process at once; the next start recovers
 		code = execute(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+		stop()
 	}
-	stop()
 	os.Exit(code)
 }

@@ -13,10 +13,12 @@ import (
 	"github.com/auditail/auditail/internal/config"
 	"github.com/auditail/auditail/internal/crash"
 	"github.com/auditail/auditail/internal/manpage"
+	"github.com/auditail/auditail/internal/service"
 	"github.com/auditail/auditail/internal/version"
 )
 
-const defaultConfig = "/etc/auditail/auditail.toml"
+// configName is the file name of the configuration.
+const configName = "auditail.toml"
 
 // errReported ends a command whose findings are printed already.
 var errReported = errors.New("see the findings above")
@@ -86,7 +88,7 @@ func newVersion() *cobra.Command {
 
 // configFlag adds --config.
 func configFlag(cmd *cobra.Command) *string {
-	return cmd.Flags().StringP("config", "c", defaultConfig, "configuration file")
+	return cmd.Flags().StringP("config", "c", service.ConfigPath(configName), "configuration file")
 }
 
 func newLogger(c config.Log, w io.Writer) *slog.Logger {

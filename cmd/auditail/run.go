@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"os"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -109,7 +108,7 @@ func runAgent(ctx context.Context, s *setup, path string, once bool, timeout tim
 // runServed runs the agent with the endpoint of those who operate it. An agent
 // that can not be asked still does its work.
 func runServed(ctx context.Context, a *agent.Agent, s *setup, path string) error {
-	notifier := sdnotify.FromEnvironment(os.Getenv, os.Getpid())
+	notifier := sdnotify.ForProcess(ctx)
 	reloads := newReloader(path, s, a, notifier)
 	status := func() admin.Status {
 		now := a.Status()

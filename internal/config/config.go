@@ -436,9 +436,9 @@ func (c *Config) complete() {
 func dataDir() string {
 	if runtime.GOOS == "windows" {
 		if base := os.Getenv("ProgramData"); base != "" {
-			return filepath.Join(base, "auditail")
+			return filepath.Join(base, "auditail", "data")
 		}
-		return `C:\ProgramData\auditail`
+		return `C:\ProgramData\auditail\data`
 	}
 	return "/var/lib/auditail"
 }

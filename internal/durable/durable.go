@@ -93,29 +93,14 @@ func (o OS) MkdirAll(name string, perm fs.FileMode) error {
 	return o.SyncDir(filepath.Dir(name))
 }
 
-// Rename implements FS.
-func (OS) Rename(from, to string) error { return os.Rename(from, to) }
-
 // Link implements FS.
 func (OS) Link(from, to string) error { return os.Link(from, to) }
-
-// Remove implements FS.
-func (OS) Remove(name string) error { return os.Remove(name) }
 
 // ReadDir implements FS.
 func (OS) ReadDir(name string) ([]fs.DirEntry, error) { return os.ReadDir(name) }
 
 // Stat implements FS.
 func (OS) Stat(name string) (fs.FileInfo, error) { return os.Stat(name) }
-
-// SyncDir implements FS.
-func (OS) SyncDir(name string) error {
-	d, err := os.Open(name) //nolint:gosec // names come from configuration
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
 
 // TempSuffix ends the name of a file that is being written. What carries it
 // after a crash was never acknowledged and may be removed.

@@ -2,12 +2,15 @@
 // alive, and in one line what it does (sd_notify(3), systemd.service(5)).
 //
 // Its promise: without systemd it does nothing, and an error never reaches the
-// work of the service. A message is one datagram, sent or not.
+// work of the service. A message is one datagram, sent or not. The service manager
+// of Windows hears the same messages, by way of package service.
 package sdnotify
 
 import (
+	"context"
 	"fmt"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -30,6 +33,24 @@ const maxStatus = 400
 type Notifier struct {
 	address  string
 	watchdog time.Duration
+	tell     func(messages ...string)
+}
+
+type contextKey struct{}
+
+// NewContext returns a context whose notifier calls tell, in place of one that
+// sends to systemd. It is called by one goroutine at a time.
+func NewContext(ctx context.Context, tell func(messages ...string)) context.Context {
+	return context.WithValue(ctx, contextKey{}, tell)
+}
+
+// ForProcess returns the notifier of the context or, without one, of the
+// environment that this process was started with.
+func ForProcess(ctx context.Context) Notifier {
+	if tell, ok := ctx.Value(contextKey{}).(func(messages ...string)); ok {
+		return Notifier{tell: tell}
+	}
+	return FromEnvironment(os.Getenv, os.Getpid())
 }
 
 // FromEnvironment returns the notifier that the environment describes. The
@@ -50,7 +71,7 @@ func FromEnvironment(getenv func(string) string, pid int) Notifier {
 }
 
 // Enabled tells whether a service manager listens.
-func (n Notifier) Enabled() bool { return n.address != "" }
+func (n Notifier) Enabled() bool { return n.address != "" || n.tell != nil }
 
 // Interval is how often Watchdog has to be sent; 0: the manager does not ask.
 // It is half of the time after which the manager acts.
@@ -58,6 +79,10 @@ func (n Notifier) Interval() time.Duration { return n.watchdog / 2 }
 
 // Send sends messages as one datagram. The manager reads them in order.
 func (n Notifier) Send(messages ...string) (err error) {
+	if n.tell != nil {
+		n.tell(messages...)
+		return nil
+	}
 	if n.address == "" {
 		return nil
 	}

@@ -93,3 +93,15 @@ func TestStatusIsBounded(t *testing.T) {
 		t.Errorf("%d bytes, ends in %q", len(got), got[len(got)-6:])
 	}
 }
+
+// A service manager that is no systemd hears the same messages.
+func TestNewContext(t *testing.T) {
+	var heard []string
+	n := sdnotify.ForProcess(sdnotify.NewContext(t.Context(), func(messages ...string) { heard = append(heard, messages...) }))
+	if !n.Enabled() || n.Interval() != 0 {
+		t.Errorf("enabled %v, watchdog %s", n.Enabled(), n.Interval())
+	}
+	if err := n.Send(sdnotify.Ready, sdnotify.Status("running")); err != nil || strings.Join(heard, " ") != "READY=1 STATUS=running" {
+		t.Errorf("heard %q, %v", heard, err)
+	}
+}

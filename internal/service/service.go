@@ -204,7 +204,11 @@ func (h *host) uninstall(p Program) (string, error) {
 	if err := h.do(p, settings, kardianos.Service.Uninstall); err != nil {
 		return "", fmt.Errorf("uninstall %s: %w", p.Name, err)
 	}
-	return fmt.Sprintf("%s is no service any more; its data (%s), configuration and account are kept: they are evidence", p.Name, p.State), nil
+	data := "data_dir"
+	if runtime.GOOS == "linux" {
+		data = p.State
+	}
+	return fmt.Sprintf("%s is no service any more; its data (%s), configuration and account are kept: they are evidence", p.Name, data), nil
 }
 
 // do has the service manager do something.
@@ -221,17 +225,27 @@ func (h *host) steer(p Program, verb string, what func(kardianos.Service) error)
 	if err := h.ready(p, verb, true); err != nil {
 		return err
 	}
-	if err := h.do(p, p.settings("", "", ""), what); err != nil {
+	err := h.do(p, p.settings("", "", ""), what)
+	if err == nil && verb != "stop" {
+		err = awaitReady(p.Name)
+	}
+	if err != nil {
 		return fmt.Errorf("%s %s: %w%s", verb, p.Name, err, hint(p))
 	}
 	return nil
 }
 
+// hint is where the reason of a failure stands.
 func hint(p Program) string {
-	if runtime.GOOS != "linux" {
-		return ""
+	switch runtime.GOOS {
+	case "linux":
+		return fmt.Sprintf(": systemctl status %s and journalctl -u %s say why", p.Name, p.Name)
+	case "windows":
+		return fmt.Sprintf(": the event log says why (Event Viewer, Windows Logs, Application, source %s)", p.Name)
+	case "darwin":
+		return fmt.Sprintf(": %s says why", launchdLog(p.Name))
 	}
-	return fmt.Sprintf(": systemctl status %s and journalctl -u %s say why", p.Name, p.Name)
+	return ""
 }
 
 // status returns one line, and whether the service runs.
