@@ -1,8 +1,8 @@
 // Package admin is the way in for those who operate an agent: status, metrics,
 // health, the live view of records, reload.
 //
-// Its promises: it answers on a unix socket that only the agent's user may open,
-// and, where the configuration says so, on a loopback address. What can change
+// Its promises: it answers on a unix socket (on Windows a named pipe) that only the
+// agent's user may open, and, where the configuration says so, on a loopback address. What can change
 // the agent or shows records (reload, tap, profiles) is on the socket alone.
 // Nobody who asks, however often or slowly, delays a log line: an answer is made
 // from one snapshot, and a tap that does not keep up loses lines of its own view
@@ -13,19 +13,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"sync"
 	"time"
 )
 
 // Settings come from the user.
 type Settings struct {
-	Socket string // path of the unix socket; empty: none
+	Socket string // path of the unix socket or named pipe; empty: none
 	Listen string // loopback host:port; empty: none
 	// ReadyAge is how old the oldest unacknowledged record may be before
 	// /readyz says no; 0: as old as it likes.
@@ -59,12 +57,10 @@ type Server struct {
 
 // Limits of a request. A tap is written for as long as it is read.
 const (
-	headerTime  = 5 * time.Second
-	idleTime    = time.Minute
-	maxHeader   = 16 << 10
-	closeTime   = time.Second
-	socketMode  = 0o600
-	maxSockPath = 104 // sun_path of the systems that have the shortest one, with its NUL
+	headerTime = 5 * time.Second
+	idleTime   = time.Minute
+	maxHeader  = 16 << 10
+	closeTime  = time.Second
 )
 
 // Listen begins to answer. A socket that a killed agent left is taken over: the
@@ -92,44 +88,6 @@ func Listen(ctx context.Context, settings Settings, deps Deps) (*Server, error) 
 	return s, errors.Join(all...)
 }
 
-func listenSocket(ctx context.Context, path string) (net.Listener, error) {
-	if len(path) >= maxSockPath {
-		return nil, fmt.Errorf("the path of the admin socket, %s, is longer than the %d bytes that systems allow: set admin.socket to a shorter one", path, maxSockPath-1)
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("remove the admin socket of an earlier run: %w", err)
-	}
-	// It is made under another name first, so that nobody can connect before its
-	// mode is set.
-	temporary := path + ".new"
-	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("remove the admin socket of an earlier run: %w", err)
-	}
-	l, err := (&net.ListenConfig{}).Listen(ctx, "unix", temporary)
-	if err != nil {
-		return nil, fmt.Errorf("listen on the admin socket %s: %w", path, err)
-	}
-	unix, ok := l.(*net.UnixListener)
-	if !ok {
-		return nil, errors.Join(fmt.Errorf("listen on the admin socket %s: not a unix socket", path), l.Close())
-	}
-	unix.SetUnlinkOnClose(false)
-	if err := errors.Join(os.Chmod(temporary, socketMode), os.Rename(temporary, path)); err != nil {
-		return nil, errors.Join(fmt.Errorf("make the admin socket %s: %w", path, err), l.Close())
-	}
-	return &socket{UnixListener: unix, path: path}, nil
-}
-
-// socket is a listener that takes its file away.
-type socket struct {
-	*net.UnixListener
-	path string
-}
-
-func (s *socket) Close() error {
-	return errors.Join(s.UnixListener.Close(), os.Remove(s.path))
-}
-
 func (s *Server) serve(l net.Listener, handler http.Handler) {
 	server := &http.Server{
 		Handler: handler, ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
@@ -147,8 +105,8 @@ func (s *Server) serve(l net.Listener, handler http.Handler) {
 // Addresses returns where it answers, for logs.
 func (s *Server) Addresses() (list []string) {
 	for _, l := range s.listeners {
-		if u, ok := l.(*socket); ok {
-			list = append(list, "unix:"+u.path)
+		if network := l.Addr().Network(); network != "tcp" {
+			list = append(list, network+":"+s.settings.Socket)
 			continue
 		}
 		list = append(list, "http://"+l.Addr().String())

@@ -32,7 +32,7 @@ const maxAnswer = 64 << 20
 // NewClient asks the agent that listens on the socket.
 func NewClient(socket string) *Client {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+		return dialSocket(ctx, socket)
 	}
 	return &Client{socket: socket, http: &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}
 }
@@ -49,7 +49,7 @@ func (c *Client) do(ctx context.Context, method, path string) (*http.Response, e
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		return nil, fmt.Errorf("%w on %s: start it with `auditail service start` (or `auditail run`), or name its configuration with --config", ErrNotRunning, c.socket)
 	case errors.Is(err, fs.ErrPermission):
-		return nil, fmt.Errorf("the socket %s is for the agent's user: run this command as root or as that user: %w", c.socket, err)
+		return nil, fmt.Errorf("%s is for the agent's user: run this command as root (Windows: as an administrator) or as that user: %w", c.socket, err)
 	}
 	return nil, fmt.Errorf("ask the agent: %w", err)
 }

@@ -5,6 +5,7 @@ import (
 	"net"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -247,6 +248,9 @@ func (k *checker) pattern(at path, what, glob string) {
 func (k *checker) admin() {
 	admin, at := &k.config.Admin, path{"admin"}
 	k.absolute(at.key("socket"), "admin.socket", admin.Socket)
+	if err := checkAdminSocket(runtime.GOOS, admin.Socket); err != nil {
+		k.wrong(at.key("socket"), "%v", err)
+	}
 	if admin.Listen != "" {
 		host, port, err := net.SplitHostPort(admin.Listen)
 		if err != nil || port == "" || !loopback(host) {

@@ -357,7 +357,7 @@ type SyslogOutput struct {
 
 // Admin is where the agent answers those who operate it.
 type Admin struct {
-	Socket   string        `toml:"socket"`    // unix socket for status, tap and reload; default: admin.sock in data_dir
+	Socket   string        `toml:"socket"`    // unix socket for status, tap and reload; default: admin.sock in data_dir; on Windows a named pipe
 	Listen   string        `toml:"listen"`    // loopback host:port for metrics, health and the status page; empty: none
 	ReadyAge time.Duration `toml:"ready_age"` // /readyz says no when a record waits longer for an output; 0: never
 }
@@ -426,7 +426,7 @@ func (c *Config) complete() {
 		c.Capture.HMACKey = Secret{File: filepath.Join(c.Agent.DataDir, "capture.key")}
 	}
 	if c.Admin.Socket == "" {
-		c.Admin.Socket = filepath.Join(c.Agent.DataDir, "admin.sock")
+		c.Admin.Socket = adminSocket(runtime.GOOS, c.Agent.DataDir)
 	}
 	if len(c.Outputs.Directory)+len(c.Outputs.HTTP)+len(c.Outputs.S3) == 0 {
 		c.Outputs.Directory = []DirectoryOutput{{Name: "local", Path: filepath.Join(c.Agent.DataDir, "archive")}}
