@@ -77,7 +77,7 @@ func OpenJournal(name string) (*Journal, error) {
 	case err != nil:
 	case !info.Mode().IsRegular():
 		err = fmt.Errorf("open journal %s: %w", name, errNotRegular)
-	case othersMayWrite(info):
+	case othersMayWrite(name, info):
 		err = fmt.Errorf("open journal %s: others than you may write it: remove it, or chmod 600 and chown it if you know what it holds", name)
 	}
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 const withoutWaiting = syscall.O_NONBLOCK
 
 // othersMayWrite tells whether anybody but the user may write a file.
-func othersMayWrite(info fs.FileInfo) bool {
+func othersMayWrite(_ string, info fs.FileInfo) bool {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	return info.Mode().Perm()&0o022 != 0 || !ok || int(stat.Uid) != os.Geteuid()
 }

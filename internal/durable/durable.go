@@ -45,14 +45,16 @@ type FS interface {
 	SyncDir(name string) error
 }
 
-// OS is the real file system.
+// OS is the real file system. On Windows, which has no modes, what is made with
+// none for others (0600, 0750) is for the system, administrators and the account of
+// the process alone, by its own access list or by one that it inherits.
 type OS struct{}
 
 var _ FS = OS{}
 
 // OpenFile implements FS.
 func (OS) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
-	f, err := os.OpenFile(name, flag, perm) //nolint:gosec // names come from configuration
+	f, err := openFile(name, flag, perm)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +89,7 @@ func (o OS) MkdirAll(name string, perm fs.FileMode) error {
 			return err
 		}
 	}
-	if err := os.Mkdir(name, perm); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := mkdir(name, perm); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	return o.SyncDir(filepath.Dir(name))

@@ -4,6 +4,7 @@ package durable
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 )
 
@@ -21,3 +22,9 @@ func (OS) SyncDir(name string) error {
 	}
 	return errors.Join(d.Sync(), d.Close())
 }
+
+func openFile(name string, flag int, perm fs.FileMode) (*os.File, error) {
+	return os.OpenFile(name, flag, perm) //nolint:gosec // names come from configuration
+}
+
+func mkdir(name string, perm fs.FileMode) error { return os.Mkdir(name, perm) }

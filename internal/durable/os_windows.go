@@ -2,10 +2,14 @@ package durable
 
 import (
 	"errors"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/windows"
+
+	"github.com/auditail/auditail/internal/durable/access"
 )
 
 // Rename implements FS.
@@ -63,4 +67,35 @@ func openDir(name string, access uint32) (windows.Handle, error) {
 	return windows.CreateFile(path, access|windows.SYNCHRONIZE,
 		windows.FILE_SHARE_READ|windows.FILE_SHARE_WRITE|windows.FILE_SHARE_DELETE,
 		nil, windows.OPEN_EXISTING, windows.FILE_FLAG_BACKUP_SEMANTICS, 0)
+}
+
+func openFile(name string, flag int, perm fs.FileMode) (*os.File, error) {
+	if flag&os.O_CREATE != 0 && needsList(name, perm) {
+		switch err := access.Create(name); {
+		case err == nil:
+			flag &^= os.O_EXCL
+		case !errors.Is(err, fs.ErrExist) || flag&os.O_EXCL != 0:
+			return nil, err
+		}
+	}
+	return os.OpenFile(name, flag, perm)
+}
+
+func mkdir(name string, perm fs.FileMode) error {
+	if needsList(name, perm) {
+		return access.Mkdir(name)
+	}
+	return os.Mkdir(name, perm)
+}
+
+// needsList tells whether what is made with a mode needs an access list of its own.
+// In a folder that others can not use it inherits one, which the folder's owner may
+// have chosen.
+func needsList(name string, perm fs.FileMode) bool {
+	const others = 0o007
+	if perm&others != 0 {
+		return false
+	}
+	read, write, err := access.Others(filepath.Dir(name))
+	return read || write || err != nil
 }

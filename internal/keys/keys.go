@@ -42,6 +42,7 @@ import (
 	"runtime"
 
 	"github.com/auditail/auditail/internal/durable"
+	"github.com/auditail/auditail/internal/durable/access"
 )
 
 const (
@@ -133,5 +134,12 @@ func CheckMode(fsys durable.FS, path string) error {
 	if mode := info.Mode().Perm(); mode&0o077 != 0 && runtime.GOOS != "windows" {
 		return fmt.Errorf("key %s has mode %04o, so others can use it: run chmod 600 %s, and make a new key if somebody did", path, mode, path)
 	}
-	return nil
+	read, write, err := access.Others(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // it is not on this disk
+	}
+	if err == nil && (read || write) {
+		err = fmt.Errorf("key %s can be used by others: run %s, and make a new key if somebody did", path, access.Mend(path))
+	}
+	return err
 }

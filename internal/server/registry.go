@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/auditail/auditail/internal/durable/access"
 	"github.com/auditail/auditail/seal"
 )
 
@@ -294,12 +295,17 @@ func (r *registry) authenticate(ctx context.Context, token string) (*Enrolment, 
 	return e, nil
 }
 
-// checkPrivate refuses what other users could have written. Windows has no such bits.
+// checkPrivate refuses what other users could have written. Windows has access lists in
+// place of such bits.
 func checkPrivate(name string, info fs.FileInfo) error {
 	if runtime.GOOS != "windows" && info.Mode().Perm()&0o022 != 0 {
 		return fmt.Errorf("%s is writable by other users; run: chmod go-w %s", name, name)
 	}
-	return nil
+	_, write, err := access.Others(name)
+	if err == nil && write {
+		err = fmt.Errorf("%s is writable by other users; run: %s", name, access.Mend(name))
+	}
+	return err
 }
 
 // Enrol adds an agent to the server's registry and returns its bearer token,

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/auditail/auditail/internal/durable/access"
 )
 
 // TLS names the PEM files of a listener. The zero value is no TLS.
@@ -123,11 +125,15 @@ func (f *files) load() error {
 }
 
 // private refuses a key that others can read or that somebody else could have
-// written. Windows keeps no such bits.
+// written. Windows has access lists in place of such bits.
 func private(name string, info fs.FileInfo) error {
 	const othersReadGroupWrites = 0o026
 	if runtime.GOOS != "windows" && info.Mode().Perm()&othersReadGroupWrites != 0 {
 		return fmt.Errorf("%s: is readable by others or writable by its group; run chmod 600 %[1]s", name)
 	}
-	return nil
+	read, write, err := access.Others(name)
+	if err == nil && (read || write) {
+		err = fmt.Errorf("%s: can be read or written by others; run %s", name, access.Mend(name))
+	}
+	return err
 }
