@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"runtime"
+	"strings"
 
 	"github.com/auditail/auditail/internal/config"
 )
@@ -73,7 +75,20 @@ func (l *look) text() []byte {
 		b.WriteString("# [[inputs.file]]\n# name = \"vllm\"\n# paths = [\"/var/log/vllm/*.log\"]\n# parser = \"vllm\"\n")
 	}
 	b.WriteString(initTail)
-	return b.Bytes()
+	return []byte(forSystem(runtime.GOOS, b.String()))
+}
+
+// forSystem writes the paths of the text as a system has them. A path of Windows
+// stands in single quotes, where a backslash is nothing but one.
+func forSystem(system, text string) string {
+	if system != "windows" {
+		return text
+	}
+	return strings.NewReplacer(
+		`"/var/lib/auditail"         ##`, `'C:\ProgramData\auditail\data' ##`,
+		`"/etc/auditail/token"`, `'C:\ProgramData\auditail\token'`,
+		`"/var/log/vllm/*.log"`, `'C:\logs\vllm\*.log'`,
+	).Replace(text)
 }
 
 func (f *found) write(b *bytes.Buffer, name string) {

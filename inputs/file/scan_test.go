@@ -1,14 +1,8 @@
-//go:build unix
-
 package file
 
 import (
-	"errors"
-	"os"
 	"strings"
 	"testing"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/auditail/auditail/inputs/inputstest"
 )
@@ -42,21 +36,6 @@ func TestScan(t *testing.T) {
 	scan()
 	s.to.Same(s.want)
 	s.noGaps()
-}
-
-func TestScanReportsWhatItCanNotRead(t *testing.T) {
-	t.Parallel()
-	s := newScene(t, without)
-	s.config.Paths = []string{s.path("*.log")}
-	s.write(5)
-	if err := os.Symlink("loop.log", s.path("loop.log")); err != nil {
-		t.Fatal(err)
-	}
-	err := newInput(t, s.config).Scan(t.Context(), nil, s.to)
-	if !errors.Is(err, unix.ELOOP) {
-		t.Errorf("Scan returned %v, want the loop", err)
-	}
-	s.to.Same(s.want)
 }
 
 func TestLag(t *testing.T) {

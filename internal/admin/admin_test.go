@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -23,8 +22,7 @@ import (
 // one and the URL of the other.
 func start(t *testing.T, settings admin.Settings, deps admin.Deps) (client *admin.Client, url string) {
 	t.Helper()
-	dir := shortDir(t)
-	settings.Socket, settings.Listen = filepath.Join(dir, "admin.sock"), "127.0.0.1:0"
+	settings.Socket, settings.Listen = socketPath(t), "127.0.0.1:0"
 	deps.Log = slog.New(slog.DiscardHandler)
 	if deps.Tap == nil {
 		deps.Tap = admin.NewTaps()
@@ -42,17 +40,6 @@ func start(t *testing.T, settings admin.Settings, deps admin.Deps) (client *admi
 		}
 	})
 	return admin.NewClient(settings.Socket), s.Addresses()[1]
-}
-
-// shortDir is a folder with a path that leaves room for a socket's.
-func shortDir(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "admin") //nolint:usetesting // t.TempDir has the name of the test in its path
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return dir
 }
 
 var (
@@ -199,42 +186,9 @@ func TestStatusAndReload(t *testing.T) {
 }
 
 func TestNobodyAnswers(t *testing.T) {
-	_, err := admin.NewClient(filepath.Join(t.TempDir(), "admin.sock")).Status(t.Context())
+	_, err := admin.NewClient(socketPath(t)).Status(t.Context())
 	if !errors.Is(err, admin.ErrNotRunning) || !strings.Contains(err.Error(), "auditail service start") {
 		t.Errorf("got %v", err)
-	}
-}
-
-// TestSocketOfAKilledAgent is taken over, and is for its user alone.
-func TestSocketOfAKilledAgent(t *testing.T) {
-	socket := filepath.Join(shortDir(t), "admin.sock")
-	if err := os.WriteFile(socket, []byte("left over"), 0o644); err != nil { //nolint:gosec // anybody could
-		t.Fatal(err)
-	}
-	s, err := admin.Listen(t.Context(), admin.Settings{Socket: socket}, admin.Deps{Log: slog.New(slog.DiscardHandler), Status: sample, Tap: admin.NewTaps()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	info, err := os.Stat(socket)
-	if err != nil || info.Mode().Perm() != 0o600 || info.Mode().Type() != os.ModeSocket {
-		t.Errorf("mode %v, %v", info.Mode(), err)
-	}
-	if err := s.Close(); err != nil {
-		t.Error(err)
-	}
-}
-
-// TestAddressTaken: what can be opened is.
-func TestAddressTaken(t *testing.T) {
-	_, url := start(t, admin.Settings{}, admin.Deps{Status: sample})
-	dir := t.TempDir()
-	long := filepath.Join(dir, strings.Repeat("x", 120))
-	s, err := admin.Listen(t.Context(), admin.Settings{Socket: long, Listen: strings.TrimPrefix(url, "http://")}, admin.Deps{Log: slog.New(slog.DiscardHandler)})
-	if err == nil || !strings.Contains(err.Error(), "set admin.socket to a shorter one") || !strings.Contains(err.Error(), "choose a port that is free") {
-		t.Errorf("got %v", err)
-	}
-	if err := errors.Join(s.Close()); err != nil {
-		t.Error(err)
 	}
 }
 

@@ -1,12 +1,13 @@
 package config
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 )
 
 func TestAdminSocket(t *testing.T) {
-	if got := adminSocket("linux", "/var/lib/auditail"); got != "/var/lib/auditail/admin.sock" {
+	if got := adminSocket("linux", "/var/lib/auditail"); filepath.ToSlash(got) != "/var/lib/auditail/admin.sock" {
 		t.Error(got)
 	}
 	one := adminSocket("windows", `C:\ProgramData\auditail\data`)

@@ -6,6 +6,7 @@ import (
 	"math"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -138,7 +139,11 @@ func absolute(at *node, what, path string) error {
 	if strings.HasPrefix(path, "~") {
 		return at.value.errorf("%s must be an absolute path; ~ is not replaced, write the folder that it stands for", what)
 	}
-	return at.value.errorf("%s must be an absolute path; begin it with \"/\"", what)
+	begin := `"/"`
+	if runtime.GOOS == "windows" {
+		begin = `a drive, as in 'C:\logs'`
+	}
+	return at.value.errorf("%s must be an absolute path; begin it with %s", what, begin)
 }
 
 // fixedLayouts are the time layouts with a name.

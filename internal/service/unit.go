@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
-	"path/filepath"
+	"path"
 	"strings"
 )
 
@@ -45,11 +45,11 @@ func (u Unit) User() string {
 
 // Hides says why the service can not see what a path or pattern names, though it
 // is there for others, and what to do; empty: it can, as far as the unit goes.
-func (u Unit) Hides(path string) string {
+func (u Unit) Hides(name string) string {
 	switch home := u.properties["ProtectHome"]; {
-	case (home == "yes" || home == "tmpfs") && below(path, "/home", "/root", "/run/user"):
+	case (home == "yes" || home == "tmpfs") && below(name, "/home", "/root", "/run/user"):
 		return "the unit hides /home, /root and /run/user from the service: write the log elsewhere, or systemctl edit the unit: [Service], ProtectHome=read-only"
-	case u.properties["PrivateTmp"] == "yes" && below(path, "/tmp", "/var/tmp"):
+	case u.properties["PrivateTmp"] == "yes" && below(name, "/tmp", "/var/tmp"):
 		return "the service has a /tmp of its own: write the log elsewhere, or systemctl edit the unit: [Service], PrivateTmp=no"
 	}
 	return ""
@@ -73,7 +73,7 @@ func (u Unit) Seals(dir string) string {
 // below such a one.
 func (u Unit) Makes(dir string) bool {
 	for state := range strings.FieldsSeq(u.properties["StateDirectory"]) {
-		if below(dir, filepath.Join("/var/lib", state)) {
+		if below(dir, path.Join("/var/lib", state)) {
 			return true
 		}
 	}

@@ -1,6 +1,9 @@
 package access
 
-import "testing"
+import (
+	"slices"
+	"testing"
+)
 
 func TestOthers(t *testing.T) {
 	const full = 0x1f01ff
@@ -18,7 +21,7 @@ func TestOthers(t *testing.T) {
 		"anybody takes it":    {[]entry{{"S-1-5-11", takeIt, false}}, false, true},
 		"attributes alone":    {[]entry{{"S-1-1-0", 0x100080, false}}, false, false},
 	} {
-		if read, write := others(append(own[:len(own):len(own)], c.add...)); read != c.read || write != c.write {
+		if read, write := others(append(slices.Clip(own), c.add...)); read != c.read || write != c.write {
 			t.Errorf("%s: read %v, write %v", name, read, write)
 		}
 	}
