@@ -18,5 +18,5 @@ func ConfigPath(name string) string {
 	return "/etc/auditail/" + name
 }
 
-// launchdLog is the file that launchd writes standard error of a service to.
-func launchdLog(name string) string { return "/var/log/" + name + ".err.log" }
+// launchdLog is the file that launchd writes the output of a service to.
+func launchdLog(name string) string { return "/var/log/" + name + ".log" }

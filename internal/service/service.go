@@ -105,6 +105,13 @@ func (h *host) install(p Program, o Options, exe string) (string, error) {
 		return "", fmt.Errorf("nothing was installed, the configuration has to be right first: %w", err)
 	}
 	settings := p.settings(exe, config, o.User)
+	if runtime.GOOS == "darwin" {
+		list, err := plist(p, exe, config, o.User)
+		if err != nil {
+			return "", err
+		}
+		settings.Option["LaunchdConfig"] = list
+	}
 	if runtime.GOOS != "linux" {
 		return h.register(p, settings, o.Force)
 	}
@@ -124,7 +131,6 @@ func (p Program) settings(exe, config, user string) *kardianos.Config {
 		Name: p.Name, DisplayName: p.Title, Description: p.Description, Executable: exe, UserName: user,
 		Arguments: []string{"run", "--config", config},
 		Option: kardianos.KeyValue{
-			"RunAtLoad": true, "KeepAlive": true, "LogOutput": true, // launchd
 			"OnFailure": "restart", "OnFailureDelayDuration": "2s", "DelayedAutoStart": true, // Windows
 		},
 	}
