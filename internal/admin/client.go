@@ -112,7 +112,10 @@ func (c *Client) Tap(ctx context.Context, input string, show func(record []byte)
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
-		body, _ := io.ReadAll(io.LimitReader(answer.Body, 1<<10)) // the status says enough
+		body, _ := io.ReadAll(io.LimitReader(answer.Body, 4<<10)) // the status says enough
+		if answer.StatusCode == http.StatusNotFound {
+			return errors.New(strings.TrimSpace(string(body))) // it is a sentence for people
+		}
 		return fmt.Errorf("the agent answers %s: %s", answer.Status, strings.TrimSpace(string(body)))
 	}
 	lines := bufio.NewScanner(answer.Body)

@@ -2,11 +2,17 @@ package admin
 
 import (
 	"bytes"
+	"cmp"
+	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/auditail/auditail/internal/config"
 )
 
 // Taps hands out records as they pass. While nobody looks it costs one atomic
@@ -85,8 +91,12 @@ func (t *Taps) close(v *view) {
 // tap streams records, one JSON object a line, until the client goes away.
 func (s *Server) tap(w http.ResponseWriter, r *http.Request) {
 	input := r.URL.Query().Get("input")
-	if input != "" && !s.knowsInput(input) {
-		http.Error(w, "there is no input "+strconv.Quote(input)+" in the configuration that runs", http.StatusNotFound)
+	if known := s.inputs(); input != "" && !slices.Contains(known, input) {
+		meant := ""
+		if near, found := config.Nearest(input, known); found {
+			meant = fmt.Sprintf("; did you mean %q?", near)
+		}
+		http.Error(w, fmt.Sprintf("there is no input %q in the configuration that runs%s It has: %s", input, cmp.Or(meant, "."), strings.Join(known, ", ")), http.StatusNotFound)
 		return
 	}
 	v := s.deps.Tap.open(input)
@@ -145,14 +155,13 @@ func (v *view) next() []byte {
 	}
 }
 
-func (s *Server) knowsInput(name string) bool {
+// inputs are the names that can be tapped.
+func (s *Server) inputs() (names []string) {
 	status := s.deps.Status()
 	for i := range status.Inputs {
-		if status.Inputs[i].Name == name {
-			return true
-		}
+		names = append(names, status.Inputs[i].Name)
 	}
-	return name == ownInput
+	return append(names, ownInput)
 }
 
 // ownInput is under which the agent's own records are tapped.

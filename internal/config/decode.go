@@ -297,13 +297,13 @@ func unknownKey(at *node, name, in, path string, keys []key) error {
 		where = " in " + in
 	}
 	place := at.key
-	if near, found := nearest(name, known); found && at.kind == text {
+	if near, found := Nearest(name, known); found && at.kind == text {
 		i := slices.IndexFunc(keys, func(k key) bool { return k.name == near })
 		if keys[i].secret {
 			place = place.hide(at.value)
 		}
 	}
-	if _, found := nearest(name, known); !found {
+	if _, found := Nearest(name, known); !found {
 		if homes := homesOf(reflect.TypeFor[Config](), "", name); len(homes) > 0 {
 			return place.errorf("unknown key %q%s; it belongs under %s", name, where, strings.Join(homes, " or "))
 		}

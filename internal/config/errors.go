@@ -134,15 +134,15 @@ func printable(line string) string {
 
 // unknown makes the error for a word that is none of those known.
 func unknown(at span, what, word, where string, known []string) *FileError {
-	if near, found := nearest(word, known); found {
+	if near, found := Nearest(word, known); found {
 		return at.errorf("unknown %s %q%s; did you mean %q?", what, word, where, near)
 	}
 	return at.errorf("unknown %s %q%s; known: %s", what, word, where, strings.Join(known, ", "))
 }
 
-// nearest returns the known word with the smallest edit distance, if one is
+// Nearest returns the known word with the smallest edit distance, if one is
 // near enough to have been meant, or else one that begins alike.
-func nearest(word string, known []string) (string, bool) {
+func Nearest(word string, known []string) (string, bool) {
 	best, limit := "", 1+len(word)/4
 	for _, candidate := range known {
 		if d := distance(strings.ToLower(word), candidate); d < limit || d == limit && best == "" {

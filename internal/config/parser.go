@@ -475,7 +475,7 @@ func unknownField(at *node, name string) error {
 			same = append(same, path)
 		}
 	}
-	if near, found := nearest(name, all); found {
+	if near, found := Nearest(name, all); found {
 		return at.key.errorf("unknown record field %q; did you mean %q?", name, near)
 	}
 	known := ""
