@@ -341,6 +341,7 @@ func (p *pipeline) durable(e *buffer.Entry, held uint64, records int64, from sou
 	p.agent.show(p.spec.Name, e)
 	p.spec.Catalog.Committed(notes, e.FirstSeq)
 	p.agent.records.Put(e.Records, mostRecords)
+	e.Records = nil // an entry that waits for the next chunk does not hold on to them
 	clear(e.Positions)
 	select {
 	case p.entries <- e:

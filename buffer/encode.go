@@ -121,8 +121,9 @@ func (b *Buffer) encode() {
 	}
 }
 
-// restAfter is the silence behind which a buffer keeps no memory for what may come.
-const restAfter = 10 * time.Second
+// restAfter is the silence behind which a buffer keeps no memory for what may come:
+// by then the inputs have let go of theirs.
+const restAfter = 12 * time.Second
 
 // rest lets go of what a busy encoder keeps from one entry to the next. g is empty.
 func (b *Buffer) rest(g *group) (err error) {
