@@ -74,7 +74,7 @@ func TestBadNetwork(t *testing.T) {
 	random := rand.New(rand.NewPCG(*networkSeed, 2))
 	toServers.Hurt(*networkSeed, 0.5)
 	toStore.Hurt(*networkSeed+1, 0.2)
-	lines, kills, kill := 0, 0, 10
+	lines, kills, starts, kill := 0, 0, 0, 10
 	if *networkTime > time.Minute {
 		kill = 60 // a server that lives for seconds does nothing: each start asks the store some twenty times
 	}
@@ -108,6 +108,14 @@ func TestBadNetwork(t *testing.T) {
 			kills++
 			run(i)
 		}
+		for i, p := range servers { // a service manager starts what did not find its store
+			select {
+			case <-p.done:
+				starts++
+				run(i)
+			default:
+			}
+		}
 	}
 	toServers.Heal()
 	toStore.Heal()
@@ -116,7 +124,7 @@ func TestBadNetwork(t *testing.T) {
 		run(i)
 		servers[i].logged("listening")
 	}
-	t.Logf("%d lines, %d kills of a server, connections hurt to the servers %v and to the store %v", lines, kills, toServers.ByKind(), toStore.ByKind())
+	t.Logf("%d lines, %d kills of a server, %d starts without a store, connections hurt to the servers %v and to the store %v", lines, kills, starts, toServers.ByKind(), toStore.ByKind())
 	if toServers.Hurts()+toStore.Hurts() < 10 || kills == 0 {
 		t.Error("hardly anything was hurt")
 	}
