@@ -24,6 +24,7 @@ import (
 
 	"github.com/auditail/auditail/audit"
 	"github.com/auditail/auditail/internal/archive"
+	"github.com/auditail/auditail/internal/certtest"
 	"github.com/auditail/auditail/seal"
 	"github.com/auditail/auditail/seal/sealtest"
 )
@@ -61,8 +62,12 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
+		Setup: func(e *testscript.Env) error {
+			e.Values["t"] = t
+			return nil
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"vkey": vkey, "listening": listening, "take": take, "get": get, "records": records, "read": read,
+			"vkey": vkey, "listening": listening, "take": take, "get": get, "records": records, "read": read, "certificate": certificate,
 		},
 	})
 }
@@ -78,6 +83,18 @@ func vkey(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("not an Ed25519 key")
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte("# the key of "+args[2]+"\n\n"+seal.VKey(log.String(), public)+"\n"), 0o600))
+}
+
+// certificate NAME HOST… writes NAME.pem and NAME.key of an authority of its own.
+func certificate(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: certificate NAME HOST…")
+	}
+	t, ok := ts.Value("t").(testing.TB)
+	if !ok {
+		ts.Fatalf("no test")
+	}
+	certtest.New(t, "authority").Issue(t, args[0], certtest.For(args[1:]...)).Write(t, ts.MkAbs("."), args[0])
 }
 
 // take VARIABLE takes a free port until the script ends and names its address.

@@ -171,7 +171,7 @@ func (a *AgentStatus) words(now time.Time) string {
 	case a.Epoch == 0:
 		words = append(words, "nothing received")
 	case a.Late:
-		words = append(words, "LATE, nothing for "+silentFor(now.Sub(a.LastReceived)))
+		words = append(words, "LATE, last received "+silentFor(now.Sub(a.LastReceived))+" ago")
 	case a.NextBy.IsZero():
 		words = append(words, "closed")
 	default:

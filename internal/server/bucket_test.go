@@ -118,7 +118,26 @@ func testOneWitness(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "set witness_key to the copy") || !strings.Contains(err.Error(), f.server.witness.String()) {
 		t.Fatalf("error %v, want one that names the witness and how to mend it", err)
 	}
+	looked := func() Finding {
+		for _, found := range Check(t.Context(), second.config, second.deps) {
+			if found.What == "witness" {
+				return found
+			}
+		}
+		return Finding{}
+	}
+	second.config.WitnessKey = filepath.Join(second.config.State, "witness.key")
+	if found := looked(); found.OK || !strings.Contains(found.Detail, "set witness_key to the copy") {
+		t.Errorf("%+v", found)
+	}
+	second.config.WitnessKey = filepath.Join(f.config.State, "none.key")
+	if found := looked(); found.OK || !strings.Contains(found.Detail, "read witness key") {
+		t.Errorf("%+v", found)
+	}
 	second.config.WitnessKey = filepath.Join(f.config.State, "witness.key")
+	if found := looked(); !found.OK {
+		t.Errorf("%+v", found)
+	}
 	second.start()
 	f.ship(f.epoch.Open())
 	f.cosigned(f.epoch, 0, f.epoch.Checkpoint())

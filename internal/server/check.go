@@ -68,6 +68,13 @@ func Check(ctx context.Context, c Config, d Deps) []Finding {
 		add("store", p.store.String()+" is writable", p.store.probe(ctx))
 		enrolments, err := p.registry.list(ctx)
 		add("registry", fmt.Sprintf("%s: %d agents", p.state, len(enrolments)), err)
+		if c.WitnessKey != "" { // else the first start makes one
+			w, err := readWitness(d, c.WitnessKey)
+			if err == nil {
+				err = p.compareWitness(ctx, c.WitnessKey, w.WitnessKey)
+			}
+			add("witness", c.WitnessKey+" is read, and that of the other servers over the store", err)
+		}
 	}
 	tls, err := c.checkTLS(d.Now())
 	add("tls", tls, err)

@@ -191,7 +191,7 @@ func TestAgents(t *testing.T) {
 	if got[0].LastReceived.IsZero() { // by the clock of the store
 		t.Error("it is not said when the newest batch came")
 	}
-	if s := got[0].State; !strings.HasPrefix(s, "LATE, nothing for ") || !strings.HasSuffix(s, ", epoch 0001 not closed") {
+	if s := got[0].State; !strings.HasPrefix(s, "LATE, last received ") || !strings.HasSuffix(s, ", epoch 0001 not closed") {
 		t.Errorf("state %q", s)
 	}
 	want[0].LastReceived, want[0].State = got[0].LastReceived, got[0].State
@@ -256,5 +256,23 @@ func TestPlaces(t *testing.T) {
 	}
 	if entries, err := os.ReadDir(f.config.Store); err != nil || len(entries) != 0 {
 		t.Errorf("the store holds %v, %v", entries, err)
+	}
+}
+
+// TestCheckUser: a command of another user than the server's would leave files that the
+// server can not read. It needs root, which CI has, to make another user's.
+func TestCheckUser(t *testing.T) {
+	f := newFixture(t)
+	if err := CheckUser(f.config); err != nil {
+		t.Errorf("the server's own user: %v", err)
+	}
+	if err := os.Chown(filepath.Join(f.config.Store+".state", incomingFolder), 65534, 65534); err != nil {
+		t.Fatal(err)
+	}
+	if err := CheckUser(f.config); err == nil || !strings.Contains(err.Error(), "sudo -u 'nobody' auditail-server") {
+		t.Errorf("error %v", err)
+	}
+	if err := CheckUser(Config{}); err != nil {
+		t.Errorf("no store: %v", err)
 	}
 }

@@ -260,13 +260,22 @@ func witnessKeyFile(c Config, state string) string {
 // directory; one that the configuration names must be there.
 func loadWitness(ctx context.Context, c Config, d Deps, p *places) (*witness, error) {
 	name := witnessKeyFile(c, p.dir)
-	data, err := durable.ReadFile(d.FS, name, maxSeal)
+	w, err := readWitness(d, name)
 	if errors.Is(err, fs.ErrNotExist) && c.WitnessKey == "" {
 		if err := makeWitness(c, d, name); err != nil && !errors.Is(err, fs.ErrExist) {
 			return nil, fmt.Errorf("make witness key: %w", err)
 		}
-		data, err = durable.ReadFile(d.FS, name, maxSeal)
+		w, err = readWitness(d, name)
 	}
+	if err != nil {
+		return nil, err
+	}
+	return w, p.agreeOnWitness(ctx, name, w.WitnessKey)
+}
+
+// readWitness reads a witness's key.
+func readWitness(d Deps, name string) (*witness, error) {
+	data, err := durable.ReadFile(d.FS, name, maxSeal)
 	if err != nil {
 		return nil, fmt.Errorf("read witness key: %w", err)
 	}
@@ -277,7 +286,7 @@ func loadWitness(ctx context.Context, c Config, d Deps, p *places) (*witness, er
 	if err != nil {
 		return nil, fmt.Errorf("read witness key %s: %w", name, err)
 	}
-	return &witness{WitnessKey: public, key: key}, p.agreeOnWitness(ctx, name, public)
+	return &witness{WitnessKey: public, key: key}, nil
 }
 
 // witnessName is where the servers over one bucket keep the witness that they are.
@@ -293,7 +302,19 @@ func (p *places) agreeOnWitness(ctx context.Context, file string, key seal.Witne
 	if !errors.Is(err, fs.ErrExist) {
 		return err
 	}
+	return p.compareWitness(ctx, file, key)
+}
+
+// compareWitness makes sure that the first server over a bucket, if there was one,
+// signs with the same key.
+func (p *places) compareWitness(ctx context.Context, file string, key seal.WitnessKey) error {
+	if p.bucket == nil {
+		return nil
+	}
 	agreed, _, err := p.state.read(ctx, witnessName)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err == nil && string(agreed) != key.String()+"\n" {
 		err = fmt.Errorf("the servers over %s are the witness %s, the key in %s is another one: copy the file witness.key from the first server's state directory and set witness_key to the copy",
 			p.store, strings.TrimSpace(string(agreed)), file)
