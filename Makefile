@@ -48,6 +48,8 @@ lint: $(TOOLS)/gofumpt $(TOOLS)/staticcheck $(TOOLS)/golangci-lint $(TOOLS)/govu
 	@unformatted=$$($(TOOLS)/gofumpt -l -extra=group_params .); \
 	if [ -n "$$unformatted" ]; then echo "not formatted, run make fmt:"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
+	GOOS=windows $(GO) vet ./cmd/... ./internal/admin ./internal/durable/... ./internal/service ./inputs/file
+	GOOS=darwin $(GO) vet ./cmd/... ./internal/service ./inputs/file
 	$(TOOLS)/staticcheck ./...
 	$(TOOLS)/golangci-lint run ./...
 	@.ci/vulncheck $(TOOLS)/govulncheck
@@ -65,7 +67,7 @@ bench-central: build ## measure auditail-server with 1,000 agents of one batch e
 	$(GO) test -count=1 -timeout 20m -run ManyAgents -v ./internal/endtoend -many.agents=1000 -many.every=10s -many.rounds=7
 
 torture: stock-tools s3-server ## break things for hours: power cuts, failing disks, kills, rotations, networks
-	AUDITAIL_TORTURE=500 $(GO) test -count=1 -timeout 60m ./buffer
+	AUDITAIL_TORTURE=100 $(GO) test -count=1 -timeout 90m ./buffer
 	$(GO) test -count=1 -timeout 60m -run 'Model$$|Storm' ./inputs/file -rapid.checks=10000
 	$(GO) test -count=1 -timeout 60m -run ModelLive ./inputs/file -model.workers=50 -rapid.checks=200
 	$(GO) test -count=1 -timeout 120m -run Reload ./internal/endtoend -reloads=10000

@@ -518,6 +518,7 @@ func TestCopyTruncate(t *testing.T) {
 						s.restart(func() { s.write(100); turn() })
 						return
 					}
+					s.seen()
 					turn()
 				})
 				s.finish()
