@@ -372,7 +372,7 @@ func (f *follower) poll(ctx context.Context) {
 	clear(hot[len(kept):])
 	f.hot = append(kept, f.hot...)
 	if f.watch != nil {
-		f.watch.relax(len(f.hot) > 0 && len(f.dirs) <= maxGlances && !f.stirs())
+		f.watch.relax(len(f.hot) > 0 && len(f.dirs) <= maxGlances && f.watch.covers(f.dirs) && !f.stirs())
 	}
 }
 

@@ -299,7 +299,7 @@ func (f *follower) isSuspect(ctx context.Context, m found, now time.Time) bool {
 		f.suspects[m.st.id] = s
 		return true // whatever became of the original meanwhile
 	}
-	if 0 < m.st.size && m.st.size < sampleSize && known && now.Sub(s.since) >= f.limits.grace {
+	if m.st.size < sampleSize && known && now.Sub(s.since) >= f.limits.grace {
 		return false
 	}
 	for again := true; again; {
@@ -366,12 +366,9 @@ func (f *follower) originals(name string) []*generation {
 	return out
 }
 
-// beginsLike tells whether the file m is, as far as samples tell, the
+// beginsLike tells whether the file m, which is not empty, is, as far as samples tell, the
 // beginning of the file g holds open.
 func (f *follower) beginsLike(m found, g *generation) bool {
-	if m.st.size == 0 {
-		return true
-	}
 	h, err := f.openFound(m)
 	if err != nil {
 		return movedAway(err) // the next look knows

@@ -328,6 +328,13 @@ func (f *follower) add(g *generation) {
 	f.in.sources.Add(1)
 }
 
+// identify parts a generation from the file it had and gives it another.
+func (f *follower) identify(g *generation, id fileID) {
+	f.forgetIdent(g)
+	g.ident = id
+	f.byIdent[id] = g
+}
+
 // forgetIdent parts a generation from its file, whose inode may be another's
 // from now on.
 func (f *follower) forgetIdent(g *generation) {

@@ -24,6 +24,21 @@ func (s *scene) watching() *follower {
 	return f
 }
 
+// waits makes sure that a file is held for a copy, and not followed as one of its own.
+func (s *scene) waits(f *follower, name string) {
+	s.t.Helper()
+	st, err := statPath(name)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if g := f.byIdent[st.id]; g != nil {
+		s.t.Errorf("%s is followed as a file of its own", g.path)
+	}
+	if _, ok := f.suspects[st.id]; !ok {
+		s.t.Error("it is no suspect")
+	}
+}
+
 // A copy begins to be made of what was truncated and written anew since
 // anybody looked: it is compared with what is in the log now.
 func TestCopyOfWhatNobodySawYet(t *testing.T) {
@@ -36,16 +51,7 @@ func TestCopyOfWhatNobodySawYet(t *testing.T) {
 	s.write(50)
 	appendTo(t, s.log+".1", "")
 	f.look(t.Context())
-	st, err := statPath(s.log + ".1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if g := f.byIdent[st.id]; g != nil {
-		t.Errorf("%s is followed as a file of its own", g.path)
-	}
-	if _, ok := f.suspects[st.id]; !ok {
-		t.Error("it is no suspect")
-	}
+	s.waits(f, s.log+".1")
 }
 
 // A copy begins to be made of a log that an editor wrote anew since anybody
@@ -63,16 +69,7 @@ func TestCopyOfWhatWasEdited(t *testing.T) {
 			s.rename(s.path("edited"), s.log)
 			appendTo(t, s.path(name), "")
 			f.look(t.Context())
-			st, err := statPath(s.path(name))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if g := f.byIdent[st.id]; g != nil {
-				t.Errorf("%s is followed as a file of its own", g.path)
-			}
-			if _, ok := f.suspects[st.id]; !ok {
-				t.Error("it is no suspect")
-			}
+			s.waits(f, s.path(name))
 		})
 	}
 }

@@ -91,9 +91,8 @@ func (f *follower) search(ctx context.Context, g *generation, l *listings, now t
 		if g.over && m.st.modified == g.modified {
 			// Nothing happened to it since it was read to its end. Should
 			// that change, its content is compared before it is read.
-			f.forgetIdent(g)
-			g.name, g.ident, g.resumed, g.missing = m.name, m.st.id, false, time.Time{}
-			f.byIdent[g.ident] = g
+			f.identify(g, m.st.id)
+			g.name, g.resumed, g.missing = m.name, false, time.Time{}
 			return true
 		}
 		if g.head.length == 0 && !g.renamedTo(m) {
@@ -150,10 +149,9 @@ func (f *follower) moveTo(g *generation, name string, h source, st status) {
 	if !g.resumed || g.ident != st.id {
 		f.touch(g)
 	}
-	f.forgetIdent(g)
-	g.name, g.file, g.ident = name, h, st.id
+	f.identify(g, st.id)
+	g.name, g.file = name, h
 	f.open++
-	f.byIdent[st.id] = g
 	delete(f.suspects, st.id)
 	g.size, g.sure, g.modified, g.links = st.size, st.size, st.modified, st.links
 	g.looked, g.long = g.place(), nil
@@ -216,10 +214,9 @@ func (g *generation) packedAs(m *sibling) bool {
 // end, without a look into it.
 func (f *follower) adopt(g *generation, m found) {
 	f.closeFile(g)
-	f.forgetIdent(g)
-	g.name, g.ident, g.modified, g.links = m.name, m.st.id, m.st.modified, m.st.links
+	f.identify(g, m.st.id)
+	g.name, g.modified, g.links = m.name, m.st.modified, m.st.links
 	g.resumed, g.missing = false, time.Time{}
-	f.byIdent[g.ident] = g
 	f.touch(g)
 }
 
