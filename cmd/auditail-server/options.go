@@ -12,12 +12,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/auditail/auditail/internal/config"
 	"github.com/auditail/auditail/internal/durable"
 	"github.com/auditail/auditail/internal/server"
 )
 
 // defaultFile is where the packages put the configuration.
-const defaultFile = "/etc/auditail/auditail-server.toml"
+func defaultFile() string { return config.DefaultFile("auditail-server.toml") }
 
 // options are the flags that lead to a server.Config. A flag that was given
 // overrides the file.
@@ -31,7 +32,7 @@ type options struct {
 func storeOptions(c *cobra.Command) *options {
 	o := &options{command: c}
 	f := c.Flags()
-	f.StringVar(&o.file, "config", "", "configuration file (TOML; default where it is, and without --store: "+defaultFile+")")
+	f.StringVar(&o.file, "config", "", "configuration file (TOML; default where it is, and without --store: "+defaultFile()+")")
 	f.StringVar(&o.flags.Store, "store", "", "root directory of the archive, which must exist, or s3://bucket/prefix")
 	f.StringVar(&o.flags.State, "state", "", "directory of enrolments and incoming files, on the store's file system and outside of it (default: the store's path + \".state\"; needed with a bucket)")
 	return o
@@ -119,8 +120,8 @@ func listenOptions(c *cobra.Command) *options {
 func (o *options) config() (server.Config, error) {
 	c := server.DefaultConfig()
 	if o.file == "" && o.flags.Store == "" {
-		if _, err := os.Stat(defaultFile); err == nil {
-			o.file = defaultFile
+		if _, err := os.Stat(defaultFile()); err == nil {
+			o.file = defaultFile()
 		}
 	}
 	if o.file != "" {

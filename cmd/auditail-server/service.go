@@ -12,7 +12,7 @@ import (
 func serviceCommand() *cobra.Command {
 	return service.NewCommand(service.Program{
 		Name: "auditail-server", Title: "auditail central receiver", Description: "auditail-server, the central receiver of audit batches",
-		Unit: systemd.Server(), Config: service.ConfigPath("auditail-server.toml"), State: "/var/lib/auditail-server",
+		Unit: systemd.Server(), Config: defaultFile(), State: "/var/lib/auditail-server",
 		Check: func(path string) error {
 			_, err := server.LoadConfig(durable.OS{}, path)
 			return err

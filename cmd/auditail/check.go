@@ -93,7 +93,7 @@ func (c *checker) result() error {
 // asService takes the place of the installed service: what root may read and
 // write says nothing about it.
 func (c *checker) asService(ctx context.Context, path string) {
-	if path != service.ConfigPath(configName) {
+	if path != config.DefaultFile(configName) {
 		return
 	}
 	c.unit = service.LookUp(ctx, "auditail")

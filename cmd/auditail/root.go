@@ -13,7 +13,6 @@ import (
 	"github.com/auditail/auditail/internal/config"
 	"github.com/auditail/auditail/internal/crash"
 	"github.com/auditail/auditail/internal/manpage"
-	"github.com/auditail/auditail/internal/service"
 	"github.com/auditail/auditail/internal/version"
 )
 
@@ -88,7 +87,7 @@ func newVersion() *cobra.Command {
 
 // configFlag adds --config.
 func configFlag(cmd *cobra.Command) *string {
-	return cmd.Flags().StringP("config", "c", service.ConfigPath(configName), "configuration file")
+	return cmd.Flags().StringP("config", "c", config.DefaultFile(configName), "configuration file")
 }
 
 func newLogger(c config.Log, w io.Writer) *slog.Logger {

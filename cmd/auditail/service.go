@@ -11,7 +11,7 @@ import (
 func newService() *cobra.Command {
 	return service.NewCommand(service.Program{
 		Name: "auditail", Title: "auditail agent", Description: "auditail, the audit trail of AI model servers",
-		Unit: systemd.Agent(), Config: service.ConfigPath(configName), State: "/var/lib/auditail",
+		Unit: systemd.Agent(), Config: config.DefaultFile(configName), State: "/var/lib/auditail",
 		Check: func(path string) error {
 			cfg, err := config.Load(path)
 			if err == nil && countInputs(cfg) == 0 {

@@ -10,6 +10,7 @@
 package config
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -433,14 +434,25 @@ func (c *Config) complete() {
 	}
 }
 
+// DefaultFile is where the configuration file of a program lies unless it is told
+// another, an absolute path.
+func DefaultFile(name string) string {
+	if runtime.GOOS == "windows" {
+		return filepath.Join(programData(), name)
+	}
+	return "/etc/auditail/" + name
+}
+
 func dataDir() string {
 	if runtime.GOOS == "windows" {
-		if base := os.Getenv("ProgramData"); base != "" {
-			return filepath.Join(base, "auditail", "data")
-		}
-		return `C:\ProgramData\auditail\data`
+		return filepath.Join(programData(), "data")
 	}
 	return "/var/lib/auditail"
+}
+
+// programData is the folder of auditail on Windows.
+func programData() string {
+	return filepath.Join(cmp.Or(os.Getenv("ProgramData"), `C:\ProgramData`), "auditail")
 }
 
 // hostName returns the host's name as an agent's name may be spelt.

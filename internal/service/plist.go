@@ -16,6 +16,9 @@ const (
 	launchdUmask = 0o077
 )
 
+// launchdLog is the file that launchd writes the output of a service to.
+func launchdLog(name string) string { return "/var/log/" + name + ".log" }
+
 // plist is the property list of a launchd service (launchd.plist(5)) for a program
 // and its configuration. The library would write its own, without limits; it takes
 // the text for a template, so that a path may not look like one of its actions.
